@@ -1,0 +1,1 @@
+"""Offline preparation: mesh files in, TFDS shards out. Never imports JAX."""

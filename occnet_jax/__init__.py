@@ -1,0 +1,20 @@
+"""Occupancy Networks in JAX: functions f(points, observation) -> occupancy logit.
+
+The public names load on first use, so that the import itself is quick, prints nothing
+and pulls JAX in only where it is needed (data preparation runs without it).
+"""
+
+import importlib
+
+_PUBLIC = {"restore": "api", "Model": "api", "extract_mesh": "api"}
+__all__ = ["Model", "extract_mesh", "restore"]
+
+
+def __getattr__(name: str):
+  if name in _PUBLIC:
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,1 @@
+"""From TFDS shards to batches: source, transforms, loader."""

@@ -1,0 +1,1 @@
+"""Metrics after the reference protocol, tables and the report."""

@@ -1,0 +1,1 @@
+"""From a field f(points) -> values to a mesh."""

@@ -1,0 +1,1 @@
+"""Geometry without task knowledge; each file says host (numpy) or device (jnp)."""

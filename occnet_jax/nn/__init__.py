@@ -1,0 +1,1 @@
+"""Linen layers without task knowledge."""
