@@ -20,6 +20,7 @@ Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Latent = PyTree  # arrays with a leading axis b
 Key = Any  # a JAX random key
 Scalars = dict[str, Float[Array, ""]]
+InitFn = Callable[[Key, Batch], Variables]
 LossFn = Callable[
   [Variables, Batch, Key, bool], tuple[Float[Array, ""], tuple[PyTree, Scalars]]
 ]
@@ -32,6 +33,7 @@ class Method(NamedTuple):
 
   Attributes:
     net: linen module; holds sizes, never arrays.
+    init: (key, batch) -> fresh variables for batches of this form.
     loss: (variables, batch, key, train) -> (loss, (new_stats, scalars)).
     encode: (variables, inputs) -> latent pytree, leading axis b.
     decode: (variables, latent, points (b, t, 3)) -> logits (b, t) for a field.
@@ -40,6 +42,7 @@ class Method(NamedTuple):
   """
 
   net: nn.Module
+  init: InitFn
   loss: LossFn
   encode: EncodeFn
   decode: DecodeFn

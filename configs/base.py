@@ -1,0 +1,88 @@
+"""Every field once: its default, its unit and one comment.
+
+Lengths are in cube units: the shape's largest extent is 1. Other configs start from
+`get_config()` and change what they need; a field that does not stand here is an error.
+"""
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.name = "base"  # of the run, shown in reports
+  config.seed = 0  # of initial values, data order and every draw
+
+  prep = config.prep = ml_collections.ConfigDict()
+  prep.source = "synthetic"  # synthetic, or folder:/path/to/meshes
+  prep.out = "data/synthetic"  # directory of the prepared data set
+  prep.seed = 0  # of shapes, samples and splits
+  prep.per_category = 200  # synthetic shapes per category
+  prep.points = 100_000  # labelled points per shape, uniform in the padded cube
+  prep.surface_points = 100_000  # surface points with normals per shape
+  prep.padding = 0.1  # of the cube around the unit cube: side 1 + padding
+  prep.voxel_side = 32  # of the occupancy grid
+  prep.val_fraction = 0.1  # of each category
+  prep.test_fraction = 0.2
+  prep.workers = 0  # processes; 0 for all cores
+  prep.shard_size = 64  # shapes per shard
+
+  data = config.data = ml_collections.ConfigDict()
+  data.dir = prep.get_ref("out")  # where the prepared data set lies
+  data.points = 2048  # labelled points per shape and step
+  data.cloud_points = 300  # points of the input cloud
+  data.cloud_sigma = 0.005  # deviation of its Gaussian noise
+  data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4
+  data.workers = 2  # loader processes; 0 for threads only
+
+  model = config.model = ml_collections.ConfigDict()
+  model.name = "onet"  # system, see models/registry.py
+  model.encoder = "pointnet_resnet"
+  model.encoder_hidden_size = 512
+  model.c_dim = 512  # size of the code
+  model.decoder = "cbatchnorm"
+  model.hidden_size = 256  # of the decoder
+  model.tau = 0.2  # surface probability while training; validation then chooses
+  model.leaky = False  # LeakyReLU(0.2) before the decoder's last layer
+  model.unbiased_variance = True  # of running statistics: PyTorch's way, or Flax's
+
+  optim = config.optim = ml_collections.ConfigDict()
+  optim.name = "adam"  # adam, adamw or sgd
+  optim.learning_rate = 1e-4  # at its highest
+  optim.schedule = "constant"  # or cosine: down to zero at train.steps
+  optim.warmup_steps = 0  # linear from zero
+  optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
+  optim.weight_decay = 0.0  # adamw only
+  optim.ema_decay = 0.0  # of averaged variables for validation and use; 0 for none
+
+  train = config.train = ml_collections.ConfigDict()
+  train.steps = 300_000
+  train.batch_size = 64  # shapes per step over all devices
+  train.log_every = 10  # steps
+  train.save_every = 1000  # steps between latest checkpoints
+  train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none
+  train.validate_every = 2000  # steps
+
+  val = config.val = ml_collections.ConfigDict()
+  val.points = 0  # labelled points per shape; 0 for all
+  val.shapes = 0  # of the split, evenly spread; 0 for all
+  val.batch_size = 8
+
+  test = config.test = ml_collections.ConfigDict()
+  test.split = "test"
+  test.shapes = 0  # of the split, evenly spread; 0 for all
+  test.tau = placeholder(float)  # surface probability; None for validation's best
+  test.tau_grid = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
+  test.samples = 100_000  # surface points drawn from a mesh to judge it
+
+  generation = config.generation = ml_collections.ConfigDict()
+  generation.resolution_0 = 32  # cells per side of the first grid
+  generation.upsampling_steps = 2  # doublings of it
+  generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
+  generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
+  generation.points_per_batch = 65_536  # field evaluations at once
+  generation.format = "ply"  # ply, glb, obj or off
+
+  report = config.report = ml_collections.ConfigDict()
+  report.shapes = 12  # shown in 3D
+  return config

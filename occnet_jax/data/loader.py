@@ -1,0 +1,87 @@
+"""Batches by Grain over random access (host).
+
+The batch of step s is a function of (seed, s) alone: shapes are shuffled anew every
+epoch, what is drawn for a shape depends on its place in that order, and batching comes
+before anything that is spread over workers. So a run resumes at any step.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from occnet_jax.types import Batch
+
+Transform = Callable[[dict[str, Any], np.random.Generator], Batch]
+READ_THREADS = 4
+
+
+def train_batches(
+  source: Sequence[dict[str, Any]],
+  transform: Transform,
+  *,
+  batch_size: int,
+  seed: int,
+  start: int,
+  workers: int,
+) -> Iterator[Batch]:
+  """The endless batches of steps start, start + 1, ...
+
+  Args:
+    source: examples by index.
+    transform: (example, generator) -> arrays of one shape.
+    batch_size: b. The last, partial batch of an epoch is filled from the next epoch.
+    seed: of order and draws.
+    start: step of the first batch.
+    workers: worker processes; 0 for threads of this process.
+
+  Raises:
+    ValueError: the source is empty.
+  """
+  if not len(source):
+    raise ValueError("the train split is empty; prepare more shapes")
+  shapes = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  shapes = shapes.random_map(transform).batch(batch_size)
+  options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=8)
+  batches = shapes[start:].to_iter_dataset(options)
+  if workers:
+    batches = batches.mp_prefetch(
+      grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=4)
+    )
+  return iter(batches)
+
+
+def evaluation_batches(
+  source: Sequence[dict[str, Any]],
+  transform: Transform,
+  *,
+  batch_size: int,
+  seed: int,
+  limit: int,
+) -> Iterator[tuple[Batch, int]]:
+  """Every shape once, in order, with draws that are the same each time.
+
+  Args:
+    source, transform: as of `train_batches`.
+    batch_size: b; the last batch is filled up with copies of its last shape, so that
+      all have one form.
+    seed: of the draws; shape i draws from (seed, i).
+    limit: at most so many shapes, evenly spread over the split; 0 for all.
+
+  Yields:
+    (batch, how many of its shapes count).
+  """
+  chosen = np.arange(len(source))
+  if limit and limit < len(source):
+    chosen = np.linspace(0, len(source) - 1, limit).round().astype(int)
+  for first in range(0, len(chosen), batch_size):
+    indices = chosen[first : first + batch_size]
+    shapes = [transform(source[int(i)], shape_rng(seed, int(i))) for i in indices]
+    shapes += shapes[-1:] * (batch_size - len(shapes))
+    yield {k: np.stack([shape[k] for shape in shapes]) for k in shapes[0]}, len(indices)
+
+
+def shape_rng(seed: int, index: int) -> np.random.Generator:
+  """The generator of one shape outside training."""
+  return np.random.default_rng([seed, index])

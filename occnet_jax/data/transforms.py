@@ -1,0 +1,85 @@
+"""From a stored example to the arrays of a batch, after the reference (host, numpy).
+
+Everything that is drawn comes from the generator passed in. As in the reference points
+are drawn with replacement, and noise is added to the input cloud at test time too.
+"""
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+Example = dict  # nested dicts of arrays as stored
+FIELDS = {
+  "points": {"points": True, "occupancies": True},
+  "pointcloud": {"points": True},
+}
+
+
+def subsample_points(
+  example: Example,
+  rng: np.random.Generator,
+  *,
+  count: int,
+  float16_noise: float,
+) -> dict[str, Float[np.ndarray, "..."]]:
+  """`count` query points with their occupancies.
+
+  Args:
+    example: holds points/points (N, 3) and points/occupancies, packed bits.
+    rng: draws the points and their noise.
+    count: t; 0 for all N in their order.
+    float16_noise: standard deviation added where points are stored as float16. The
+      reference has 1e-4; labels made for the stored points need none.
+
+  Returns:
+    points (t, 3) and occupancies (t,), float32.
+  """
+  stored = example["points"]["points"]
+  chosen = rng.integers(len(stored), size=count) if count else np.arange(len(stored))
+  points = stored[chosen].astype(np.float32)
+  if float16_noise and stored.dtype == np.float16:
+    points += float16_noise * rng.standard_normal(points.shape, np.float32)
+  packed = example["points"]["occupancies"]
+  bits = (packed[chosen >> 3] >> (7 - (chosen & 7)).astype(np.uint8)) & 1
+  return {"points": points, "occupancies": bits.astype(np.float32)}
+
+
+def noisy_cloud(
+  surface: Shaped[np.ndarray, "m 3"],
+  rng: np.random.Generator,
+  *,
+  count: int,
+  sigma: float,
+) -> Float[np.ndarray, "n 3"]:
+  """`count` surface points with Gaussian noise of deviation `sigma`, in cube units."""
+  cloud = surface[rng.integers(len(surface), size=count)].astype(np.float32)
+  return cloud + sigma * rng.standard_normal(cloud.shape, np.float32)
+
+
+def pointcloud_example(
+  example: Example,
+  rng: np.random.Generator,
+  *,
+  points: int,
+  cloud_points: int,
+  sigma: float,
+  float16_noise: float,
+) -> dict[str, Float[np.ndarray, "..."]]:
+  """One shape as the point-cloud task sees it.
+
+  Args:
+    example: an example with the fields FIELDS.
+    rng: of this example at this step.
+    points: t, query points; 0 for all.
+    cloud_points: n, input points.
+    sigma: of the input's noise, in cube units.
+    float16_noise: as of `subsample_points`.
+
+  Returns:
+    points (t, 3), occupancies (t,) and inputs (n, 3).
+  """
+  sampled = subsample_points(example, rng, count=points, float16_noise=float16_noise)
+  surface = example["pointcloud"]["points"]
+  return {
+    **sampled,
+    "inputs": noisy_cloud(surface, rng, count=cloud_points, sigma=sigma),
+  }

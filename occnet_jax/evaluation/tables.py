@@ -1,0 +1,176 @@
+"""Rows of measurements: their columns, their means, their CSV files (host).
+
+A row is a dict. One per mesh holds `category`, `id`, whatever `metrics.evaluate_mesh`
+returns, and any other number worth a mean, such as seconds. A shape that has no mesh to
+measure has a row from `missing_row`: it is counted, and shown, and has no figures.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from occnet_jax import files
+
+Row = dict[str, Any]
+
+MEAN_OF_CLASSES = "mean of classes"
+MEAN_OF_MESHES = "mean of meshes"
+
+
+class Column(NamedTuple):
+  """What a reader needs to know about a metric.
+
+  Attributes:
+    label: heading.
+    unit: of the figure; "" for a ratio.
+    better: "higher" or "lower".
+    meaning: one sentence.
+  """
+
+  label: str
+  unit: str
+  better: str
+  meaning: str
+
+
+COLUMNS = {
+  "iou": Column(
+    "IoU",
+    "",
+    "higher",
+    "Volume in both shapes over volume in either, at random points of the padded cube.",
+  ),
+  "chamfer_l1": Column(
+    "Chamfer-L1",
+    "cube units",
+    "lower",
+    "Half the sum of accuracy and completeness.",
+  ),
+  "chamfer_l1_x10": Column(
+    "Chamfer-L1 × 10",
+    "tenths of the cube",
+    "lower",
+    "The same, as the papers print it.",
+  ),
+  "chamfer_l2": Column(
+    "Chamfer-L2",
+    "square cube units",
+    "lower",
+    "Half the sum of the mean squared distances in both directions.",
+  ),
+  "accuracy": Column(
+    "Accuracy",
+    "cube units",
+    "lower",
+    "Mean distance from the reconstruction to the nearest true point.",
+  ),
+  "completeness": Column(
+    "Completeness",
+    "cube units",
+    "lower",
+    "Mean distance from the true surface to the nearest reconstructed point.",
+  ),
+  "normal_consistency": Column(
+    "Normal consistency",
+    "",
+    "higher",
+    "Mean absolute cosine between the normals of nearest points, both directions.",
+  ),
+  "f_score_1pct": Column(
+    "F-score 1 %",
+    "",
+    "higher",
+    "Harmonic mean of precision and recall at a distance of 0.01 cube units.",
+  ),
+  "precision_1pct": Column(
+    "Precision 1 %",
+    "",
+    "higher",
+    "Share of the reconstruction within 0.01 cube units of the true surface.",
+  ),
+  "recall_1pct": Column(
+    "Recall 1 %",
+    "",
+    "higher",
+    "Share of the true surface within 0.01 cube units of the reconstruction.",
+  ),
+}
+
+
+def missing_row(category: str, id: str, reason: str) -> Row:
+  """The row of a shape that has no mesh to measure, and why."""
+  return {"category": category, "id": id, "missing": True, "reason": reason}
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+  """Means per category, then the mean of those means, then the mean over all meshes.
+
+  The papers print the unweighted mean of class means. Nothing is left out unseen: every
+  row is in one of the counts, an empty mesh has its figures in the means, and a figure
+  that cannot be formed (a category of missing meshes only, or a mean over one) is NaN.
+
+  Args:
+    rows: one per mesh.
+
+  Returns:
+    Rows with `category`, the counts `meshes` (measured, empty ones included), `empty`
+    and `missing`, and the mean of every number that the measured rows hold.
+
+  Raises:
+    ValueError: there are no rows.
+  """
+  if not rows:
+    raise ValueError("0 rows to summarise, want one per mesh; is the test split empty?")
+  names = _numbers(rows)
+  categories: dict[str, list[Row]] = {}
+  for row in rows:
+    categories.setdefault(row["category"], []).append(row)
+  means = [_means(name, categories[name], names) for name in sorted(categories)]
+  over_meshes = _means(MEAN_OF_MESHES, rows, names)
+  over_classes = over_meshes | {"category": MEAN_OF_CLASSES}
+  over_classes |= {name: _mean([row[name] for row in means]) for name in names}
+  return [*means, over_classes, over_meshes]
+
+
+def write_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
+  """Writes rows under a heading of all their keys in order of appearance.
+
+  Floats have 6 significant digits; a key that a row lacks is an empty cell.
+  """
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  with files.write_aside(path) as scratch, scratch.open("w", newline="") as file:
+    writer = csv.DictWriter(file, names)
+    writer.writeheader()
+    writer.writerows({name: _cell(row[name]) for name in row} for row in rows)
+
+
+def _numbers(rows: Sequence[Row]) -> list[str]:
+  names = dict.fromkeys(name for row in rows for name in row if name != "id")
+  return [name for name in names if any(_is_number(row.get(name)) for row in rows)]
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _means(category: str, rows: Sequence[Row], names: Sequence[str]) -> Row:
+  measured = [row for row in rows if not row.get("missing", False)]
+  counts = {
+    "meshes": len(measured),
+    "empty": sum(bool(row.get("empty", False)) for row in measured),
+    "missing": len(rows) - len(measured),
+  }
+  means = {name: _mean([row.get(name, math.nan) for row in measured]) for name in names}
+  return {"category": category} | counts | means
+
+
+def _mean(values: Sequence[float]) -> float:
+  return sum(map(float, values)) / len(values) if values else math.nan
+
+
+def _cell(value: Any) -> Any:
+  return f"{value:.6g}" if isinstance(value, float | np.floating) else value

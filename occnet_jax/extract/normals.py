@@ -1,0 +1,41 @@
+"""Normals at the vertices of a mesh: from the field, else from its faces (host).
+
+Shape letters: v vertices, f faces.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from occnet_jax.extract.field import Field
+from occnet_jax.extract.surface import Faces, Vertices
+
+Normals = Float[np.ndarray, "v 3"]
+
+
+def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
+  """Unit vectors -grad f / |grad f|: the field falls from the inside outwards.
+
+  Where the gradient vanishes or does not exist, the normal is that of the faces.
+  """
+  gradients = field.gradients(vertices).astype(np.float64)
+  lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+  normals = face_normals_at_vertices(vertices, faces)
+  np.divide(-gradients, lengths, out=normals, where=lengths > 0)
+  return normals
+
+
+def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
+  """Unit means of the surrounding faces' normals, weighted by area.
+
+  A vertex that is surrounded by no area gets the z axis.
+  """
+  a, b, c = np.moveaxis(vertices[faces], 1, 0)
+  areas = np.repeat(
+    np.cross(b - a, c - a), 3, axis=0
+  )  # twice the area, thrice: corners
+  where = faces.ravel()
+  sums = [np.bincount(where, areas[:, axis], len(vertices)) for axis in range(3)]
+  sums = np.stack(sums, axis=1)
+  lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+  axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
+  return np.divide(sums, lengths, out=axis, where=lengths > 0)

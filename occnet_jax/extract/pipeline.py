@@ -1,0 +1,147 @@
+"""From a field to a mesh: octree, marching cubes, simplify, refine, normals (host).
+
+The stages and their order are those of the reference's generation; paper, section 3.3.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+
+from occnet_jax.extract.field import as_field
+from occnet_jax.extract.normals import field_normals
+from occnet_jax.extract.octree import Samples, sample_surface, to_dense
+from occnet_jax.extract.refine import refine
+from occnet_jax.extract.simplify import simplify
+from occnet_jax.extract.surface import marching_cubes
+from occnet_jax.geometry.grids import PADDING, to_coordinates
+
+
+def extract_mesh(
+  field: Any,
+  *,
+  resolution_0: int = 32,
+  upsampling_steps: int = 2,
+  level: float = 0.0,
+  padding: float = PADDING,
+  simplify_faces: int | None = None,
+  refine_steps: int = 0,
+  normals: bool = True,
+  points_per_batch: int | None = None,
+  seed: int = 0,
+  on_empty: Literal["raise", "empty"] = "raise",
+) -> trimesh.Trimesh:
+  """The closed surface where a field crosses the level, within the padded cube.
+
+  Args:
+    field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
+      or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
+      the arrays it is given. See `extract.field`.
+    resolution_0: cells a side of the coarse grid. What lies wholly between its points
+      is not found.
+    upsampling_steps: how often cells at the surface are halved: the mesh is that of a
+      grid of resolution_0 * 2^steps cells a side. 0 evaluates, as the reference does,
+      a dense grid of resolution_0 points, so one cell fewer, a side.
+    level: value at the surface: log(tau / (1 - tau)) for logits and a probability tau.
+    padding: the cube is [-(1 + padding) / 2, (1 + padding) / 2]^3.
+    simplify_faces: faces to keep, or None for all.
+    refine_steps: steps of fitting the vertices to the field; the reference took 30.
+    normals: whether to give every vertex the normal of the field.
+    points_per_batch: how many points are evaluated at a time; None chooses.
+    seed: of the refinement's random points.
+    on_empty: what a field without a surface gives: an error, or a mesh without faces.
+
+  Returns:
+    A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
+    side), `evaluations` (points the octree looked at), `value_min` and `value_max`
+    among these, `faces_marching_cubes`, `loss_first` and `loss_last` of a refinement,
+    and seconds by stage: `seconds_octree`, `seconds_evaluate`,
+    `seconds_marching_cubes`, `seconds_simplify`, `seconds_refine`, `seconds_normals`.
+
+  Raises:
+    ValueError: no surface and on_empty="raise"; settings out of range; a field that is
+      not callable, not one number a point, or not finite; refine_steps for a field that
+      JAX cannot trace.
+  """
+  if on_empty not in ("raise", "empty"):
+    raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
+  field = as_field(field, points_per_batch)
+  clock = Clock()
+
+  def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    with clock.stage("evaluate"):
+      return field.values(to_coordinates(indices, resolution, padding))
+
+  cells = resolution_0 if upsampling_steps else resolution_0 - 1
+  resolution = cells * 2**upsampling_steps
+  with clock.stage("octree"):
+    samples = sample_surface(evaluate, cells, upsampling_steps, level)
+    values = to_dense(samples)
+  with clock.stage("marching_cubes"):
+    vertices, faces = marching_cubes(values, level, padding)
+  facts = {**describe(samples), "faces_marching_cubes": len(faces)}
+  if not len(faces) and on_empty == "raise":
+    raise ValueError(no_surface(facts, level))
+  if simplify_faces is not None:
+    with clock.stage("simplify"):
+      vertices, faces = simplify(vertices, faces, simplify_faces)
+  if refine_steps and len(faces):
+    with clock.stage("refine"):
+      vertices, losses = refine(
+        field, vertices, faces, level=level, steps=refine_steps, seed=seed
+      )
+    facts |= {"loss_first": float(losses[0]), "loss_last": float(losses[-1])}
+  vertex_normals = None
+  if normals and len(faces):
+    with clock.stage("normals"):
+      vertex_normals = field_normals(field, vertices, faces)
+  return trimesh.Trimesh(
+    vertices,
+    faces,
+    vertex_normals=vertex_normals,
+    metadata={**facts, **clock.seconds},
+    process=False,  # merging vertices would reorder them and drop their normals
+  )
+
+
+class Clock:
+  """Seconds by stage; a stage within another is not counted twice.
+
+  Attributes:
+    seconds: {"seconds_<stage>": time spent in it}.
+  """
+
+  def __init__(self):
+    stages = ("octree", "evaluate", "marching_cubes", "simplify", "refine", "normals")
+    self.seconds = {f"seconds_{stage}": 0.0 for stage in stages}
+
+  @contextmanager
+  def stage(self, name: str) -> Iterator[None]:
+    start, inner = time.perf_counter(), sum(self.seconds.values())
+    yield
+    inner = sum(self.seconds.values()) - inner
+    self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
+
+
+def describe(samples: Samples) -> dict[str, int | float]:
+  """What the octree saw, for the mesh's metadata."""
+  return {
+    "resolution": samples.resolution,
+    "evaluations": len(samples.keys),
+    "value_min": float(samples.values.min()),
+    "value_max": float(samples.values.max()),
+  }
+
+
+def no_surface(facts: dict[str, int | float], level: float) -> str:
+  """The message for a field that does not cross the level."""
+  return (
+    f"no surface: the field's values at {facts['evaluations']} points lie between "
+    f"{facts['value_min']:.6g} and {facts['value_max']:.6g} and none is above the level "
+    f"{level:.6g}; check that the field is larger inside and the level is in its units "
+    "(a logit, not a probability), raise resolution_0, or pass on_empty='empty'"
+  )

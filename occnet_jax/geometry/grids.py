@@ -1,0 +1,52 @@
+"""Regular grids of the padded cube: indices, coordinates and integer keys (host, numpy).
+
+A grid of `resolution` cells a side has resolution + 1 points a side. Point (0, 0, 0)
+is the lowest corner of the cube and point (resolution, resolution, resolution) the
+highest. Arrays over a grid are indexed (x, y, z). Shape letter: n points.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+PADDING = 0.1  # the cube's side is 1 + PADDING: [-0.55, 0.55]^3
+
+Indices = Int[np.ndarray, "n 3"]
+
+
+def grid_indices(side: int, stride: int = 1) -> Indices:
+  """Indices of a grid of side^3 points, `stride` apart, in the order of their keys."""
+  indices = np.indices((side,) * 3, dtype=np.int64).reshape(3, -1).T
+  return np.ascontiguousarray(indices) * stride
+
+
+def to_coordinates(
+  indices: Indices, resolution: int, padding: float = PADDING
+) -> Float[np.ndarray, "n 3"]:
+  """Where the points of the padded cube lie: (1 + padding) (index / resolution - 1/2)."""
+  return (1 + padding) * (indices / resolution - 0.5)
+
+
+def to_indices(
+  points: Float[np.ndarray, "n 3"], resolution: int, padding: float = PADDING
+) -> Indices:
+  """The nearest grid points; the inverse of `to_coordinates` on grid points.
+
+  A point outside the padded cube gets an index outside [0, resolution].
+  """
+  return np.rint((points / (1 + padding) + 0.5) * resolution).astype(np.int64)
+
+
+def to_keys(indices: Indices, side: int) -> Int[np.ndarray, " n"]:
+  """One integer a point of a grid of side^3 points; z runs fastest.
+
+  Indices must lie in [0, side); 64 bits suffice up to a side of two million.
+  """
+  x, y, z = indices.T
+  return (x * side + y) * side + z
+
+
+def from_keys(keys: Int[np.ndarray, " n"], side: int) -> Indices:
+  """The inverse of `to_keys`."""
+  rows, z = np.divmod(keys, side)
+  x, y = np.divmod(rows, side)
+  return np.stack([x, y, z], axis=1)

@@ -1,0 +1,33 @@
+"""Losses and the scalars that go with them (device, jnp)."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+
+def occupancy_cross_entropy(
+  logits: Float[Array, "b t"], occupancies: Float[Array, "b t"]
+) -> Float[Array, ""]:
+  """Cross-entropy summed over the points of a shape, mean over shapes (paper, Eq. 3)."""
+  return optax.sigmoid_binary_cross_entropy(logits, occupancies).sum(-1).mean()
+
+
+def batch_iou(
+  logits: Float[Array, "b t"], occupancies: Float[Array, "b t"], level: float
+) -> Float[Array, ""]:
+  """Mean over shapes of the IoU of {logit >= level} and the occupancies at the points.
+
+  A shape with no point inside either set counts as 1.
+  """
+  predicted, inside = logits >= level, occupancies >= 0.5
+  both = (predicted & inside).sum(-1)
+  either = (predicted | inside).sum(-1)
+  return jnp.where(either == 0, 1.0, both / jnp.maximum(either, 1)).mean()
+
+
+def logit(tau: float) -> float:
+  """The logit at which the occupancy probability is tau, 0 < tau < 1."""
+  if not 0 < tau < 1:
+    raise ValueError(f"threshold tau is {tau}; want a probability between 0 and 1")
+  return float(jax.scipy.special.logit(tau))

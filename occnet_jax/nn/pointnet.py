@@ -1,0 +1,30 @@
+"""PointNet encoders: a set of points (b, n, 3) -> code (b, c) (device, jnp)."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from occnet_jax.nn.blocks import Linear, ResnetBlockFC
+
+
+class ResnetPointnet(nn.Module):
+  """PointNet of five residual blocks, max-pooled over points after each.
+
+  After every block but the last each point's features are joined with their maximum
+  over the set. Paper, section 4.2 ("a PointNet encoder with ResNet blocks").
+
+  Attributes:
+    c_dim: size of the code.
+    hidden_dim: features a block puts out; it takes in twice as many.
+  """
+
+  c_dim: int = 512
+  hidden_dim: int = 512
+
+  @nn.compact
+  def __call__(self, points: Float[Array, "b n 3"]) -> Float[Array, "b c"]:
+    net = Linear(2 * self.hidden_dim, name="fc_pos")(points)
+    pooled = None
+    for i in range(5):
+      net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(net, pooled)
+      pooled = net.max(1)
+    return Linear(self.c_dim, name="fc_c")(nn.relu(pooled))

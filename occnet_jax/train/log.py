@@ -1,0 +1,57 @@
+"""Scalars over steps, as JSON lines and as TensorBoard events (host)."""
+
+import json
+import pathlib
+from typing import Any
+
+import tensorboardX
+
+from occnet_jax.files import write_aside
+
+
+class Log:
+  """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
+
+  A run that resumes at `start` first drops the lines of later steps, which it is about
+  to write again: every step stands there once.
+  """
+
+  def __init__(self, directory: pathlib.Path, *, start: int):
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "metrics.jsonl"
+    kept = [row for row in read(path) if row["step"] <= start]
+    with write_aside(path) as scratch:
+      scratch.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    self._file = path.open("a")
+    self._events = tensorboardX.SummaryWriter(str(directory), purge_step=start + 1)
+
+  def write(self, step: int, scalars: dict[str, Any]) -> None:
+    """Adds one line; names such as train/loss become groups in TensorBoard."""
+    scalars = {name: float(value) for name, value in scalars.items()}
+    self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+    self._file.flush()
+    for name, value in scalars.items():
+      self._events.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    self._file.close()
+    self._events.close()
+
+
+def read(path: pathlib.Path) -> list[dict[str, float]]:
+  """The lines of metrics.jsonl; [] if there is none. A last, torn line is left out."""
+  if not path.exists():
+    return []
+  rows = []
+  for line in path.read_text().splitlines():
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      break
+  return rows
+
+
+def curve(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+  """Steps and values of one scalar."""
+  found = [(row["step"], row[name]) for row in rows if name in row]
+  return [step for step, _ in found], [value for _, value in found]

@@ -1,0 +1,131 @@
+"""Training from a config to checkpoints (host).
+
+The order of a step s, which makes a restart exact: state s is validated, then saved,
+then batch s is drawn, then state s + 1 is computed. The run ends with state `steps`.
+"""
+
+import functools
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from occnet_jax.data import loader, source, transforms
+from occnet_jax.models import registry
+from occnet_jax.train import state as state_lib
+from occnet_jax.train import step as step_lib
+from occnet_jax.train.checkpoint import Checkpoints
+from occnet_jax.train.monitor import Monitor
+from occnet_jax.train.validate import validate
+from occnet_jax.types import Batch
+
+
+def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
+  """Trains until config["train"]["steps"], from the latest checkpoint if there is one.
+
+  Args:
+    config: all fields of configs/base.py, as nested dicts.
+    workdir: receives checkpoints/ and logs/.
+
+  Raises:
+    ValueError: data, config or checkpoint do not fit.
+    FloatingPointError: a loss that is not finite; names the step.
+  """
+  run = config["train"]
+  data = source.open_split(config["data"]["dir"], "train", transforms.FIELDS)
+  optimizer = registry.optimizer(config["optim"], run["steps"])
+  tau = config["model"]["tau"]
+  method = registry.build(config["model"], tau=tau)
+  mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
+  ema_decay = config["optim"]["ema_decay"]
+  step = step_lib.data_parallel(
+    step_lib.make_step(mapped, optimizer, ema_decay=ema_decay)
+  )
+  sample = next(train_batches(config, data, 0, workers=0))
+  state = state_lib.create(
+    method, optimizer, sample, seed=config["seed"], ema=ema_decay > 0
+  )
+  with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
+    state = checkpoints.resume(state)
+    if int(state.step) < run["steps"]:
+      batches = train_batches(
+        config, data, int(state.step), workers=config["data"]["workers"]
+      )
+      with Monitor(workdir / "logs", int(state.step), run["steps"]) as monitor:
+        _run(config, method, step, state, batches, checkpoints, monitor)
+
+
+def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
+  """The loop itself."""
+  run, start = config["train"], int(state.step)
+  devices = jax.local_device_count()
+  best = checkpoints.record("best") or {"iou": -np.inf}
+  found = checkpoints.record("latest") or {}
+  for s in itertools.count(start):
+    last = s == run["steps"]
+    if s > start and (last or s % run["validate_every"] == 0):
+      monitor.flush()
+      found = validate(
+        method, state.variables, validation_batches(config), validation_taus(config)
+      )
+      monitor.validated(s, found)
+      if found["iou"] > best["iou"]:
+        best = found
+        checkpoints.save("best", state, found)
+    if s > start and (last or s % run["save_every"] == 0):
+      monitor.flush()
+      checkpoints.save("latest", state, found)
+    if last:
+      return
+    batch = step_lib.split_over_devices(next(batches), devices)
+    state, scalars = step(state, batch)
+    monitor.add(s, scalars)
+    if (s + 1) % run["log_every"] == 0:
+      monitor.flush()
+
+
+def train_batches(
+  config: dict[str, Any], data: Sequence, start: int, *, workers: int
+) -> Iterator[Batch]:
+  """The batches of steps start, start + 1, ... of a run."""
+  return loader.train_batches(
+    data,
+    transform(config, config["data"]["points"]),
+    batch_size=config["train"]["batch_size"],
+    seed=config["seed"],
+    start=start,
+    workers=workers,
+  )
+
+
+def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
+  """The validation split, the same each time."""
+  val = config["val"]
+  return loader.evaluation_batches(
+    source.open_split(config["data"]["dir"], "val", transforms.FIELDS),
+    transform(config, val["points"]),
+    batch_size=val["batch_size"],
+    seed=config["seed"],
+    limit=val["shapes"],
+  )
+
+
+def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
+  """The thresholds to try: the one that the config fixes, or its grid."""
+  fixed = config["test"]["tau"]
+  return tuple(config["test"]["tau_grid"]) if fixed is None else (fixed,)
+
+
+def transform(config: dict[str, Any], points: int) -> loader.Transform:
+  """How this config turns a stored example into the arrays of one shape."""
+  data = config["data"]
+  return functools.partial(
+    transforms.pointcloud_example,
+    points=points,
+    cloud_points=data["cloud_points"],
+    sigma=data["cloud_sigma"],
+    float16_noise=data["float16_noise"],
+  )

@@ -1,0 +1,64 @@
+"""IoU on held-out shapes at many thresholds at once (device and host)."""
+
+import functools
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from occnet_jax import losses
+from occnet_jax.types import Batch, Method, Variables
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def score(
+  method: Method, variables: Variables, batch: Batch, levels: Float[Array, " k"]
+) -> tuple[Float[Array, " b"], Float[Array, "b k"]]:
+  """Loss of every shape, and its IoU at every logit level."""
+  logits = method.decode(
+    variables, method.encode(variables, batch["inputs"]), batch["points"]
+  )
+  inside = batch["occupancies"]
+  loss = jax.vmap(losses.occupancy_cross_entropy)(logits[:, None], inside[:, None])
+  iou = jax.vmap(losses.batch_iou, in_axes=(0, 0, None))
+  ious = jax.lax.map(lambda level: iou(logits[:, None], inside[:, None], level), levels)
+  return loss, ious.T
+
+
+def validate(
+  method: Method,
+  variables: Variables,
+  batches: Iterable[tuple[Batch, int]],
+  taus: tuple[float, ...],
+) -> dict[str, float]:
+  """Means over shapes, and the threshold that does best.
+
+  Args:
+    method: what is judged.
+    variables: its variables.
+    batches: (batch, how many of its shapes count), as `data.loader` yields them.
+    taus: the probabilities to try.
+
+  Returns:
+    loss (summed over the points of a shape), iou at the best tau, and that tau.
+
+  Raises:
+    ValueError: there is no shape.
+  """
+  levels = jnp.asarray([losses.logit(tau) for tau in taus])
+  found, ious = [], []
+  for batch, count in batches:
+    loss, iou = jax.device_get(score(method, variables, batch, levels))
+    found.append(loss[:count])
+    ious.append(iou[:count])
+  if not found:
+    raise ValueError("the validation split is empty; prepare more shapes")
+  mean = np.concatenate(ious).mean(0)
+  best = int(mean.argmax())
+  return {
+    "loss": float(np.concatenate(found).mean()),
+    "iou": float(mean[best]),
+    "tau": taus[best],
+  }
