@@ -25,18 +25,26 @@ from occnet_jax.types import Latent, Method, Variables
 __all__ = ["Model", "extract_mesh", "restore"]
 
 
-def restore(workdir: str | pathlib.Path, step: int | None = None) -> "Model":
+def restore(
+  workdir: str | pathlib.Path,
+  step: int | None = None,
+  *,
+  overriding: dict[str, Any] | None = None,
+) -> "Model":
   """The trained model of a run.
 
   Args:
     workdir: the run's directory.
     step: of an explicit checkpoint; None for the best in validation.
+    overriding: a config whose `test.tau` and `generation` count instead of the checkpoint's own.
 
   Raises:
     ValueError: no such checkpoint, or it does not fit the config beside it.
   """
   saved = checkpoint.restore(workdir, step)
   config = saved.config
+  if overriding is not None:
+    config = config | {name: overriding[name] for name in ("test", "generation")}
   tau = saved.record.get("tau", config["model"]["tau"])
   if config["test"]["tau"] is not None:
     tau = config["test"]["tau"]
@@ -132,10 +140,11 @@ class Model:
     Raises:
       ValueError: a cloud with NaN, too few points or no extent; no surface.
     """
-    cloud = np.asarray(cloud)
-    loc, scale = clouds.cloud_frame(cloud)
-    if not normalise:
-      loc, scale = np.zeros(3), 1.0
+    cloud = np.asarray(cloud, np.float64)
+    if cloud.ndim != 2 or cloud.shape[1] != 3:
+      raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
+    clouds.check_cloud(cloud)
+    loc, scale = clouds.cloud_frame(cloud) if normalise else (np.zeros(3), 1.0)
     count = self.config["data"]["cloud_points"]
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)

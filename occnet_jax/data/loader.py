@@ -72,14 +72,19 @@ def evaluation_batches(
   Yields:
     (batch, how many of its shapes count).
   """
-  chosen = np.arange(len(source))
-  if limit and limit < len(source):
-    chosen = np.linspace(0, len(source) - 1, limit).round().astype(int)
+  chosen = spread(len(source), limit)
   for first in range(0, len(chosen), batch_size):
     indices = chosen[first : first + batch_size]
-    shapes = [transform(source[int(i)], shape_rng(seed, int(i))) for i in indices]
+    shapes = [transform(source[i], shape_rng(seed, i)) for i in indices.tolist()]
     shapes += shapes[-1:] * (batch_size - len(shapes))
     yield {k: np.stack([shape[k] for shape in shapes]) for k in shapes[0]}, len(indices)
+
+
+def spread(count: int, limit: int) -> np.ndarray:
+  """All indices below `count`, or `limit` of them at equal distances if that is less."""
+  if not limit or limit >= count:
+    return np.arange(count)
+  return np.linspace(0, count - 1, limit).round().astype(int)
 
 
 def shape_rng(seed: int, index: int) -> np.random.Generator:

@@ -14,13 +14,17 @@ Shape letter: t query points.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Float32
+
+from occnet_jax.types import DecodeFn, Latent, Variables
 
 HOST_BATCH = 2**16
 DIFFERENCE = 1e-4  # half the step of central differences, in cube units
@@ -30,15 +34,7 @@ Points = Float[np.ndarray, "t 3"]
 
 @runtime_checkable
 class Field(Protocol):
-  """What extraction knows of a function.
-
-  Attributes:
-    function: the traceable function of points, or None.
-    points_per_batch: how many points are evaluated at a time.
-  """
-
-  function: Partial | None
-  points_per_batch: int
+  """What extraction knows of a function."""
 
   def values(self, points: Points) -> Float32[np.ndarray, " t"]:
     """The field at points; raises ValueError where it is not finite."""
@@ -50,9 +46,9 @@ class Field(Protocol):
 def as_field(function: Any, points_per_batch: int | None = None) -> Field:
   """Wraps a function (t, 3) -> (t,); leaves a `Field` as it is.
 
-  A plain function is traced anew for every field made of it, because what it closes
-  over may have changed. Pass a `jax.tree_util.Partial(function, *arrays)`, or keep the
-  field, to compile once for many objects.
+  A plain function is compiled anew for every field made of it, because what it closes
+  over may have changed, and let go with the field. Pass a
+  `jax.tree_util.Partial(function, *arrays)`, or keep the field, to compile once.
 
   Args:
     function: a field; a `Partial`; or any function, which is compiled if JAX can trace
@@ -72,24 +68,59 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
     )
   if points_per_batch is not None and points_per_batch < 1:
     raise ValueError(f"points_per_batch={points_per_batch}; want at least 1, or None")
-  if not isinstance(function, Partial):
-    plain = function
-    function = Partial(lambda points: plain(points))  # new, so nothing stale is reused
   batch = points_per_batch or (2**12 if jax.default_backend() == "cpu" else 2**16)
   try:
     out = jax.eval_shape(function, jax.ShapeDtypeStruct((batch, 3), np.float32))
   except Exception:  # whatever NumPy or other code raises when it is given a tracer
     return HostField(function, points_per_batch or HOST_BATCH)
   check_output(out, batch)
-  return JaxField(jax.device_put(function), batch)
+  if isinstance(function, Partial):
+    return JaxField(jax.device_put(function), batch, shared_jit)
+  return JaxField(Partial(function), batch, own_jit())
+
+
+def decoder_field(
+  decode: DecodeFn,
+  variables: Variables,
+  latent: Latent,
+  points_per_batch: int | None = None,
+) -> Field:
+  """The field of one shape, whose latent has a leading axis of 1.
+
+  All shapes and variables of one `decode`, as of a `Method`, share their compiled code.
+  """
+  return as_field(
+    Partial(_decode_one, Partial(decode), variables, latent), points_per_batch
+  )
+
+
+def _decode_one(
+  decode: Partial, variables: Variables, latent: Latent, points: Float[Array, "t 3"]
+) -> Float[Array, " t"]:
+  return decode(variables, latent, points[None])[0]
+
+
+shared_jit = functools.cache(jax.jit)
+
+
+def own_jit() -> Callable[[Callable], Callable]:
+  """Like `shared_jit`, but what it compiled goes when it goes, constants and all."""
+  return functools.cache(lambda kernel: jax.jit(lambda *args: kernel(*args)))
 
 
 @dataclasses.dataclass(frozen=True)
 class JaxField:
-  """A traceable function; see the module. Made by `as_field`."""
+  """A traceable function. Made by `as_field`.
+
+  Attributes:
+    function: of points (t, 3), itself a pytree of its arrays.
+    points_per_batch: how many points are evaluated at a time.
+    jit: compiles a kernel, a function of `function` and arrays, at most once.
+  """
 
   function: Partial
   points_per_batch: int
+  jit: Callable[[Callable], Callable]
 
   def values(self, points: Points) -> Float32[np.ndarray, " t"]:
     return check_finite(self._in_batches(_values, points, ()), points)
@@ -99,12 +130,12 @@ class JaxField:
     return np.where(np.isfinite(gradients).all(1, keepdims=True), gradients, 0)
 
   def _in_batches(
-    self, compiled: Callable[[Partial, Array], Array], points: Points, tail: tuple
+    self, kernel: Callable[[Partial, Array], Array], points: Points, tail: tuple
   ) -> Float32[np.ndarray, "t ..."]:
-    points = points.astype(np.float32)
+    compiled = self.jit(kernel)
     results = [  # all are under way before the first is waited for
-      compiled(self.function, padded)
-      for padded in padded_batches(points, self.points_per_batch)
+      compiled(self.function, batch)
+      for batch in padded_batches(points.astype(np.float32), self.points_per_batch)
     ]
     whole = np.concatenate([np.zeros((0, *tail), np.float32), *results])
     return whole[: len(points)]
@@ -116,7 +147,6 @@ class HostField:
 
   call: Callable[[Points], Any]
   points_per_batch: int
-  function: None = None
 
   def values(self, points: Points) -> Float32[np.ndarray, " t"]:
     return self._call(points).astype(np.float32)
@@ -158,9 +188,7 @@ def check_output(out: Any, count: int) -> None:
       f"the field returned {found} for {count} points of shape ({count}, 3); want "
       f"({count},), one value a point: drop other axes, for example by [..., 0]"
     )
-  if not (
-    np.issubdtype(dtype, np.integer) or jax.dtypes.issubdtype(dtype, np.floating)
-  ):
+  if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
     raise ValueError(
       f"the field returned values of type {dtype}; want real numbers, larger inside: "
       "for a yes or no, return where(inside, 1.0, -1.0)"
@@ -181,12 +209,10 @@ def check_finite(
   return values
 
 
-@jax.jit
 def _values(function: Partial, points: Float[Array, "t 3"]) -> Float[Array, " t"]:
-  return function(points).astype(np.float32)
+  return jnp.asarray(function(points), jnp.float32)
 
 
-@jax.jit
 def _gradients(function: Partial, points: Float[Array, "t 3"]) -> Float[Array, "t 3"]:
   # A value depends on its own point alone, so the gradient of the sum is every row's.
-  return jax.grad(lambda p: function(p).astype(np.float32).sum())(points)
+  return jax.grad(lambda p: _values(function, p).sum())(points)

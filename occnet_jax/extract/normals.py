@@ -30,11 +30,10 @@ def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
   A vertex that is surrounded by no area gets the z axis.
   """
   a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  areas = np.repeat(
-    np.cross(b - a, c - a), 3, axis=0
-  )  # twice the area, thrice: corners
+  areas = np.cross(b - a, c - a)  # twice over
   where = faces.ravel()
-  sums = [np.bincount(where, areas[:, axis], len(vertices)) for axis in range(3)]
+  weights = np.repeat(areas, 3, axis=0)  # each corner gets its face's
+  sums = [np.bincount(where, weights[:, axis], len(vertices)) for axis in range(3)]
   sums = np.stack(sums, axis=1)
   lengths = np.linalg.norm(sums, axis=1, keepdims=True)
   axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()

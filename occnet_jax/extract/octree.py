@@ -1,4 +1,4 @@
-"""Multiresolution isosurface extraction, MISE: where a field is looked at (host, numpy).
+"""Multiresolution isosurface extraction (MISE): where a field is looked at (host).
 
 Paper, section 3.3 and Figure 2; `libmise` of the reference, point for point. A coarse
 grid of voxels is refined wherever the surface may pass, so that a fine grid is known
@@ -19,6 +19,7 @@ Memory: R^3 / 4 bytes for that, and 16 bytes a known point. Shape letters: n poi
 one round, t known points, m voxels.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -56,17 +57,10 @@ def sample_surface(
 
   Args:
     evaluate: indices (n, 3) in 0 .. resolution -> values (n,); called once a round.
-    resolution_0: voxels a side of the coarse grid.
+    resolution_0: voxels a side of the coarse grid, at least 1.
     steps: how often a voxel can be halved; 0 gives the coarse grid alone.
     level: value at the surface.
-
-  Raises:
-    ValueError: resolution_0 below 1 or steps below 0.
   """
-  if resolution_0 < 1 or steps < 0:
-    raise ValueError(
-      f"resolution_0={resolution_0}, upsampling_steps={steps}; want at least 1 and 0"
-    )
   resolution = resolution_0 * 2**steps
   octree = Octree(resolution_0, steps)
   known, known_values = np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -110,10 +104,7 @@ class Octree:
     if not self.split:
       return
     side = len(self.above)
-    ends = (
-      (indices - 1) // 2,
-      indices // 2,
-    )  # equal unless a face goes through the point
+    ends = (indices - 1) // 2, indices // 2  # equal inside a voxel, not on its faces
     ends = [np.clip(end, 0, side - 1) * [side * side, side, 1] for end in ends]
     for x, y, z in SIDES:
       keys = ends[x][:, 0] + ends[y][:, 1] + ends[z][:, 2]
@@ -155,6 +146,6 @@ def to_dense(samples: Samples) -> Float[np.ndarray, "r r r"]:
   dense.ravel()[samples.keys] = samples.values
   for axis in range(3):
     slabs = np.moveaxis(dense, axis, 0)
-    for lower, slab in zip(slabs, slabs[1:], strict=False):
+    for lower, slab in itertools.pairwise(slabs):
       np.copyto(slab, lower, where=np.isnan(slab))
   return dense

@@ -12,7 +12,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 
-from occnet_jax.extract.field import as_field
+from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.normals import field_normals
 from occnet_jax.extract.octree import Samples, sample_surface, to_dense
 from occnet_jax.extract.refine import refine
@@ -40,7 +40,7 @@ def extract_mesh(
   Args:
     field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
       or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
-      the arrays it is given. See `extract.field`.
+      the arrays it is given. See `extract.field`, also for networks.
     resolution_0: cells a side of the coarse grid. What lies wholly between its points
       is not found.
     upsampling_steps: how often cells at the surface are halved: the mesh is that of a
@@ -71,18 +71,9 @@ def extract_mesh(
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
   field = as_field(field, points_per_batch)
   clock = Clock()
-
-  def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-    with clock.stage("evaluate"):
-      return field.values(to_coordinates(indices, resolution, padding))
-
-  cells = resolution_0 if upsampling_steps else resolution_0 - 1
-  resolution = cells * 2**upsampling_steps
-  with clock.stage("octree"):
-    samples = sample_surface(evaluate, cells, upsampling_steps, level)
-    values = to_dense(samples)
+  samples = sample(field, resolution_0, upsampling_steps, level, padding, clock)
   with clock.stage("marching_cubes"):
-    vertices, faces = marching_cubes(values, level, padding)
+    vertices, faces = marching_cubes(to_dense(samples), level, padding)
   facts = {**describe(samples), "faces_marching_cubes": len(faces)}
   if not len(faces) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))
@@ -127,6 +118,31 @@ class Clock:
     self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
 
 
+def sample(
+  field: Field,
+  resolution_0: int,
+  upsampling_steps: int,
+  level: float,
+  padding: float,
+  clock: Clock,
+) -> Samples:
+  """Looks at the field where its surface passes; see `extract_mesh`."""
+  cells = resolution_0 if upsampling_steps else resolution_0 - 1
+  if cells < 1 or upsampling_steps < 0:
+    raise ValueError(
+      f"resolution_0={resolution_0}, upsampling_steps={upsampling_steps}; want "
+      "resolution_0 at least 1, or 2 without upsampling, and no negative steps"
+    )
+  resolution = cells * 2**upsampling_steps
+
+  def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    with clock.stage("evaluate"):
+      return field.values(to_coordinates(indices, resolution, padding))
+
+  with clock.stage("octree"):
+    return sample_surface(evaluate, cells, upsampling_steps, level)
+
+
 def describe(samples: Samples) -> dict[str, int | float]:
   """What the octree saw, for the mesh's metadata."""
   return {
@@ -141,7 +157,7 @@ def no_surface(facts: dict[str, int | float], level: float) -> str:
   """The message for a field that does not cross the level."""
   return (
     f"no surface: the field's values at {facts['evaluations']} points lie between "
-    f"{facts['value_min']:.6g} and {facts['value_max']:.6g} and none is above the level "
+    f"{facts['value_min']:.6g} and {facts['value_max']:.6g}, none above the level "
     f"{level:.6g}; check that the field is larger inside and the level is in its units "
     "(a logit, not a probability), raise resolution_0, or pass on_empty='empty'"
   )

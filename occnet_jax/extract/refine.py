@@ -27,7 +27,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from occnet_jax.extract.field import Field, padded_batches
+from occnet_jax.extract.field import Field, JaxField, padded_batches
 from occnet_jax.extract.surface import Faces, Vertices
 
 NORMAL_WEIGHT = 0.01
@@ -69,7 +69,7 @@ def refine(
   Raises:
     ValueError: the field is not traceable by JAX.
   """
-  if field.function is None:
+  if not isinstance(field, JaxField):
     raise ValueError(
       "refinement differentiates the field twice, and JAX cannot trace this one: write "
       "it with jax.numpy, or pass refine_steps=0"
@@ -96,7 +96,7 @@ def rmsprop(
 
 
 def loss_and_gradient(
-  field: Field,
+  field: JaxField,
   vertices: Vertices,
   faces: Faces,
   weights: Float[np.ndarray, "f 3"],
@@ -117,11 +117,11 @@ def loss_and_gradient(
     strict=True,
   )
   tau = jax.nn.sigmoid(jnp.float32(level))
-  parts = [_losses_and_gradients(field.function, *batch, tau) for batch in batches]
+  compiled = field.jit(_losses_and_gradients)
+  parts = [compiled(field.function, *batch, tau) for batch in batches]
   count = len(faces)
-  losses, gradients = (
-    np.concatenate(part)[:count] for part in zip(*parts, strict=True)
-  )
+  losses = np.concatenate([part[0] for part in parts])[:count]
+  gradients = np.concatenate([part[1] for part in parts])[:count]
   where = faces.ravel()
   gradient = [
     np.bincount(where, gradients[..., axis].ravel(), len(vertices)) for axis in range(3)
@@ -129,7 +129,6 @@ def loss_and_gradient(
   return float(losses.mean(dtype=np.float64)), np.stack(gradient, axis=1) / count
 
 
-@jax.jit
 def _losses_and_gradients(
   function: Partial,
   corners: Float[Array, "t 3 3"],

@@ -1,20 +1,21 @@
 """A mesh with fewer triangles (host).
 
-Quadric edge collapse (Garland and Heckbert, SIGGRAPH 1997) by libigl, which keeps closed
-meshes closed; the implementation of the reference and its relatives tear holes.
+Quadric edge collapse (Garland and Heckbert, SIGGRAPH 1997) by libigl, which keeps
+closed meshes closed; relatives of the code that the reference uses tear holes.
 
-Shape letters: v vertices, f faces.
+Shape letters: v vertices, f faces; u vertices and g faces that are left.
 """
 
 import igl
 import numpy as np
+from jaxtyping import Float, Int
 
 from occnet_jax.extract.surface import Faces, Vertices
 
 
 def simplify(
   vertices: Vertices, faces: Faces, face_count: int
-) -> tuple[Vertices, Faces]:
+) -> tuple[Float[np.ndarray, "u 3"], Int[np.ndarray, "g 3"]]:
   """Collapses edges until at most `face_count` faces are left, as far as that goes.
 
   A mesh that has no more faces than that is returned as it is. Parts of a mesh never
@@ -38,4 +39,4 @@ def simplify(
     np.asfortranarray(faces, np.int32),
     face_count,
   )
-  return np.ascontiguousarray(simpler), np.ascontiguousarray(triangles)
+  return simpler.astype(np.float64, order="C"), triangles.astype(np.int64, order="C")

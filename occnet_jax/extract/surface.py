@@ -43,9 +43,7 @@ def marching_cubes(
   wrapped = np.pad(values.astype(np.float32), 1, constant_values=OUTSIDE)
   run = _marching_cubes_igl if mcubes is None else _marching_cubes_mcubes
   vertices, faces = run(wrapped, level)
-  vertices = (vertices - 1) / (
-    len(values) - 1
-  )  # 0 .. 1 from the first point to the last
+  vertices = (vertices - 1) / (len(values) - 1)  # 0 at the first point, 1 at the last
   return (1 + padding) * (vertices - 0.5), faces
 
 
@@ -65,7 +63,7 @@ def _marching_cubes_igl(
   negated = np.nextafter(negated, np.inf)  # what is at the level stays outside
   places = np.ascontiguousarray(grid_indices(side)[:, ::-1], np.float64)
   vertices, faces, _ = igl.marching_cubes(negated, places, side, side, side, -level)
-  return vertices.reshape(-1, 3), faces.reshape(-1, 3)
+  return vertices.reshape(-1, 3), faces.reshape(-1, 3).astype(np.int64)
 
 
 def count_open_edges(faces: Faces) -> int:

@@ -5,6 +5,7 @@ Shape letters: n input points.
 
 import os
 import pathlib
+import re
 
 import numpy as np
 import trimesh
@@ -56,7 +57,7 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
       f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
       "want x y z per line, or export it as PLY"
     ) from error
-  _check(path, points)
+  check_cloud(points, str(path))
   return points
 
 
@@ -96,9 +97,8 @@ def _sample_mesh(path: pathlib.Path, seed: int) -> Points:
 def _has_faces(path: pathlib.Path, suffix: str) -> bool:
   """Whether a file of a format for meshes holds one; the header tells, or the lines."""
   if suffix == ".ply":
-    header = path.read_bytes()[:65536].partition(b"end_header")[0].split()
-    counts = [header[i + 2 : i + 3] for i in _places(header, b"element", b"face")]
-    return any(count != [b"0"] for count in counts)
+    header = path.read_bytes()[:65536].partition(b"end_header")[0]
+    return re.search(rb"element\s+face\s+0*[1-9]", header) is not None
   if suffix == ".obj":
     with path.open("rb") as file:
       return any(line.startswith(b"f ") for line in file)
@@ -106,11 +106,6 @@ def _has_faces(path: pathlib.Path, suffix: str) -> bool:
     counts, _ = _off_lines(path)
     return counts[1:2] != ["0"]
   return True
-
-
-def _places(words: list[bytes], first: bytes, second: bytes) -> list[int]:
-  pairs = zip(words, words[1:], strict=False)
-  return [i for i, pair in enumerate(pairs) if pair == (first, second)]
 
 
 def _off_lines(path: pathlib.Path) -> tuple[list[str], list[str]]:
@@ -172,19 +167,20 @@ def _is_point(line: str) -> bool:
     return False
 
 
-def _check(path: pathlib.Path, points: Points) -> None:
+def check_cloud(points: Points, name: str = "the cloud") -> None:
+  """Raises ValueError for a cloud that no shape can be seen in; `name` says whose."""
   if bad := np.count_nonzero(~np.isfinite(points).all(axis=1)):
     raise ValueError(
-      f"{path}: {bad} of {len(points)} points are not finite (NaN or infinity), want "
+      f"{name}: {bad} of {len(points)} points are not finite (NaN or infinity), want "
       "none; remove those rows"
     )
   if len(points) < MIN_POINTS:
     raise ValueError(
-      f"{path}: {len(points)} points, want at least {MIN_POINTS}; models of the paper "
+      f"{name}: {len(points)} points, want at least {MIN_POINTS}; models of the paper "
       "are trained with 300"
     )
   if not np.ptp(points, axis=0).max() > 0:
     raise ValueError(
-      f"{path}: all {len(points)} points lie at {points[0].tolist()}, want a shape "
+      f"{name}: all {len(points)} points lie at {points[0].tolist()}, want a shape "
       "with an extent; check the columns of the file"
     )

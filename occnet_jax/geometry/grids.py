@@ -1,4 +1,4 @@
-"""Regular grids of the padded cube: indices, coordinates and integer keys (host, numpy).
+"""Regular grids of the padded cube: indices, coordinates, integer keys (host, numpy).
 
 A grid of `resolution` cells a side has resolution + 1 points a side. Point (0, 0, 0)
 is the lowest corner of the cube and point (resolution, resolution, resolution) the
@@ -22,7 +22,7 @@ def grid_indices(side: int, stride: int = 1) -> Indices:
 def to_coordinates(
   indices: Indices, resolution: int, padding: float = PADDING
 ) -> Float[np.ndarray, "n 3"]:
-  """Where the points of the padded cube lie: (1 + padding) (index / resolution - 1/2)."""
+  """Where in the padded cube they lie: (1 + padding) (index / resolution - 1/2)."""
   return (1 + padding) * (indices / resolution - 0.5)
 
 

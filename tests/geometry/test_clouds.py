@@ -13,10 +13,12 @@ def text(points, separator=" "):
   return "".join(separator.join(map(str, point)) + "\n" for point in points.tolist())
 
 
-def write_ply_with_numpy(path, points, *, with_normals):
+def write_ply_with_numpy(path, points, *, with_normals=False, with_no_faces=False):
   names = "x y z" + (" nx ny nz" if with_normals else "")
   header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
   header += [f"property double {name}" for name in names.split()]
+  if with_no_faces:
+    header += ["element face 0", "property list uchar int vertex_indices"]
   header += ["end_header", ""]
   rows = np.hstack([points, np.ones_like(points)]) if with_normals else points
   path.write_bytes("\n".join(header).encode() + rows.astype("<f8").tobytes())
@@ -32,6 +34,7 @@ WRITERS = {
   "g.npy": lambda path: np.save(path, np.hstack([CLOUD, CLOUD])),
   "h.npz": lambda path: np.savez(path, points=CLOUD, normals=CLOUD),
   "i.ply": lambda path: write_ply_with_numpy(path, CLOUD, with_normals=True),
+  "n.ply": lambda path: write_ply_with_numpy(path, CLOUD, with_no_faces=True),
   "j.ply": lambda path: trimesh.PointCloud(CLOUD).export(path),
   "k.ply": lambda path: trimesh.PointCloud(CLOUD).export(path, encoding="ascii"),
   "l.obj": lambda path: path.write_text(
@@ -88,7 +91,7 @@ BROKEN = {
   "f.npz": (b"12", "cannot be read as a point cloud"),
   "g.off": (b"", "cannot be read"),
   "h.obj": (b"v 1 2 x\n", "cannot be read as a point cloud"),
-  "i.stl": (b"", "cannot be read as a mesh"),
+  "i.stl": (b"", "has no faces"),
   "j.glb": (b"glTF", "cannot be read as a mesh"),
   "k.xyz": (b"", "0 points, want at least 3"),
   "l.txt": (b"1 2 3\n4 5 6\n", "2 points, want at least 3"),
@@ -109,7 +112,7 @@ def test_a_faulty_file_is_named_with_what_is_wrong(name, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-  with pytest.raises(ValueError, match="nowhere.xyz: no such file"):
+  with pytest.raises(ValueError, match=r"nowhere\.xyz: no such file"):
     clouds.read_cloud(tmp_path / "nowhere.xyz")
 
 

@@ -1,0 +1,65 @@
+"""Train occupancy networks, extract meshes, judge them: see README.md.
+
+python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
+python main.py --mode=reconstruct --workdir=runs/quickstart --input=scan.ply
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from occnet_jax import stages
+
+STAGES = {
+  "prepare": stages.prepare,
+  "train": stages.train,
+  "generate": stages.generate,
+  "evaluate": stages.evaluate,
+  "report": stages.report,
+}
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", help_string="Config file, such as configs/onet.py:pointcloud."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_MODE = flags.DEFINE_enum(
+  "mode", "all", [*STAGES, "all", "reconstruct"], "One stage, or all in this order."
+)
+_INPUT = flags.DEFINE_string(
+  "input", None, "reconstruct: cloud or mesh file (PLY, XYZ, NPY, NPZ, OBJ, ...)."
+)
+_OUTPUT = flags.DEFINE_string(
+  "output", "reconstruction.glb", "reconstruct: mesh file (GLB, PLY, OBJ or OFF)."
+)
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
+  workdir = pathlib.Path(_WORKDIR.value)
+  config = _CONFIG.value.to_dict() if _CONFIG.value else None
+  if _MODE.value == "reconstruct":
+    if not _INPUT.value:
+      raise ValueError("--mode=reconstruct needs --input=FILE")
+    stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, config)
+    return
+  if config is None:
+    raise ValueError(f"--mode={_MODE.value} needs --config=FILE, see configs/")
+  for name, stage in STAGES.items():
+    if _MODE.value in (name, "all"):
+      stage(config, workdir)
+
+
+def run(argv: list[str]) -> None:
+  """Ends in one sentence on what a user can put right; a traceback is for bugs."""
+  try:
+    main(argv)
+  except (ValueError, FloatingPointError) as error:
+    sys.exit(f"error: {error}")
+  except KeyboardInterrupt:
+    sys.exit("interrupted; the same command goes on from here")
+
+
+if __name__ == "__main__":
+  app.run(run)

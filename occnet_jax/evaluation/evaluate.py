@@ -1,0 +1,189 @@
+"""Meshes for a split, and their measurement: resumable, one row a shape (host).
+
+One shape that fails is a row with the reason, never the end of the run.
+"""
+
+import functools
+import multiprocessing
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+import trimesh
+
+from occnet_jax.evaluation import ledger as ledger_lib
+from occnet_jax.evaluation import metrics, tables
+from occnet_jax.evaluation.ledger import Ledger
+from occnet_jax.evaluation.tables import Row
+from occnet_jax.geometry import meshes
+
+GENERATED = pathlib.Path("meshes", "generated.jsonl")
+FIELDS = {
+  "id": True,
+  "category": True,
+  "points": {"points": True, "occupancies": True},
+  "pointcloud": {"points": True, "normals": True},
+}
+
+
+def mesh_path(directory: pathlib.Path, category: str, id: str, form: str):
+  """Where a reconstruction lies."""
+  return directory / "meshes" / category / f"{id}.{form}"
+
+
+def generate(
+  shapes: Sequence[dict[str, Any]],
+  indices: Sequence[int],
+  reconstruct: Callable[[dict[str, Any], int], trimesh.Trimesh],
+  directory: pathlib.Path,
+  *,
+  form: str,
+  settings: dict[str, Any],
+) -> None:
+  """Writes <directory>/meshes/<category>/<id>.<form> for shapes that have none yet.
+
+  Args:
+    shapes: examples with the fields FIELDS.
+    indices: which of them.
+    reconstruct: (example, index) -> mesh in the cube's frame; no faces if it is empty.
+    directory: of the run.
+    form: ply, glb, obj or off.
+    settings: all that the meshes depend on; with others they are made anew.
+
+  Beside them generated.jsonl has a row per shape: counts and seconds by stage.
+  """
+  with Ledger(directory / GENERATED, settings) as ledger:
+    for index in tqdm.tqdm(
+      list(indices), desc="generate", unit="mesh", file=sys.stdout
+    ):
+      shape = shapes[index]
+      key = {"category": _text(shape["category"]), "id": _text(shape["id"])}
+      if tuple(key.values()) in ledger:
+        continue
+      try:
+        mesh = reconstruct(shape, index)
+        facts = dict(mesh.metadata)
+        normals = np.asarray(mesh.vertex_normals) if len(mesh.faces) else None
+        path = mesh_path(directory, **key, form=form)
+        if len(mesh.faces):
+          meshes.write_mesh(path, mesh.vertices, mesh.faces, normals)
+        else:
+          path.unlink(missing_ok=True)
+        ledger.add(
+          key
+          | {"index": index, "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+          | {name: value for name, value in facts.items() if _is_number(value)}
+        )
+      except (ValueError, FloatingPointError) as error:
+        reason = str(error)
+        ledger.add(tables.missing_row(**key, reason=reason) | {"index": index})
+
+
+def evaluate(
+  open_shapes: Callable[[], Sequence[dict[str, Any]]],
+  count: int,
+  directory: pathlib.Path,
+  *,
+  form: str,
+  samples: int,
+) -> list[Row]:
+  """Measures the generated meshes, over all cores, after the reference's protocol.
+
+  Writes <directory>/evaluation/per_mesh.csv and summary.csv.
+
+  Args:
+    open_shapes: opens the split; picklable, since every worker opens it for itself.
+    count: how many shapes `generate` was asked for.
+    directory: of the run.
+    form: of the mesh files.
+    samples: points drawn on a mesh.
+
+  Returns:
+    A row per shape: what `generate` noted and the metrics.
+
+  Raises:
+    ValueError: meshes were not generated, or not all of them.
+  """
+  settings, generated = ledger_lib.read(directory / GENERATED)
+  if len(generated) < count:
+    raise ValueError(
+      f"{directory}: {len(generated)} of {count} meshes are generated; finish with "
+      "--mode=generate first"
+    )
+  out = directory / "evaluation"
+  with Ledger(out / "measured.jsonl", {**settings, "samples": samples}) as ledger:
+    todo = [row for row in generated if (row["category"], row["id"]) not in ledger]
+    measure = functools.partial(
+      _measure, directory=directory, form=form, samples=samples
+    )
+    for row in tqdm.tqdm(
+      _over_cores(measure, todo, open_shapes) if todo else (),
+      total=len(todo),
+      desc="evaluate",
+      unit="mesh",
+      file=sys.stdout,
+      disable=not todo,
+    ):
+      ledger.add(row)
+    rows = ledger.rows()
+  tables.write_csv(out / "per_mesh.csv", rows)
+  tables.write_csv(out / "summary.csv", tables.summarise(rows))
+  return rows
+
+
+def _over_cores(
+  function: Callable[[Row], Row],
+  rows: Sequence[Row],
+  open_shapes: Callable[[], Sequence[dict[str, Any]]],
+) -> Iterator[Row]:
+  workers = min(os.cpu_count() or 1, len(rows))
+  # Not fork: JAX runs threads in this process.
+  context = multiprocessing.get_context("spawn")
+  with context.Pool(max(workers, 1), _open, [open_shapes]) as pool:
+    yield from pool.imap(function, rows)
+
+
+_shapes: Sequence[dict[str, Any]] = ()  # of a worker process
+
+
+def _open(open_shapes) -> None:
+  global _shapes
+  _shapes = open_shapes()
+
+
+def _measure(row: Row, *, directory, form, samples) -> Row:
+  if row.get("missing"):
+    return row
+  try:
+    shape = _shapes[row["index"]]
+    vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+    if row["faces"]:
+      vertices, faces = meshes.read_mesh(
+        mesh_path(directory, row["category"], row["id"], form)
+      )
+    points = shape["points"]["points"].astype(np.float64)
+    found = metrics.evaluate_mesh(
+      vertices,
+      faces,
+      points=points,
+      occupancies=np.unpackbits(shape["points"]["occupancies"])[: len(points)],
+      surface=shape["pointcloud"]["points"].astype(np.float64),
+      normals=shape["pointcloud"]["normals"].astype(np.float64),
+      samples=samples,
+      seed=row["index"],
+    )
+  except ValueError as error:
+    return tables.missing_row(row["category"], row["id"], str(error))
+  return {**row, **found}
+
+
+def _text(value: Any) -> str:
+  return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float)

@@ -1,0 +1,212 @@
+"""The stages of a run, from a config and a workdir (host).
+
+Each finds what is already done and does the rest, so that a second call of the same
+command resumes and repeats nothing. This is where config is read; below it go plain
+values.
+
+<workdir>/
+  config.json            what the run is
+  checkpoints/, logs/    train
+  meshes/                generate
+  evaluation/            evaluate
+  report.html            report
+  wall_time.json         seconds by stage, over all calls
+"""
+
+import contextlib
+import functools
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from occnet_jax.files import write_aside
+
+Config = dict[str, Any]
+
+# What a run may change between calls without becoming another run.
+FREE = (
+  "name",
+  "prep",
+  "data.dir",
+  "data.workers",
+  "train.steps",
+  "train.log_every",
+  "train.save_every",
+  "train.keep_every",
+  "train.validate_every",
+  "val",
+  "test",
+  "generation",
+  "report",
+)
+
+
+def prepare(config: Config, workdir: pathlib.Path) -> None:
+  """Mesh files -> TFDS shards in config.prep.out."""
+  from data_prep import prepare as prepare_lib
+
+  with _timed(workdir, "prepare"):
+    prepare_lib.prepare(**config["prep"])
+
+
+def train(config: Config, workdir: pathlib.Path) -> None:
+  """Shards -> checkpoints."""
+  from occnet_jax.train import loop
+
+  check_workdir(config, workdir)
+  with _timed(workdir, "train"):
+    loop.train(config, workdir)
+
+
+def generate(config: Config, workdir: pathlib.Path) -> None:
+  """Best checkpoint -> a mesh for every shape of the test split."""
+  from occnet_jax import api
+  from occnet_jax.data import loader
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.train import loop
+
+  check_workdir(config, workdir)
+  model = api.restore(workdir, overriding=config)
+  shapes = _open_test(config)()
+  transform = loop.transform(config, points=1)
+
+  def reconstruct(shape, index):
+    inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"]
+    return model.extract(model.encode(inputs[None]), on_empty="empty")
+
+  with _timed(workdir, "generate"):
+    evaluate_lib.generate(
+      shapes,
+      loader.spread(len(shapes), config["test"]["shapes"]).tolist(),
+      reconstruct,
+      workdir,
+      form=config["generation"]["format"],
+      settings={
+        "step": model.record["step"],
+        "tau": model.tau,
+        "seed": config["seed"],
+        "generation": config["generation"],
+        "data": {k: v for k, v in config["data"].items() if k != "workers"},
+      },
+    )
+
+
+def evaluate(config: Config, workdir: pathlib.Path) -> None:
+  """Meshes -> evaluation/per_mesh.csv and summary.csv."""
+  from occnet_jax.data import loader
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.evaluation import tables
+
+  check_workdir(config, workdir)
+  open_test = _open_test(config)
+  with _timed(workdir, "evaluate"):
+    rows = evaluate_lib.evaluate(
+      open_test,
+      len(loader.spread(len(open_test()), config["test"]["shapes"])),
+      workdir,
+      form=config["generation"]["format"],
+      samples=config["test"]["samples"],
+    )
+  print(tables.as_text(tables.summarise(rows)))  # noqa: T201
+
+
+def report(config: Config, workdir: pathlib.Path) -> None:
+  """Everything above -> report.html."""
+  from occnet_jax.evaluation import gallery
+
+  check_workdir(config, workdir)
+  with _timed(workdir, "report"):
+    path = gallery.write(config, workdir, _open_test(config)())
+  print(f"report: {path}")  # noqa: T201
+
+
+def reconstruct(
+  workdir: pathlib.Path, source: str, target: str, overriding: Config | None = None
+) -> None:
+  """One cloud or mesh file of the user's own -> one mesh file in its own frame.
+
+  Args:
+    workdir: of a trained run.
+    source: cloud or mesh file.
+    target: mesh file to write; its suffix names the format.
+    overriding: config whose generation settings count instead of the run's own.
+  """
+  from occnet_jax import api
+  from occnet_jax.geometry import clouds, meshes
+
+  meshes.check_suffix(target)
+  cloud = clouds.read_cloud(source)
+  model = api.restore(workdir, overriding=overriding)
+  mesh = model.reconstruct(cloud)
+  meshes.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
+  print(f"{target}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")  # noqa: T201
+
+
+def check_workdir(config: Config, workdir: pathlib.Path) -> None:
+  """Notes what a new run is; refuses to continue another one.
+
+  Raises:
+    ValueError: the workdir belongs to a run with other settings; names them.
+  """
+  path = workdir / "config.json"
+  now = json.loads(json.dumps(config))
+  if path.exists():
+    before = json.loads(path.read_text())
+    changed = [
+      f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
+      for name in sorted(_names(now) | _names(before))
+      if _get(now, name) != _get(before, name) and not _is_free(name)
+    ]
+    if changed:
+      raise ValueError(
+        f"{workdir}: belongs to a run of another config ({'; '.join(changed[:3])}"
+        f"{' and more' if len(changed) > 3 else ''}); use that config, or another "
+        "--workdir"
+      )
+  with write_aside(path) as scratch:
+    scratch.write_text(json.dumps(now, indent=2))
+
+
+def _open_test(config: Config) -> Callable:
+  from occnet_jax.data import source
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+
+  return functools.partial(
+    source.open_split,
+    config["data"]["dir"],
+    config["test"]["split"],
+    evaluate_lib.FIELDS,
+  )
+
+
+def _names(config: Config, prefix: str = "") -> set[str]:
+  names = set()
+  for key, value in config.items():
+    name = f"{prefix}{key}"
+    names |= _names(value, f"{name}.") if isinstance(value, dict) else {name}
+  return names
+
+
+def _get(config: Config, name: str) -> Any:
+  for key in name.split("."):
+    config = config.get(key) if isinstance(config, dict) else None
+  return config
+
+
+def _is_free(name: str) -> bool:
+  return any(name == free or name.startswith(f"{free}.") for free in FREE)
+
+
+@contextlib.contextmanager
+def _timed(workdir: pathlib.Path, stage: str) -> Iterator[None]:
+  """Adds the body's seconds to wall_time.json, also when it is interrupted."""
+  path, start = workdir / "wall_time.json", time.perf_counter()
+  try:
+    yield
+  finally:
+    seconds = json.loads(path.read_text()) if path.exists() else {}
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+    with write_aside(path) as scratch:
+      scratch.write_text(json.dumps(seconds, indent=2))
