@@ -22,6 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
   prep.surface_points = 100_000  # surface points with normals per shape
   prep.padding = 0.1  # of the cube around the unit cube: side 1 + padding
   prep.voxel_side = 32  # of the occupancy grid
+  prep.dtype = "float16"  # of points and normals as stored, or float32
+  prep.solid_splits = ("test",)  # whose labelled surfaces are kept as meshes
   prep.val_fraction = 0.1  # of each category
   prep.test_fraction = 0.2
   prep.workers = 0  # processes; 0 for all cores
@@ -43,6 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
   model.decoder = "cbatchnorm"
   model.hidden_size = 256  # of the decoder
   model.tau = 0.2  # surface probability while training; validation then chooses
+  model.octaves = 0  # of Fourier features of points; 0 as in the paper
   model.leaky = False  # LeakyReLU(0.2) before the decoder's last layer
   model.unbiased_variance = True  # of running statistics: PyTorch's way, or Flax's
 

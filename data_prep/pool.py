@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import Any
 
+_PRELOAD = ["data_prep.example"]  # once for all workers, for it takes seconds
 _THREADS = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "IGL")
 
 
@@ -56,6 +57,7 @@ def _run_until_broken(
 ) -> Iterator[tuple[Any, Any]]:
   """Runs tasks until they end or a worker dies; then `suspects` holds what was open."""
   context = multiprocessing.get_context("forkserver")
+  context.set_forkserver_preload(_PRELOAD)
   executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
   pending: dict[Future, Any] = {}
   try:

@@ -17,10 +17,9 @@ import contextlib
 import csv
 import hashlib
 import json
-import logging
 import os
 import pathlib
-import time
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -28,19 +27,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import pool, sample, shards, voxelize
-from data_prep import solid as solids
+from data_prep import pool, shards
+from data_prep.example import (
+  COLUMNS,
+  Row,
+  Settings,
+  Task,
+  make_features,
+  make_rng,
+  make_row,
+  prepare_one,
+)
 from data_prep.sources import folder, synthetic
 from occnet_jax import files
-from occnet_jax.geometry import meshes
 
 SPLITS = ("train", "val", "test")
 SETTINGS_FILE = "prepare.json"
 REPORT_FILE = "prepare_report.csv"
 _FORMAT = 1  # raise it when the same settings give other bytes
-_COLUMNS = ("id", "category", "split", "outcome", "reason", "seconds")
-
-Settings = dict[str, Any]
 
 
 class Prepared(NamedTuple):
@@ -55,18 +59,6 @@ class Prepared(NamedTuple):
   directory: pathlib.Path
   shapes: dict[str, int]
   rejected: int
-
-
-class _Task(NamedTuple):
-  """One mesh on its way to an example."""
-
-  settings: Settings
-  category: str
-  model_id: str
-  path: pathlib.Path
-  split: str
-  shard: int
-  solid_path: pathlib.Path | None
 
 
 def prepare(
@@ -205,19 +197,15 @@ def _collect(
     return folder.list_meshes(out / "meshes")
   if kind == "folder" and where:
     return folder.list_meshes(where)
-  raise ValueError(f"source is {source!r}, want 'synthetic' or 'folder:/path/to/meshes'")
+  raise ValueError(
+    f"source is {source!r}, want 'synthetic' or 'folder:/path/to/meshes'"
+  )
 
 
 def _digest(entries: Sequence[folder.Entry]) -> str:
   """Which meshes there are, in one line."""
   names = "\n".join(f"{entry.category}/{entry.model_id}" for entry in entries)
   return f"{len(entries)} files, {hashlib.sha256(names.encode()).hexdigest()[:16]}"
-
-
-def _rng(seed: int, *names: str) -> np.random.Generator:
-  """A generator of its own for every name, the same on every machine."""
-  digest = hashlib.sha256("\0".join(names).encode()).digest()
-  return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
 
 
 def _assign_splits(
@@ -233,7 +221,7 @@ def _assign_splits(
     by_category[entry.category].append(entry)
   splits: dict[str, list[folder.Entry]] = {split: [] for split in SPLITS}
   for category, members in by_category.items():
-    order = _rng(settings["seed"], "split", category).permutation(len(members))
+    order = make_rng(settings["seed"], "split", category).permutation(len(members))
     count = {}
     left = len(members) - 1  # one at least to train on
     for split in ("test", "val"):
@@ -256,10 +244,12 @@ def _run(
   workers: int,
 ) -> None:
   """Makes the missing shards, then the report and the metadata."""
+  for scratch in list(out.rglob(".part-*")):  # of a run that was killed
+    shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
   size = settings["shard_size"]
   splits = _assign_splits(entries, settings)
   counts = {split: -(-len(members) // size) for split, members in splits.items()}
-  tasks: dict[tuple[str, int], list[_Task]] = {}
+  tasks: dict[tuple[str, int], list[Task]] = {}
   done = 0
   for split, members in splits.items():
     for shard in range(counts[split]):
@@ -297,10 +287,10 @@ def _run(
   if not any(map(sum, lengths.values())):
     first = next(row for split in SPLITS for part in rows[split] for row in part)
     raise ValueError(
-      f"none of {len(entries)} meshes could be used; {first['category']}/{first['id']}: "
+      f"none of {len(entries)} meshes could be used; the first, {first['id']}: "
       f"{first['reason']} (all reasons: {out / REPORT_FILE})"
     )
-  shards.finish(out, _features(settings), lengths)
+  shards.finish(out, make_features(settings), lengths)
 
 
 def _rows_path(out: pathlib.Path, split: str, shard: int) -> pathlib.Path:
@@ -309,23 +299,23 @@ def _rows_path(out: pathlib.Path, split: str, shard: int) -> pathlib.Path:
 
 def _make_task(
   out: pathlib.Path, settings: Settings, entry: folder.Entry, split: str, shard: int
-) -> _Task:
+) -> Task:
   keep = split in settings["solid_splits"]
   solid_path = out / "solids" / entry.category / f"{entry.model_id}.ply"
-  return _Task(settings, *entry, split, shard, solid_path if keep else None)
+  return Task(settings, *entry, split, shard, solid_path if keep else None)
 
 
 def _finished_shards(
-  tasks: dict[tuple[str, int], list[_Task]], workers: int, progress: tqdm
-) -> Iterator[tuple[tuple[str, int], list[tuple[dict[str, Any], bytes | None]]]]:
+  tasks: dict[tuple[str, int], list[Task]], workers: int, progress: tqdm
+) -> Iterator[tuple[tuple[str, int], list[tuple[Row, bytes | None]]]]:
   """Yields ((split, shard), [(row, record or None), ...]) as shards are complete."""
   queue = (task for members in tasks.values() for task in members)
   results: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
-  with contextlib.closing(pool.run_tasks(_prepare_one, queue, workers=workers)) as runs:
+  with contextlib.closing(pool.run_tasks(prepare_one, queue, workers=workers)) as runs:
     for task, result in runs:
       key = task.split, task.shard
       if isinstance(result, Exception):
-        result = _row(task, "rejected", str(result), 0.0), None
+        result = make_row(task, "rejected", str(result), 0.0), None
       results[key][task.category, task.model_id] = result
       progress.update()
       if len(results[key]) == len(tasks[key]):
@@ -333,73 +323,14 @@ def _finished_shards(
         yield key, [have[task.category, task.model_id] for task in tasks[key]]
 
 
-def _prepare_one(task: _Task) -> tuple[dict[str, Any], bytes | None]:
-  """One mesh: its row of the report, and the serialised example if it could be used."""
-  start = time.perf_counter()
-  try:
-    record = _features(task.settings).serialize_example(make_example(task))
-  except Exception as error:  # whatever is wrong with this mesh, the others go on
-    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return _row(task, "rejected", f"{kind}{error}", time.perf_counter() - start), None
-  return _row(task, "ok", "", time.perf_counter() - start), record
-
-
-def make_example(task: _Task) -> shards.Example:
-  """From a mesh file to the arrays of `shards.make_features`.
-
-  Raises:
-    ValueError: the file cannot be read, or what is in it is no solid.
-  """
-  settings = task.settings
-  solid = solids.close(*meshes.read_mesh(task.path))
-  loc, scale = meshes.unit_cube_frame(solid.vertices)
-  solid = solids.Solid((solid.vertices - loc) / scale, solid.faces)
-
-  def rng(what: str) -> np.random.Generator:
-    return _rng(settings["seed"], what, task.category, task.model_id)
-
-  points, occupancies = sample.uniform_points(
-    solid,
-    rng("points"),
-    count=settings["points"],
-    padding=settings["padding"],
-    dtype=settings["dtype"],
-  )
-  surface, normals = sample.surface_points(
-    solid,
-    rng("surface"),
-    count=settings["surface_points"],
-    dtype=settings["dtype"],
-  )
-  if task.solid_path is not None:
-    meshes.write_mesh(task.solid_path, *solid)
-  return {
-    "points": {"points": points, "occupancies": occupancies},
-    "pointcloud": {"points": surface, "normals": normals},
-    "voxels": voxelize.voxelize(solid, side=settings["voxel_side"]),
-    "loc": loc,
-    "scale": np.float64(scale),
-    "id": task.model_id,
-    "category": task.category,
-  }
-
-
-def _features(settings: Settings):
-  names = ("points", "surface_points", "voxel_side", "dtype")
-  return shards.make_features(**{name: settings[name] for name in names})
-
-
-def _row(task: _Task, outcome: str, reason: str, seconds: float) -> dict[str, Any]:
-  values = (task.model_id, task.category, task.split, outcome, reason)
-  return dict(zip(_COLUMNS, (*values, round(seconds, 3)), strict=True))
-
-
-def _write_report(out: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
-  with files.write_aside(out / REPORT_FILE) as scratch:
-    with scratch.open("w", newline="") as stream:
-      writer = csv.DictWriter(stream, _COLUMNS)
-      writer.writeheader()
-      writer.writerows(rows)
+def _write_report(out: pathlib.Path, rows: Sequence[Row]) -> None:
+  with (
+    files.write_aside(out / REPORT_FILE) as scratch,
+    scratch.open("w", newline="") as stream,
+  ):
+    writer = csv.DictWriter(stream, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _read_report(out: pathlib.Path) -> list[dict[str, str]]:

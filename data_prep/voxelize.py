@@ -7,7 +7,7 @@ from data_prep import solid as solids
 from data_prep.solid import Solid
 
 
-def voxel_centres(side: int) -> Float[np.ndarray, "r*r*r 3"]:
+def voxel_centres(side: int) -> Float[np.ndarray, "{side}**3 3"]:
   """Centres of the cells of [-0.5, 0.5]^3, z fastest: cell (x, y, z) is row
   (x * side + y) * side + z, and the outermost lie at -+(0.5 - 0.5 / side).
   """
@@ -18,9 +18,9 @@ def voxel_centres(side: int) -> Float[np.ndarray, "r*r*r 3"]:
 def voxelize(solid: Solid, *, side: int = 32) -> UInt8[np.ndarray, "bytes"]:
   """The cells whose centre is inside, packed eight to a byte.
 
-  `np.unpackbits(voxels)[:side**3].reshape(side, side, side)` is indexed (x, y, z). Cells
-  that the surface only grazes are empty, unlike in Choy et al.'s grids: those also mark
-  every cell that the surface passes, which makes thin parts fatter.
+  `np.unpackbits(voxels)[:side**3].reshape(side, side, side)` is indexed (x, y, z).
+  Cells that the surface only grazes are empty, unlike in Choy et al.'s grids: those
+  also mark every cell that the surface passes, which makes thin parts fatter.
 
   Args:
     solid: in the unit-cube frame.

@@ -14,7 +14,9 @@ def occupancy_cross_entropy(
 
 
 def batch_iou(
-  logits: Float[Array, "b t"], occupancies: Float[Array, "b t"], level: float
+  logits: Float[Array, "b t"],
+  occupancies: Float[Array, "b t"],
+  level: float | Float[Array, ""],
 ) -> Float[Array, ""]:
   """Mean over shapes of the IoU of {logit >= level} and the occupancies at the points.
 

@@ -115,10 +115,13 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
 def report(config: Config, workdir: pathlib.Path) -> None:
   """Everything above -> report.html."""
   from occnet_jax.evaluation import gallery
+  from occnet_jax.train import loop
 
   check_workdir(config, workdir)
   with _timed(workdir, "report"):
-    path = gallery.write(config, workdir, _open_test(config)())
+    path = gallery.gather(
+      config, workdir, _open_test(config)(), loop.transform(config, points=1)
+    )
   print(f"report: {path}")  # noqa: T201
 
 

@@ -14,3 +14,53 @@ from absl import flags  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # Grain defines absl flags
+
+import pathlib  # noqa: E402
+import runpy  # noqa: E402
+
+import pytest  # noqa: E402
+import trimesh  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+  """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points each."""
+  from data_prep.prepare import prepare
+
+  directory = tmp_path_factory.mktemp("tiny")
+  for i in range(20):
+    box = trimesh.creation.box((1, 0.4 + 0.03 * i, 0.9 - 0.02 * i))
+    ball = trimesh.creation.icosphere(2)
+    ball.apply_scale((1, 0.9 - 0.03 * i, 0.4 + 0.03 * i))
+    for category, mesh in (("box", box), ("ellipsoid", ball)):
+      path = directory / "meshes" / category / f"{category}_{i:02}.ply"
+      path.parent.mkdir(parents=True, exist_ok=True)
+      mesh.export(path)
+  prepare(
+    source=f"folder:{directory / 'meshes'}",
+    out=directory / "data",
+    points=2000,
+    surface_points=1000,
+    shard_size=8,
+    workers=1,
+  )
+  return directory / "data"
+
+
+@pytest.fixture
+def tiny_config(tiny_data):
+  """configs/base.py, small enough to train in seconds; nested dicts."""
+  config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
+  config.data.update(dir=str(tiny_data), points=128, cloud_points=32, workers=0)
+  config.model.update(encoder_hidden_size=16, c_dim=16, hidden_size=16)
+  config.optim.update(learning_rate=3e-3, ema_decay=0.9)
+  config.train.update(
+    steps=12, batch_size=8, log_every=2, save_every=4, validate_every=6
+  )
+  config.val.points = 500
+  config.test.samples = 2000
+  config.generation.update(resolution_0=8, upsampling_steps=1)
+  config.report.shapes = 2
+  return config.to_dict()

@@ -9,56 +9,58 @@ Frame: x to the right, y up, objects face -z; extents of about 1, not normalised
 Letters: v vertices, f faces.
 """
 
-import multiprocessing
+import contextlib
+import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int
-from manifold3d import Error, Manifold
+from manifold3d import Manifold, Mesh64
 from tqdm import tqdm
 
-from data_prep.sources import (
-  synthetic_chair,
-  synthetic_household,
-  synthetic_seats,
-  synthetic_tables,
-  synthetic_vehicles,
+from data_prep.pool import run_tasks
+from data_prep.sources.families import (
+  airplane,
+  bench,
+  bottle,
+  cabinet,
+  car,
+  chair,
+  display,
+  lamp,
+  loudspeaker,
+  mug,
+  sofa,
+  table,
+  vessel,
 )
-from data_prep.sources.synthetic_parts import Draw
-from occnet_jax.files import write_aside
+from data_prep.sources.families.parts import Draw
+from data_prep.sources.folder import Entry
+from occnet_jax.geometry.meshes import write_mesh
 
 _FAMILIES: dict[str, Callable[[Draw], Manifold]] = {
-  "airplane": synthetic_vehicles.airplane,
-  "bench": synthetic_seats.bench,
-  "bottle": synthetic_household.bottle,
-  "cabinet": synthetic_tables.cabinet,
-  "car": synthetic_vehicles.car,
-  "chair": synthetic_chair.chair,
-  "display": synthetic_household.display,
-  "lamp": synthetic_household.lamp,
-  "loudspeaker": synthetic_household.loudspeaker,
-  "mug": synthetic_household.mug,
-  "sofa": synthetic_seats.sofa,
-  "table": synthetic_tables.table,
-  "vessel": synthetic_vehicles.vessel,
+  "airplane": airplane.airplane,
+  "bench": bench.bench,
+  "bottle": bottle.bottle,
+  "cabinet": cabinet.cabinet,
+  "car": car.car,
+  "chair": chair.chair,
+  "display": display.display,
+  "lamp": lamp.lamp,
+  "loudspeaker": loudspeaker.loudspeaker,
+  "mug": mug.mug,
+  "sofa": sofa.sofa,
+  "table": table.table,
+  "vessel": vessel.vessel,
 }
 CATEGORIES: tuple[str, ...] = tuple(sorted(_FAMILIES))
 
 _DECIMALS = 6  # coordinates are exact in a text file with this many decimals
 _SMALLEST_EDGE = 2e-4  # of an extent of about 1: removes slivers that booleans leave
 _ATTEMPTS = 20
-
-
-class Entry(NamedTuple):
-  """One mesh file of a written data set."""
-
-  category: str
-  model_id: str
-  path: Path
 
 
 def make_shape(
@@ -71,15 +73,12 @@ def make_shape(
   Raises:
     ValueError: unknown category, or a negative seed or index.
   """
-  _check_categories([category])
-  for name, value in (("seed", seed), ("index", index)):
-    if value < 0:
-      raise ValueError(f"{name} is {value}, want 0 or more; count shapes from 0")
+  _check([category], seed=(seed, 0), index=(index, 0))
   for attempt in range(_ATTEMPTS):
     entropy = [seed, zlib.crc32(category.encode()), index, attempt]
     solid = _FAMILIES[category](Draw(np.random.default_rng(entropy)))
     vertices, faces = _to_arrays(solid)
-    if solid.status() == Error.NoError and _is_one_closed_surface(vertices, faces):
+    if _is_one_closed_surface(vertices, faces):
       return vertices, faces
   raise RuntimeError(
     f"{category} {index} of seed {seed}: none of {_ATTEMPTS} draws was one closed "
@@ -92,7 +91,7 @@ def model_id(category: str, index: int) -> str:
 
 
 def write_meshes(
-  out: Path,
+  out: str | os.PathLike,
   *,
   per_category: int,
   seed: int,
@@ -101,70 +100,83 @@ def write_meshes(
 ) -> list[Entry]:
   """Writes `<out>/<category>/<model_id>.off` and lists every file, made now or before.
 
-  A file that is there is kept, so an interrupted run continues; a file is there whole
-  or not at all. Use one folder per seed: names hold the index only. Vertices are
-  written to the last decimal, so reading returns the faces and vertices of
-  `make_shape`. More than one worker means that many fresh processes.
+  A file that is there is kept, so an interrupted run continues, and a file is there
+  whole or not at all. Use one folder per seed: names hold the index only. Reading a
+  file returns the arrays of `make_shape` exactly.
+
+  Args:
+    out: made if it is not there.
+    per_category: shapes 0 to `per_category - 1` of each category are wanted.
+    seed: of the whole set.
+    categories: some of CATEGORIES.
+    workers: processes; 0 for one per core, 1 for this process.
 
   Raises:
-    ValueError: unknown category, or a count below 1.
+    ValueError: unknown category, or a number out of its range.
   """
-  _check_categories(categories)
-  for name, value in (("per_category", per_category), ("workers", workers)):
-    if value < 1:
-      raise ValueError(f"{name} is {value}, want 1 or more")
-  out = Path(out)
+  _check(
+    categories, per_category=(per_category, 1), seed=(seed, 0), workers=(workers, 0)
+  )
   entries, missing = [], []
   for category in categories:
     for index in range(per_category):
       name = model_id(category, index)
-      path = out / category / f"{name}.off"
+      path = Path(out, category, f"{name}.off")
       entries.append(Entry(category, name, path))
       if not path.exists():
         missing.append((path, category, seed, index))
-  if missing:
-    _write_all(missing, workers)
+  if not missing:
+    return entries
+  if workers == 1:
+    done = ((task, _write_one(task)) for task in missing)
+  else:
+    done = run_tasks(_write_one, missing, workers=workers)
+  with contextlib.closing(done):
+    for _, result in tqdm(done, "synthetic", len(missing), unit="shape"):
+      if isinstance(result, Exception):
+        raise result
   return entries
 
 
-def _write_all(jobs: list[tuple[Path, str, int, int]], workers: int) -> None:
-  def show(done: Iterable[None]) -> None:
-    for _ in tqdm(done, total=len(jobs), desc="synthetic shapes", unit="shape"):
-      pass
-
-  if workers == 1:
-    show(map(_write_one, jobs))
-    return
-  # Forked children inherit locks of threads that they do not have: start fresh ones.
-  with multiprocessing.get_context("spawn").Pool(workers) as pool:
-    show(pool.imap_unordered(_write_one, jobs, chunksize=8))
+def _write_one(task: tuple[Path, str, int, int]) -> None:
+  path, *which = task
+  write_mesh(path, *make_shape(*which))
 
 
-def _write_one(job: tuple[Path, str, int, int]) -> None:
-  path, category, seed, index = job
-  vertices, faces = make_shape(category, seed, index)
-  mesh = trimesh.Trimesh(vertices, faces, process=False)
-  with write_aside(path) as scratch:
-    scratch.write_text(trimesh.exchange.off.export_off(mesh, digits=_DECIMALS))
-
-
-def _check_categories(categories: Sequence[str]) -> None:
+def _check(categories: Sequence[str], **numbers: tuple[int, int]) -> None:
+  """Refuses unknown categories, and numbers given as (found, least)."""
   if unknown := [name for name in categories if name not in _FAMILIES]:
-    raise ValueError(f"category {unknown[0]!r} is none of {', '.join(CATEGORIES)}")
+    raise ValueError(
+      f"category {unknown[0]!r} is unknown; want some of {', '.join(CATEGORIES)}"
+    )
+  for name, (found, least) in numbers.items():
+    if found < least:
+      raise ValueError(f"{name} is {found}; want {least} or more")
 
 
 def _to_arrays(solid: Manifold) -> tuple[np.ndarray, np.ndarray]:
-  mesh = solid.simplify(_SMALLEST_EDGE).to_mesh64()
-  vertices = np.round(mesh.vert_properties[:, :3], _DECIMALS) + 0.0  # no minus zero
-  return vertices, mesh.tri_verts.astype(np.int32)
+  """The arrays of a solid, short edges collapsed, on the grid of printed decimals.
+
+  Sections have eight decimals, so parts that should share a plane miss it by 1e-8 and
+  leave pairs of vertices that differ in no printed digit: the first weld.
+  """
+  vertices, faces = _weld(solid)
+  welded = Manifold(Mesh64(vertices, faces.astype(np.uint64)))
+  return _weld(welded.simplify(_SMALLEST_EDGE))
+
+
+def _weld(solid: Manifold) -> tuple[np.ndarray, np.ndarray]:
+  mesh = solid.to_mesh64()
+  rounded = np.round(mesh.vert_properties[:, :3], _DECIMALS) + 0.0  # no minus zero
+  vertices, corner = np.unique(rounded, axis=0, return_inverse=True)
+  faces = corner.reshape(-1)[mesh.tri_verts].astype(np.int32)
+  kept = (faces != np.roll(faces, 1, axis=1)).all(1)
+  return vertices, faces[kept]
 
 
 def _is_one_closed_surface(vertices: np.ndarray, faces: np.ndarray) -> bool:
-  """Whether the arrays, not only the solid they came from, are sound.
-
-  Distinct vertices at one place would be welded by whoever reads the file.
-  """
-  if not len(faces) or len(np.unique(vertices, axis=0)) != len(vertices):
+  """Whether the welded arrays, not only the solid they came from, are sound."""
+  if not len(faces):
     return False
   mesh = trimesh.Trimesh(vertices, faces, process=False)
   return bool(

@@ -5,12 +5,13 @@ epoch, what is drawn for a shape depends on its place in that order, and batchin
 before anything that is spread over workers. So a run resumes at any step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
 import numpy as np
 
+from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
 
 Transform = Callable[[dict[str, Any], np.random.Generator], Batch]
@@ -18,7 +19,7 @@ READ_THREADS = 4
 
 
 def train_batches(
-  source: Sequence[dict[str, Any]],
+  source: Examples,
   transform: Transform,
   *,
   batch_size: int,
@@ -53,7 +54,7 @@ def train_batches(
 
 
 def evaluation_batches(
-  source: Sequence[dict[str, Any]],
+  source: Examples,
   transform: Transform,
   *,
   batch_size: int,

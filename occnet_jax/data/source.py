@@ -1,24 +1,45 @@
 """Random access to prepared shapes: a TFDS data set of array_record shards (host)."""
 
+import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow_datasets as tfds
 
-SPLITS = ("train", "val", "test")
+
+@runtime_checkable
+class Examples(Protocol):
+  """Stored shapes by index, as nested dicts of arrays."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decoded:
+  """Records, of which only some features are decoded."""
+
+  records: Any
+  features: Any
+
+  def __len__(self) -> int:
+    return len(self.records)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    return self.features.deserialize_example_np(self.records[index])
 
 
 def open_split(
   directory: str | pathlib.Path, split: str, fields: dict[str, Any]
-) -> Sequence[dict[str, Any]]:
+) -> Examples:
   """The examples of one split, as nested dicts of arrays, by index.
 
   Args:
     directory: what data preparation wrote.
     split: "train", "val" or "test".
-    fields: the features to decode, as TFDS's PartialDecoding takes them, such as
-      {"points": {"points": True}}; the others cost nothing.
+    fields: the features to decode, such as {"points": {"points": True}}; the others
+      cost nothing.
 
   Raises:
     ValueError: there is no complete data set here, or it lacks the split or a field.
@@ -39,10 +60,28 @@ def open_split(
   missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
   if missing:
     raise ValueError(f"{directory}: shard {missing[0].name} is missing; {remedy}")
-  try:
-    decoders = tfds.decode.PartialDecoding(fields)
-    return builder.as_data_source(split, decoders=decoders)
-  except (ValueError, KeyError) as error:
+  wanted = _select(builder.info.features, fields, directory)
+  records = builder.as_data_source(
+    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+  )
+  return _Decoded(records, wanted)
+
+
+def _select(
+  features: tfds.features.FeaturesDict, fields: dict[str, Any], directory: pathlib.Path
+) -> tfds.features.FeaturesDict:
+  """The named features alone. (TFDS's PartialDecoding does it with TensorFlow only.)"""
+  if lacking := fields.keys() - features.keys():
+    found = ", ".join(sorted(features))
     raise ValueError(
-      f"{directory}: lacks a field this config reads: {error}"
-    ) from error
+      f"{directory}: lacks the field {min(lacking)!r}, which this config reads; it has: "
+      f"{found}; prepare the data again with this version"
+    )
+  return tfds.features.FeaturesDict(
+    {
+      name: features[name]
+      if wanted is True
+      else _select(features[name], wanted, directory)
+      for name, wanted in fields.items()
+    }
+  )

@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 import trimesh
 
+from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import ledger as ledger_lib
 from occnet_jax.evaluation import metrics, tables
 from occnet_jax.evaluation.ledger import Ledger
@@ -36,7 +37,7 @@ def mesh_path(directory: pathlib.Path, category: str, id: str, form: str):
 
 
 def generate(
-  shapes: Sequence[dict[str, Any]],
+  shapes: Examples,
   indices: Sequence[int],
   reconstruct: Callable[[dict[str, Any], int], trimesh.Trimesh],
   directory: pathlib.Path,
@@ -84,7 +85,7 @@ def generate(
 
 
 def evaluate(
-  open_shapes: Callable[[], Sequence[dict[str, Any]]],
+  open_shapes: Callable[[], Examples],
   count: int,
   directory: pathlib.Path,
   *,
@@ -138,7 +139,7 @@ def evaluate(
 def _over_cores(
   function: Callable[[Row], Row],
   rows: Sequence[Row],
-  open_shapes: Callable[[], Sequence[dict[str, Any]]],
+  open_shapes: Callable[[], Examples],
 ) -> Iterator[Row]:
   workers = min(os.cpu_count() or 1, len(rows))
   # Not fork: JAX runs threads in this process.
@@ -147,7 +148,7 @@ def _over_cores(
     yield from pool.imap(function, rows)
 
 
-_shapes: Sequence[dict[str, Any]] = ()  # of a worker process
+_shapes: Examples = ()  # of a worker process
 
 
 def _open(open_shapes) -> None:

@@ -28,12 +28,14 @@ class Column(NamedTuple):
     label: heading.
     unit: of the figure; "" for a ratio.
     better: "higher" or "lower".
+    digits: after the point, in print.
     meaning: one sentence.
   """
 
   label: str
   unit: str
   better: str
+  digits: int
   meaning: str
 
 
@@ -42,60 +44,70 @@ COLUMNS = {
     "IoU",
     "",
     "higher",
+    3,
     "Volume in both shapes over volume in either, at random points of the padded cube.",
   ),
   "chamfer_l1": Column(
     "Chamfer-L1",
     "cube units",
     "lower",
+    4,
     "Half the sum of accuracy and completeness.",
   ),
   "chamfer_l1_x10": Column(
     "Chamfer-L1 × 10",
     "tenths of the cube",
     "lower",
+    3,
     "The same, as the papers print it.",
   ),
   "chamfer_l2": Column(
     "Chamfer-L2",
     "square cube units",
     "lower",
+    5,
     "Half the sum of the mean squared distances in both directions.",
   ),
   "accuracy": Column(
     "Accuracy",
     "cube units",
     "lower",
+    4,
     "Mean distance from the reconstruction to the nearest true point.",
   ),
   "completeness": Column(
     "Completeness",
     "cube units",
     "lower",
+    4,
     "Mean distance from the true surface to the nearest reconstructed point.",
   ),
   "normal_consistency": Column(
     "Normal consistency",
     "",
     "higher",
+    3,
     "Mean absolute cosine between the normals of nearest points, both directions.",
   ),
   "f_score_1pct": Column(
     "F-score 1 %",
     "",
     "higher",
+    3,
     "Harmonic mean of precision and recall at a distance of 0.01 cube units.",
   ),
   "precision_1pct": Column(
     "Precision 1 %",
     "",
     "higher",
+    3,
     "Share of the reconstruction within 0.01 cube units of the true surface.",
   ),
   "recall_1pct": Column(
     "Recall 1 %",
     "",
     "higher",
+    3,
     "Share of the true surface within 0.01 cube units of the reconstruction.",
   ),
 }
@@ -146,6 +158,27 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(file, names)
     writer.writeheader()
     writer.writerows({name: _cell(row[name]) for name in row} for row in rows)
+
+
+def as_text(rows: Sequence[Row]) -> str:
+  """A summary as an aligned table for the terminal: counts and headline metrics."""
+  metrics = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
+  names = ["category", "meshes", "empty", "missing"]
+  names += [name for name in metrics if any(name in row for row in rows)]
+  heads = [COLUMNS[n].label if n in COLUMNS else n for n in names]
+  cells = [
+    [f"{v:.3f}" if isinstance(v, float) else str(v) for v in map(row.get, names)]
+    for row in rows
+  ]
+  widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+  lines = [
+    "  ".join(
+      cell.rjust(width) if i else cell.ljust(width)
+      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    for line in [heads, *cells]
+  ]
+  return "\n".join(line.rstrip() for line in lines)
 
 
 def _numbers(rows: Sequence[Row]) -> list[str]:

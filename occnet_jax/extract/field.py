@@ -30,6 +30,7 @@ HOST_BATCH = 2**16
 DIFFERENCE = 1e-4  # half the step of central differences, in cube units
 
 Points = Float[np.ndarray, "t 3"]
+Kernel = Callable[..., Any]  # of a function of points and arrays
 
 
 @runtime_checkable
@@ -75,8 +76,10 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
     return HostField(function, points_per_batch or HOST_BATCH)
   check_output(out, batch)
   if isinstance(function, Partial):
-    return JaxField(jax.device_put(function), batch, shared_jit)
-  return JaxField(Partial(function), batch, own_jit())
+    bind = functools.partial(bind_shared, jax.device_put(function))
+  else:
+    bind = functools.cache(functools.partial(bind_alone, function))
+  return JaxField(bind, batch)
 
 
 def decoder_field(
@@ -103,9 +106,14 @@ def _decode_one(
 shared_jit = functools.cache(jax.jit)
 
 
-def own_jit() -> Callable[[Callable], Callable]:
-  """Like `shared_jit`, but what it compiled goes when it goes, constants and all."""
-  return functools.cache(lambda kernel: jax.jit(lambda *args: kernel(*args)))
+def bind_shared(function: Partial, kernel: Kernel) -> Callable:
+  """Compiles a kernel for all functions that differ in their arrays only."""
+  return functools.partial(shared_jit(kernel), function)
+
+
+def bind_alone(function: Callable, kernel: Kernel) -> Callable:
+  """Compiles a kernel for one function; JAX forgets it together with the result."""
+  return jax.jit(functools.partial(kernel, function))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +121,12 @@ class JaxField:
   """A traceable function. Made by `as_field`.
 
   Attributes:
-    function: of points (t, 3), itself a pytree of its arrays.
+    bind: compiles a kernel (function, *arrays) -> arrays and fills in the function.
     points_per_batch: how many points are evaluated at a time.
-    jit: compiles a kernel, a function of `function` and arrays, at most once.
   """
 
-  function: Partial
+  bind: Callable[[Kernel], Callable]
   points_per_batch: int
-  jit: Callable[[Callable], Callable]
 
   def values(self, points: Points) -> Float32[np.ndarray, " t"]:
     return check_finite(self._in_batches(_values, points, ()), points)
@@ -130,11 +136,11 @@ class JaxField:
     return np.where(np.isfinite(gradients).all(1, keepdims=True), gradients, 0)
 
   def _in_batches(
-    self, kernel: Callable[[Partial, Array], Array], points: Points, tail: tuple
+    self, kernel: Kernel, points: Points, tail: tuple
   ) -> Float32[np.ndarray, "t ..."]:
-    compiled = self.jit(kernel)
+    compiled = self.bind(kernel)
     results = [  # all are under way before the first is waited for
-      compiled(self.function, batch)
+      compiled(batch)
       for batch in padded_batches(points.astype(np.float32), self.points_per_batch)
     ]
     whole = np.concatenate([np.zeros((0, *tail), np.float32), *results])
@@ -209,10 +215,10 @@ def check_finite(
   return values
 
 
-def _values(function: Partial, points: Float[Array, "t 3"]) -> Float[Array, " t"]:
+def _values(function: Callable, points: Float[Array, "t 3"]) -> Float[Array, " t"]:
   return jnp.asarray(function(points), jnp.float32)
 
 
-def _gradients(function: Partial, points: Float[Array, "t 3"]) -> Float[Array, "t 3"]:
+def _gradients(function: Callable, points: Float[Array, "t 3"]) -> Float[Array, "t 3"]:
   # A value depends on its own point alone, so the gradient of the sum is every row's.
   return jax.grad(lambda p: _values(function, p).sum())(points)

@@ -15,8 +15,8 @@ a point wakes a large voxel all of whose own corners agree, without which thin p
 cut off and the mesh has cracks. Because the union of the closed cubes of eight children
 is that of their parent, it is enough to note at voxels of size 2 what was seen where.
 
-Memory: R^3 / 4 bytes for that, and 16 bytes a known point. Shape letters: n points of
-one round, t known points, m voxels.
+Memory: R^3 / 2 bytes for that, and 16 bytes a known point. Shape letters: n points of
+one round, t known points, r and s voxels or grid points a side.
 """
 
 import itertools

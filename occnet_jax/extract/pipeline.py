@@ -6,7 +6,7 @@ The stages and their order are those of the reference's generation; paper, secti
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -33,7 +33,7 @@ def extract_mesh(
   normals: bool = True,
   points_per_batch: int | None = None,
   seed: int = 0,
-  on_empty: Literal["raise", "empty"] = "raise",
+  on_empty: str = "raise",
 ) -> trimesh.Trimesh:
   """The closed surface where a field crosses the level, within the padded cube.
 
@@ -53,7 +53,8 @@ def extract_mesh(
     normals: whether to give every vertex the normal of the field.
     points_per_batch: how many points are evaluated at a time; None chooses.
     seed: of the refinement's random points.
-    on_empty: what a field without a surface gives: an error, or a mesh without faces.
+    on_empty: what a field without a surface gives: "raise" an error, or "empty", a mesh
+      without faces.
 
   Returns:
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
@@ -72,8 +73,10 @@ def extract_mesh(
   field = as_field(field, points_per_batch)
   clock = Clock()
   samples = sample(field, resolution_0, upsampling_steps, level, padding, clock)
+  with clock.stage("octree"):
+    values = to_dense(samples)
   with clock.stage("marching_cubes"):
-    vertices, faces = marching_cubes(to_dense(samples), level, padding)
+    vertices, faces = marching_cubes(values, level, padding)
   facts = {**describe(samples), "faces_marching_cubes": len(faces)}
   if not len(faces) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))

@@ -24,7 +24,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from occnet_jax.extract.field import Field, JaxField, padded_batches
@@ -117,8 +116,8 @@ def loss_and_gradient(
     strict=True,
   )
   tau = jax.nn.sigmoid(jnp.float32(level))
-  compiled = field.jit(_losses_and_gradients)
-  parts = [compiled(field.function, *batch, tau) for batch in batches]
+  compiled = field.bind(_losses_and_gradients)
+  parts = [compiled(*batch, tau) for batch in batches]
   count = len(faces)
   losses = np.concatenate([part[0] for part in parts])[:count]
   gradients = np.concatenate([part[1] for part in parts])[:count]
@@ -130,7 +129,7 @@ def loss_and_gradient(
 
 
 def _losses_and_gradients(
-  function: Partial,
+  function: Callable,
   corners: Float[Array, "t 3 3"],
   weights: Float[Array, "t 3"],
   tau: Float[Array, ""],
@@ -148,7 +147,7 @@ def _losses_and_gradients(
 
 
 def _face_losses(
-  function: Partial,
+  function: Callable,
   corners: Float[Array, "t 3 3"],
   weights: Float[Array, "t 3"],
   tau: Float[Array, ""],

@@ -13,11 +13,15 @@ from occnet_jax.types import Method
 
 def _pointnet_resnet(model, **norm) -> nn.Module:
   del norm
-  return pointnet.ResnetPointnet(model["c_dim"], model["encoder_hidden_size"])
+  return pointnet.ResnetPointnet(
+    model["c_dim"], model["encoder_hidden_size"], model["octaves"]
+  )
 
 
 def _cbatchnorm(model, **norm) -> nn.Module:
-  return decoders.CBatchNormDecoder(model["hidden_size"], model["leaky"], **norm)
+  return decoders.CBatchNormDecoder(
+    model["hidden_size"], model["leaky"], model["octaves"], **norm
+  )
 
 
 ENCODERS = {"pointnet_resnet": _pointnet_resnet}

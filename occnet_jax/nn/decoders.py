@@ -5,7 +5,12 @@ from collections.abc import Callable
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.blocks import ConditionalBatchNorm, ConditionalResnetBlock, Linear
+from occnet_jax.nn.blocks import (
+  ConditionalBatchNorm,
+  ConditionalResnetBlock,
+  Linear,
+  fourier_features,
+)
 
 
 class CBatchNormDecoder(nn.Module):
@@ -16,11 +21,13 @@ class CBatchNormDecoder(nn.Module):
   Attributes:
     hidden_size: features of every layer.
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
+    octaves: of Fourier features of the points; 0 for their coordinates alone.
     axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
   """
 
   hidden_size: int = 256
   leaky: bool = False
+  octaves: int = 0
   axis_name: str | None = None
   unbiased_variance: bool = True
 
@@ -34,7 +41,7 @@ class CBatchNormDecoder(nn.Module):
     train: bool,
   ) -> Float[Array, "b t"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
-    net = Linear(self.hidden_size, name="fc_p")(points)
+    net = Linear(self.hidden_size, name="fc_p")(fourier_features(points, self.octaves))
     if z is not None:
       net = net + Linear(self.hidden_size, name="fc_z")(z)[:, None]
     for i in range(5):

@@ -3,7 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.blocks import Linear, ResnetBlockFC
+from occnet_jax.nn.blocks import Linear, ResnetBlockFC, fourier_features
 
 
 class ResnetPointnet(nn.Module):
@@ -15,14 +15,18 @@ class ResnetPointnet(nn.Module):
   Attributes:
     c_dim: size of the code.
     hidden_dim: features a block puts out; it takes in twice as many.
+    octaves: of Fourier features of the points; 0 for their coordinates alone.
   """
 
   c_dim: int = 512
   hidden_dim: int = 512
+  octaves: int = 0
 
   @nn.compact
   def __call__(self, points: Float[Array, "b n 3"]) -> Float[Array, "b c"]:
-    net = Linear(2 * self.hidden_dim, name="fc_pos")(points)
+    net = Linear(2 * self.hidden_dim, name="fc_pos")(
+      fourier_features(points, self.octaves)
+    )
     pooled = None
     for i in range(5):
       net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(net, pooled)

@@ -7,7 +7,7 @@ then batch s is drawn, then state s + 1 is computed. The run ends with state `st
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -49,7 +49,7 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
     method, optimizer, sample, seed=config["seed"], ema=ema_decay > 0
   )
   with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
-    state = checkpoints.resume(state)
+    state = step_lib.place(checkpoints.resume(state))
     if int(state.step) < run["steps"]:
       batches = train_batches(
         config, data, int(state.step), workers=config["data"]["workers"]
@@ -88,7 +88,7 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
 
 
 def train_batches(
-  config: dict[str, Any], data: Sequence, start: int, *, workers: int
+  config: dict[str, Any], data: source.Examples, start: int, *, workers: int
 ) -> Iterator[Batch]:
   """The batches of steps start, start + 1, ... of a run."""
   return loader.train_batches(

@@ -47,7 +47,7 @@ def make_step(
     )
     if axis is not None:
       gradients, stats, scalars = lax.pmean((gradients, stats, scalars), axis)
-    scalars = {**scalars, "gradient_norm": optax.global_norm(gradients)}
+    scalars = {**scalars, "gradient_norm": optax.tree.norm(gradients)}
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -75,6 +75,13 @@ def data_parallel(step: Step) -> Step:
     out_axes=(None, None),
     donate_argnums=0,
   )
+
+
+def place(state: TrainState) -> TrainState:
+  """Puts a state where the mapped step leaves it, or its second call compiles again."""
+  mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
+  whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  return jax.device_put(state, whole)
 
 
 def split_over_devices(batch: Batch, devices: int) -> Batch:

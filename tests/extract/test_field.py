@@ -1,7 +1,6 @@
 import gc
 import weakref
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -154,8 +153,3 @@ def test_a_numpy_function_of_the_wrong_shape_is_refused():
 def test_a_batch_size_below_one_is_refused():
   with pytest.raises(ValueError, match="points_per_batch=0"):
     as_field(Partial(ball, 0.3), points_per_batch=0)
-
-
-def test_the_arrays_of_a_partial_go_to_the_device_once():
-  field = as_field(Partial(ball, np.float32(0.3)))
-  assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(field.function))

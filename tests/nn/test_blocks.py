@@ -71,6 +71,7 @@ def test_the_point_cloud_network_has_as_many_parameters_as_the_reference():
     "decoder": "cbatchnorm",
     "hidden_size": 256,
     "leaky": False,
+    "octaves": 0,
     "unbiased_variance": True,
   }
   method = registry.build(model, tau=0.2)

@@ -1,13 +1,9 @@
-"""Procedural chairs (host).
-
-Every function maps random choices to one connected solid; the frame and the units are
-those of synthetic_parts.
-"""
+"""Procedural chairs (host)."""
 
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
-from data_prep.sources.synthetic_parts import (
+from data_prep.sources.families.parts import (
   Draw,
   Real,
   around,
@@ -34,17 +30,9 @@ def chair(draw: Draw) -> Manifold:
   width, depth = draw.between(0.42, 0.54), draw.between(0.4, 0.52)
   seat, thick = draw.between(0.38, 0.48), draw.between(0.03, 0.07)
   under = seat - thick / 2
-  section = _seat_section(draw, width, depth)
-  style = draw.one_of(
-    "four", "four", "four", "pedestal", "sled", "panels", "cantilever"
-  )
-  legs = {
-    "four": _four_legs,
-    "pedestal": _pedestal,
-    "sled": _sled,
-    "panels": _side_panels,
-    "cantilever": _cantilever,
-  }[style](draw, width, depth, under)
+  section, inset = _seat_section(draw, width, depth)
+  kinds = (_four_legs, _four_legs, _four_legs, _pedestal, _sled, _panels, _cantilever)
+  legs = draw.one_of(*kinds)(draw, inset * width, inset * depth, under)
   parts = [extrude(section, (seat - thick, seat)), legs]
   top = seat + draw.between(0.32, 0.56)
   lean = draw.between(0.02, 0.12)
@@ -55,28 +43,26 @@ def chair(draw: Draw) -> Manifold:
   return union(parts)
 
 
-def _seat_section(draw: Draw, width: float, depth: float) -> CrossSection:
+def _seat_section(draw: Draw, width: Real, depth: Real) -> tuple[CrossSection, float]:
+  """The outline, and the share of its box whose corners lie within it."""
   style = draw.one_of("square", "rounded", "tapered", "round")
   x, z = (-width / 2, width / 2), (-depth / 2, depth / 2)
   if style == "square":
-    return rectangle(x, z)
+    return rectangle(x, z), 1.0
   if style == "rounded":
-    return rectangle(x, z, rounding=draw.between(0.04, 0.14))
+    return rectangle(x, z, rounding=draw.between(0.04, 0.14)), 0.96
   if style == "round":
-    front = ellipse(width, depth)
-    return front + rectangle(
-      (-0.46 * width, 0.46 * width), (0, depth / 2), rounding=0.04
-    )
+    rear = rectangle((-0.46 * width, 0.46 * width), (0, depth / 2), rounding=0.04)
+    return ellipse(width, depth) + rear, 0.76
   rear = draw.between(0.4, 0.46) * width
-  return polygon([(x[0], z[0]), (x[1], z[0]), (rear, z[1]), (-rear, z[1])])
+  section = polygon([(x[0], z[0]), (x[1], z[0]), (rear, z[1]), (-rear, z[1])])
+  return section, 2 * rear / width
 
 
-def _four_legs(draw: Draw, width: float, depth: float, top: float) -> Manifold:
+def _four_legs(draw: Draw, width: Real, depth: Real, top: Real) -> Manifold:
   """Four straight, splayed or tapered legs, square or round, maybe with stretchers."""
-  radius, splay = (
-    draw.between(0.015, 0.024),
-    draw.one_of(0, 0, draw.between(0.02, 0.07)),
-  )
+  radius = draw.between(0.016, 0.024)
+  splay = draw.one_of(0, 0, draw.between(0.02, 0.07))
   x, z = width / 2 - 1.6 * radius, depth / 2 - 1.6 * radius
   if draw.chance(0.5):
     taper = draw.one_of(1, draw.between(0.6, 0.9))
@@ -99,7 +85,7 @@ def _four_legs(draw: Draw, width: float, depth: float, top: float) -> Manifold:
   return union(parts)
 
 
-def _pedestal(draw: Draw, width: float, depth: float, top: float) -> Manifold:
+def _pedestal(draw: Draw, width: Real, depth: Real, top: Real) -> Manifold:
   """A column on a star foot with casters, or on a disc."""
   reach = draw.between(0.48, 0.58) * width
   radius = draw.between(0.02, 0.03)
@@ -116,7 +102,7 @@ def _pedestal(draw: Draw, width: float, depth: float, top: float) -> Manifold:
   return lathe(foot) + lathe([(2.5 * radius, top - 0.03), (4 * radius, top)])
 
 
-def _sled(draw: Draw, width: float, depth: float, top: float) -> Manifold:
+def _sled(draw: Draw, width: Real, depth: Real, top: Real) -> Manifold:
   """Two closed bent-tube frames, joined by a cross bar."""
   radius = draw.between(0.014, 0.02)
   x, z = width / 2 - 1.5 * radius, depth / 2 - 1.5 * radius
@@ -126,7 +112,7 @@ def _sled(draw: Draw, width: float, depth: float, top: float) -> Manifold:
   return both_sides(tube(path, radius, sides=10, loop=True)) + bridge
 
 
-def _side_panels(draw: Draw, width: float, depth: float, top: float) -> Manifold:
+def _panels(draw: Draw, width: Real, depth: Real, top: Real) -> Manifold:
   """Two solid sides, perhaps with a window each."""
   thick, z = draw.between(0.028, 0.05), depth / 2 - 0.01
   panel = rectangle((-z, z), (0, top), rounding=0.02)
@@ -137,7 +123,7 @@ def _side_panels(draw: Draw, width: float, depth: float, top: float) -> Manifold
   return both_sides(extrude(panel, (edge - thick, edge), "x"))
 
 
-def _cantilever(draw: Draw, width: float, depth: float, top: float) -> Manifold:
+def _cantilever(draw: Draw, width: Real, depth: Real, top: Real) -> Manifold:
   """One bent tube: under the seat, down in front, back along the floor."""
   radius = draw.between(0.015, 0.021)
   x, z = width / 2 - 1.5 * radius, depth / 2 - 1.5 * radius
@@ -147,48 +133,42 @@ def _cantilever(draw: Draw, width: float, depth: float, top: float) -> Manifold:
 
 
 def _back(
-  draw: Draw, width: float, depth: float, low: float, top: float, lean: float
+  draw: Draw, width: Real, depth: Real, low: Real, top: Real, lean: Real
 ) -> Manifold:
   """A backrest that leans back by `lean`: solid, framed, slatted, laddered or bars."""
   thick = draw.between(0.028, 0.045)
-  z = depth / 2 - thick
-  half = draw.between(0.42, 0.49) * width
+  z, half = depth / 2 - thick, draw.between(0.42, 0.49) * width
   style = draw.one_of("panel", "window", "slats", "ladder", "spindles", "splat")
-  rim = draw.between(0.04, 0.06)
-  x, y = (-half, half), (low, top)
-  outline = rectangle(x, (low - 0.2, top), rounding=draw.between(0.01, 0.12))
-  outline ^= rectangle(x, y)
-  inside = rectangle((rim - half, half - rim), (low + 0.06, top - rim), rounding=0.02)
-  if style == "panel":
-    section = outline
-  else:
-    section = outline - inside
-  if style == "window" and draw.chance(0.6):
-    gap = draw.between(0.3, 0.5) * (top - low)
-    section += outline - rectangle((-width, width), (0, low + gap))
-    section += rectangle((-half, rim - half), y) + rectangle((half - rim, half), y)
-    section -= rectangle((rim - half, half - rim), (low + 0.04, low + gap))
-  if style == "slats":
-    bars = spread(rim - half, half - rim, draw.count(2, 5))
-    wide = draw.between(0.011, 0.016)
-    for centre in bars:
-      section += rectangle((centre - wide, centre + wide), (low, top - rim / 2))
-  if style == "ladder":
-    for centre in spread(low + 0.08, top - rim, draw.count(2, 4)):
-      section += rectangle(
-        (rim / 2 - half, half - rim / 2), (centre - 0.02, centre + 0.02)
-      )
-  if style == "splat":
-    wide = draw.between(0.04, 0.08)
-    section += rectangle((-wide, wide), (low, top - rim / 2))
   if style == "spindles":
     return _spindle_back(draw, half, low, top, lean, z)
+  rim = draw.between(0.04, 0.06)
+  soft = draw.between(0.01, 0.12)
+  outline = rectangle((-half, half), (low - 0.2, top), rounding=soft)
+  outline ^= rectangle((-half, half), (low, top))
+  inner = (rim - half, half - rim)
+  section = outline
+  if style == "window":
+    gap = draw.between(0.3, 0.75) * (top - low)
+    section -= rectangle(inner, (low + 0.04, low + gap), rounding=0.02)
+  elif style != "panel":
+    section -= rectangle(inner, (low + 0.06, top - rim), rounding=0.02)
+  bars = []
+  if style == "slats":
+    wide = draw.between(0.011, 0.016)
+    bars = [(x, wide) for x in spread(*inner, draw.count(2, 5))]
+  if style == "splat":
+    bars = [(0.0, draw.between(0.04, 0.08))]
+  for x, wide in bars:
+    section += rectangle((x - wide, x + wide), (low, top - rim / 2))
+  if style == "ladder":
+    for y in spread(low + 0.08, top - rim, draw.count(2, 4)):
+      section += rectangle((inner[0] - 0.01, inner[1] + 0.01), (y - 0.02, y + 0.02))
   flat = extrude(section, (z, z + thick), "z")
   return flat.warp_batch(lambda p: _lean_back(p, low, top, lean))
 
 
 def _spindle_back(
-  draw: Draw, half: float, low: float, top: float, lean: float, z: float
+  draw: Draw, half: Real, low: Real, top: Real, lean: Real, z: Real
 ) -> Manifold:
   """A bent hoop filled with thin round bars, as of a Windsor chair."""
   radius, count = draw.between(0.014, 0.019), draw.count(3, 6)
@@ -200,10 +180,8 @@ def _spindle_back(
   corners = [(-half, low), (-half - flare, top), (half + flare, top), (half, low)]
   hoop = tube(rounded_path([at(*c) for c in corners], 0.16, 6), radius, sides=10)
   inner = half - 0.14 if count > 3 else half - 0.18
-  feet, heads = (
-    spread(radius - half, half - radius, count),
-    spread(-inner, inner, count),
-  )
+  feet = spread(radius - half, half - radius, count)
+  heads = spread(-inner, inner, count)
   bars = [
     rod(at(a, low), at(b, top), 0.75 * radius, sides=8)
     for a, b in zip(feet, heads, strict=True)
@@ -211,19 +189,19 @@ def _spindle_back(
   return union([hoop, *bars])
 
 
-def _lean_back(points: np.ndarray, low: float, top: float, lean: float) -> np.ndarray:
+def _lean_back(points: np.ndarray, low: Real, top: Real, lean: Real) -> np.ndarray:
   shift = lean * np.clip((points[:, 1] - low) / (top - low), 0, None)
   return points + shift[:, None] * np.array([[0, 0, 1]])
 
 
 def _arms(
   draw: Draw,
-  width: float,
-  depth: float,
-  low: float,
-  height: float,
-  lean: float,
-  top: float,
+  width: Real,
+  depth: Real,
+  low: Real,
+  height: Real,
+  lean: Real,
+  top: Real,
 ) -> Manifold:
   """Arms from the back to the front of the seat: pads on posts, or bent tubes."""
   radius = draw.between(0.015, 0.02)

@@ -17,6 +17,7 @@ from scipy.interpolate import PchipInterpolator
 
 Real = float | int
 Span = tuple[Real, Real]
+Coords = tuple[Real, Real, Real]
 Point = Sequence[Real] | Float[np.ndarray, "3"]
 Profile = Sequence[tuple[Real, Real]]
 Ring = Float[np.ndarray, "k 3"]

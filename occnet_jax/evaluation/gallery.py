@@ -1,0 +1,124 @@
+"""Gathers what a run left in its workdir into report.html (host)."""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from occnet_jax.data import loader
+from occnet_jax.data.source import Examples
+from occnet_jax.evaluation import evaluate, tables
+from occnet_jax.evaluation import ledger as ledger_lib
+from occnet_jax.evaluation.charts import Chart
+from occnet_jax.evaluation.report import ReportShape, write_report
+from occnet_jax.evaluation.tables import Row
+from occnet_jax.geometry import meshes
+from occnet_jax.train import log
+
+MEASURED = pathlib.Path("evaluation", "measured.jsonl")
+SECONDS = ("octree", "evaluate", "marching_cubes", "simplify", "refine", "normals")
+
+
+def gather(
+  config: dict[str, Any],
+  workdir: pathlib.Path,
+  shapes: Examples,
+  transform: loader.Transform,
+) -> pathlib.Path:
+  """Writes <workdir>/report.html from evaluation/, logs/ and meshes/.
+
+  Args:
+    config: of the run.
+    workdir: of the run, evaluated.
+    shapes: the split that was evaluated, with the fields `evaluate.FIELDS`.
+    transform: (example, generator) -> the arrays of which `inputs` were seen.
+
+  Raises:
+    ValueError: the run was not evaluated.
+  """
+  settings, rows = ledger_lib.read(workdir / MEASURED)
+  if not rows:
+    raise ValueError(f"{workdir}: is not evaluated yet; run --mode=evaluate first")
+  rows = sorted(rows, key=lambda row: (row["category"], row["id"]))
+  chosen = loader.spread(len(rows), config["report"]["shapes"]).tolist()
+  path = workdir / "report.html"
+  write_report(
+    path,
+    title=f"Occupancy network: {config['name']}",
+    facts=_facts(config, workdir, settings, rows),
+    summary=tables.summarise(rows),
+    charts=_charts(config, log.read(workdir / "logs" / "metrics.jsonl")),
+    shapes=[
+      _shape(config, workdir, shapes, transform, rows[i]) for i in chosen
+    ],
+  )
+  return path
+
+
+def _facts(
+  config: dict[str, Any], workdir: pathlib.Path, settings: dict, rows: list[Row]
+) -> dict[str, str]:
+  model = config["model"]
+  facts = {
+    "Config": config["name"],
+    "Network": f"{model['name']}: {model['encoder']}, {model['decoder']}",
+    "Checkpoint": f"step {settings['step']}, best in validation",
+    "Threshold tau": f"{settings['tau']:.2f}, chosen in validation",
+    "Data": f"{config['data']['dir']}, split {config['test']['split']}",
+  }
+  times = workdir / "wall_time.json"
+  wall = json.loads(times.read_text()) if times.exists() else {}
+  facts |= {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
+  for stage in SECONDS:
+    seconds = [row[f"seconds_{stage}"] for row in rows if f"seconds_{stage}" in row]
+    if any(seconds):
+      name = f"Seconds per mesh, {stage.replace('_', ' ')}"
+      facts[name] = f"{np.mean(seconds):.3f} s"
+  return facts
+
+
+def _duration(seconds: float) -> str:
+  return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _charts(config: dict[str, Any], rows: list[dict[str, float]]) -> list[Chart]:
+  def per_point(curve, points):
+    return curve[0], [value / points for value in curve[1]]
+
+  validated = config["val"]["points"] or config["prep"]["points"]
+  loss = {
+    "training": per_point(log.curve(rows, "train/loss"), config["data"]["points"]),
+    "validation": per_point(log.curve(rows, "val/loss"), validated),
+  }
+  iou = {
+    f"training, tau {config['model']['tau']:g}": log.curve(rows, "train/iou"),
+    "validation, best tau": log.curve(rows, "val/iou"),
+  }
+  return [
+    Chart("Cross-entropy", "nats per point", loss, log=True),
+    Chart("IoU at the sampled points", "IoU", iou),
+  ]
+
+
+def _shape(config, workdir, shapes, transform, row: Row) -> ReportShape:
+  category, id, index = row["category"], row["id"], row["index"]
+  example = shapes[index]
+  form = config["generation"]["format"]
+  reconstruction = None
+  if not row.get("missing"):
+    path = evaluate.mesh_path(workdir, category, id, form)
+    empty = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+    reconstruction = meshes.read_mesh(path) if row["faces"] else empty
+  solid = pathlib.Path(config["data"]["dir"], "solids", category, f"{id}.ply")
+  cloud = example["pointcloud"]
+  return ReportShape(
+    id=id,
+    category=category,
+    metrics=row,
+    input_points=transform(example, loader.shape_rng(config["seed"], index))["inputs"],
+    reconstruction=reconstruction,
+    truth=meshes.read_mesh(solid) if solid.exists() else None,
+    truth_points=cloud["points"].astype(np.float32),
+    truth_normals=cloud["normals"].astype(np.float32),
+  )

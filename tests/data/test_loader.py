@@ -1,0 +1,71 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from occnet_jax.data import loader
+
+SOURCE = [{"index": np.int32(i)} for i in range(10)]
+
+
+def label(example, rng):
+  return {"index": example["index"], "draw": rng.random(2)}
+
+
+def batches(start, count, workers=0, seed=0, source=SOURCE):
+  found = loader.train_batches(
+    source, label, batch_size=4, seed=seed, start=start, workers=workers
+  )
+  return list(itertools.islice(found, count))
+
+
+def assert_same(a, b):
+  for x, y in zip(a, b, strict=True):
+    for name in ("index", "draw"):
+      np.testing.assert_array_equal(x[name], y[name])
+
+
+def test_a_loader_that_starts_late_gives_the_batches_of_those_steps():
+  assert_same(batches(0, 9)[5:], batches(5, 4))
+
+
+def test_worker_processes_change_nothing():
+  assert_same(batches(3, 6), batches(3, 6, workers=2))
+
+
+def test_every_epoch_holds_every_shape_once_in_a_new_order():
+  order = np.concatenate([b["index"] for b in batches(0, 5)])  # two epochs of ten
+  for epoch in (order[:10], order[10:]):
+    assert sorted(epoch) == list(range(10))
+  assert list(order[:10]) != list(order[10:])
+
+
+def test_draws_differ_between_epochs_and_seeds():
+  draws = np.concatenate([b["draw"] for b in batches(0, 5)])
+  assert len(np.unique(draws)) == draws.size
+  assert batches(0, 1, seed=1)[0]["draw"][0, 0] not in draws
+
+
+def test_a_split_smaller_than_a_batch_still_fills_it():
+  assert batches(0, 1, source=SOURCE[:2])[0]["index"].shape == (4,)
+
+
+def test_an_empty_split_is_an_error():
+  with pytest.raises(ValueError, match="train split is empty"):
+    batches(0, 1, source=[])
+
+
+def test_evaluation_meets_every_shape_once_and_draws_the_same_each_time():
+  def run():
+    return list(loader.evaluation_batches(SOURCE, label, batch_size=4, seed=0, limit=0))
+
+  indices = np.concatenate([b["index"][:count] for b, count in run()])
+  assert list(indices) == list(range(10))
+  assert [b["index"].shape for b, _ in run()] == [(4,)] * 3
+  assert_same([b for b, _ in run()], [b for b, _ in run()])
+
+
+def test_a_limit_spreads_over_the_split():
+  assert list(loader.spread(10, 4)) == [0, 3, 6, 9]
+  assert list(loader.spread(3, 4)) == [0, 1, 2]
+  assert list(loader.spread(3, 0)) == [0, 1, 2]

@@ -1,0 +1,69 @@
+import numpy as np
+
+from occnet_jax.data import transforms
+
+
+def make_example(n=1003, seed=0):
+  rng = np.random.default_rng(seed)
+  points = rng.uniform(-0.55, 0.55, (n, 3)).astype(np.float16)
+  inside = points[:, 0] > 0
+  surface = rng.standard_normal((500, 3)).astype(np.float16)
+  example = {
+    "points": {"points": points, "occupancies": np.packbits(inside)},
+    "pointcloud": {"points": surface},
+  }
+  return example, inside
+
+
+def test_all_points_come_in_their_order_with_their_occupancies():
+  example, inside = make_example()
+  out = transforms.subsample_points(
+    example, np.random.default_rng(0), count=0, float16_noise=0.0
+  )
+  np.testing.assert_array_equal(out["occupancies"], inside)
+  np.testing.assert_array_equal(out["points"], example["points"]["points"])
+  assert out["points"].dtype == np.float32
+
+
+def test_a_subsample_keeps_points_and_occupancies_together():
+  example, _ = make_example()
+  out = transforms.subsample_points(
+    example, np.random.default_rng(0), count=5000, float16_noise=0.0
+  )
+  assert out["points"].shape == (5000, 3)
+  np.testing.assert_array_equal(out["occupancies"], out["points"][:, 0] > 0)
+  # With replacement: more points than there are, nearly all of them drawn.
+  assert 900 < len(np.unique(out["points"], axis=0)) <= 1003
+
+
+def test_float16_noise_has_its_deviation_and_spares_float32():
+  example, _ = make_example()
+  for dtype, deviation in ((np.float16, 1e-2), (np.float32, 0.0)):
+    example["points"]["points"] = np.zeros((8, 3), dtype)
+    out = transforms.subsample_points(
+      example, np.random.default_rng(0), count=4000, float16_noise=1e-2
+    )
+    np.testing.assert_allclose(out["points"].std(), deviation, rtol=0.05)
+
+
+def test_the_cloud_has_its_size_and_its_noise():
+  surface = np.ones((10, 3), np.float16)
+  rng = np.random.default_rng(0)
+  cloud = transforms.noisy_cloud(surface, rng, count=3000, sigma=0.005)
+  assert cloud.shape == (3000, 3)
+  assert cloud.dtype == np.float32
+  np.testing.assert_allclose(cloud.mean(), 1, atol=5e-4)
+  np.testing.assert_allclose(cloud.std(), 0.005, rtol=0.05)
+
+
+def test_the_same_generator_gives_the_same_shape():
+  example, _ = make_example()
+  settings = {"points": 64, "cloud_points": 30, "sigma": 0.005, "float16_noise": 0.0}
+  a, b, c = (
+    transforms.pointcloud_example(example, np.random.default_rng(seed), **settings)
+    for seed in (1, 1, 2)
+  )
+  for name, shape in (("points", (64, 3)), ("occupancies", (64,)), ("inputs", (30, 3))):
+    assert a[name].shape == shape
+    np.testing.assert_array_equal(a[name], b[name])
+  assert np.abs(a["points"] - c["points"]).max() > 0

@@ -1,0 +1,40 @@
+"""How a folder's files become categories and names."""
+
+import pytest
+
+from data_prep.sources import folder
+
+
+def _touch(root, *names):
+  for name in names:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).touch()
+
+
+def test_sub_folders_are_categories_and_deeper_ones_part_of_the_name(tmp_path):
+  _touch(
+    tmp_path, "lone.stl", "chair/b.obj", "chair/a.OFF", "table/x/model.ply", "notes.txt"
+  )
+  entries = folder.list_meshes(tmp_path)
+  assert [(entry.category, entry.model_id) for entry in entries] == sorted(
+    [(tmp_path.name, "lone"), ("chair", "a"), ("chair", "b"), ("table", "x-model")]
+  )
+  assert all(entry.path.is_file() for entry in entries)
+
+
+def test_files_that_differ_in_the_suffix_only_keep_it(tmp_path):
+  _touch(tmp_path, "chair/a.obj", "chair/a.ply", "chair/b.obj")
+  names = [entry.model_id for entry in folder.list_meshes(tmp_path)]
+  assert names == ["a.obj", "a.ply", "b"]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+  _touch(tmp_path, "chair/.part-1.off", ".trash/a.obj", "chair/a.obj")
+  assert [entry.model_id for entry in folder.list_meshes(tmp_path)] == ["a"]
+
+
+def test_a_folder_without_meshes_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="no mesh files"):
+    folder.list_meshes(tmp_path)
+  with pytest.raises(ValueError, match="no such folder"):
+    folder.list_meshes(tmp_path / "none")

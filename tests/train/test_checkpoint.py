@@ -1,0 +1,98 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+from test_step import MODEL, assert_close, make_batch, make_run
+
+from occnet_jax.models import registry
+from occnet_jax.train import checkpoint
+from occnet_jax.train import step as step_lib
+
+CONFIG = {"name": "test", "model": {"hidden_size": 16}}
+
+
+def save(workdir, state, kind="latest", record=None):
+  with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
+    checkpoints.save(kind, state, record or {"tau": 0.3, "iou": 0.5})
+
+
+def test_a_saved_state_comes_back_whole(tmp_path):
+  _, _, state = make_run(optax.adam(1e-3), ema=True)
+  save(tmp_path, state.replace(step=state.step + 7))
+  _, _, fresh = make_run(optax.adam(1e-3), ema=True)
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    found = checkpoints.resume(jax.tree.map(np.zeros_like, fresh))
+    assert checkpoints.record("latest") == {"step": 7, "tau": 0.3, "iou": 0.5}
+    assert checkpoints.record("best") is None
+  assert int(found.step) == 7
+  assert jax.tree.structure(found) == jax.tree.structure(state)
+  assert_close(found.replace(step=0), state.replace(step=0), rtol=0, atol=0)
+
+
+def test_nothing_saved_leaves_the_fresh_state(tmp_path):
+  _, _, state = make_run()
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    assert checkpoints.resume(state) is state
+
+
+def test_what_two_devices_saved_one_device_restores(tmp_path):
+  method = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  _, optimizer, state = make_run()
+  step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
+  state, _ = step(step_lib.place(state), step_lib.split_over_devices(make_batch(0), 2))
+  assert len(state.params["encoder"]["fc_c"]["bias"].devices()) == 2
+  save(tmp_path, state)
+  np.save(tmp_path / "wanted.npy", state.params["encoder"]["fc_c"]["bias"])
+  program = f"""
+import jax, numpy as np
+from occnet_jax.train import checkpoint
+assert jax.local_device_count() == 1
+found = checkpoint.restore({str(tmp_path)!r}).state["params"]["encoder"]["fc_c"]["bias"]
+np.testing.assert_array_equal(found, np.load({str(tmp_path / "wanted.npy")!r}))
+"""
+  one_device = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+  subprocess.run([sys.executable, "-c", program], check=True, env=one_device)
+
+
+def test_the_best_checkpoint_is_preferred_and_a_step_can_be_named(tmp_path):
+  _, _, state = make_run()
+  save(tmp_path, state.replace(step=state.step + 5), "best")
+  save(tmp_path, state.replace(step=state.step + 9), "latest")
+  assert checkpoint.restore(tmp_path).record["step"] == 5
+  assert checkpoint.restore(tmp_path, 9).record["step"] == 9
+  assert checkpoint.restore(tmp_path).config == CONFIG
+  with pytest.raises(ValueError, match=r"no checkpoint of step 7; .* 5 \(best\), 9"):
+    checkpoint.restore(tmp_path, 7)
+
+
+def test_a_directory_without_checkpoints_is_an_error(tmp_path):
+  with pytest.raises(ValueError, match="holds no checkpoint"):
+    checkpoint.restore(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["state", "config", "record"])
+def test_a_torn_checkpoint_is_an_error(tmp_path, part):
+  _, _, state = make_run()
+  save(tmp_path, state)
+  shutil.rmtree(tmp_path / "checkpoints" / "latest" / "0" / part)
+  with pytest.raises(ValueError, match="not a whole checkpoint"):
+    checkpoint.restore(tmp_path)
+
+
+def test_a_state_of_another_form_names_what_does_not_fit(tmp_path):
+  _, _, state = make_run()
+  save(tmp_path, state)
+  other = state.replace(params={**state.params, "more": np.zeros(3)})
+  with (
+    checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints,
+    pytest.raises(ValueError, match=r"does not fit this config: .*more.* is missing"),
+  ):
+    checkpoints.resume(other)
+  wider = jax.tree.map(lambda a: np.zeros((*np.shape(a), 2)), state.params)
+  with pytest.raises(ValueError, match=r"has shape .*, want .* and \d+ more"):
+    checkpoint.refill(wider, jax.device_get(state.params))

@@ -1,0 +1,97 @@
+import copy
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from test_step import assert_close
+
+from occnet_jax.train import checkpoint, log, loop, monitor
+
+
+def final(workdir):
+  return checkpoint.restore(workdir, 12).state
+
+
+def rows(workdir):
+  return log.read(workdir / "logs" / "metrics.jsonl")
+
+
+class Killed(Exception):
+  """Stands for the end of the process between two steps."""
+
+
+def train_until(monkeypatch, config, workdir, step):
+  """Trains and is stopped dead after so many steps of this call."""
+  add = monitor.Monitor.add
+
+  def add_or_die(self, s, scalars):
+    if s == step:
+      raise Killed
+    add(self, s, scalars)
+
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    patch.setattr(monitor.Monitor, "add", add_or_die)
+    loop.train(config, workdir)
+
+
+def test_killed_and_resumed_equals_uninterrupted(tiny_config, tmp_path, monkeypatch):
+  loop.train(tiny_config, tmp_path / "whole")
+  train_until(monkeypatch, tiny_config, tmp_path / "parts", 6)  # resumes from 4
+  assert [at for _, at in checkpoint.available(tmp_path / "parts")] == [6, 4]
+  train_until(monkeypatch, tiny_config, tmp_path / "parts", 10)
+  loop.train(tiny_config, tmp_path / "parts")
+  assert_close(final(tmp_path / "whole"), final(tmp_path / "parts"), rtol=0, atol=0)
+  timeless = [
+    [{k: v for k, v in row.items() if "per_second" not in k} for row in rows(workdir)]
+    for workdir in (tmp_path / "whole", tmp_path / "parts")
+  ]
+  assert timeless[0] == timeless[1]
+
+
+def test_a_finished_run_trains_no_further(tiny_config, tmp_path):
+  loop.train(tiny_config, tmp_path)
+  before = (tmp_path / "logs" / "metrics.jsonl").read_text()
+  loop.train(tiny_config, tmp_path)
+  assert (tmp_path / "logs" / "metrics.jsonl").read_text() == before
+
+
+def test_more_steps_continue_a_finished_run(tiny_config, tmp_path):
+  loop.train(tiny_config, tmp_path)
+  longer = copy.deepcopy(tiny_config)
+  longer["train"]["steps"] = 16
+  loop.train(longer, tmp_path)
+  assert checkpoint.available(tmp_path)[-1] == ("latest", 16)
+
+
+def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
+  loop.train(tiny_config, tmp_path)
+  validated = [row for row in rows(tmp_path) if "val/iou" in row]
+  assert [row["step"] for row in validated] == [6, 12]
+  best = max(validated, key=lambda row: row["val/iou"])
+  record = checkpoint.restore(tmp_path).record
+  assert record["step"] == best["step"]
+  assert record["tau"] == best["val/tau"]
+  assert record["tau"] in tiny_config["test"]["tau_grid"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
+  tiny_config, tmp_path, monkeypatch
+):
+  create = loop.state_lib.create
+
+  def poisoned(*args, **kwargs):
+    state = create(*args, **kwargs)
+    return state.replace(params=jax.tree.map(lambda a: a * np.nan, state.params))
+
+  monkeypatch.setattr(loop.state_lib, "create", poisoned)
+  with pytest.raises(FloatingPointError, match=r"step 0: the loss is nan"):
+    loop.train(tiny_config, tmp_path)
+  assert checkpoint.available(tmp_path) == []
+
+
+def test_events_for_tensorboard_lie_beside_the_json_lines(tiny_config, tmp_path):
+  loop.train(tiny_config, tmp_path)
+  (events,) = (tmp_path / "logs").glob("events.out.tfevents.*")
+  assert b"val/iou" in events.read_bytes()
+  shutil.rmtree(tmp_path / "logs")

@@ -1,0 +1,119 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from occnet_jax.models import registry
+from occnet_jax.train import state as state_lib
+from occnet_jax.train import step as step_lib
+
+MODEL = {
+  "name": "onet",
+  "encoder": "pointnet_resnet",
+  "encoder_hidden_size": 8,
+  "c_dim": 8,
+  "decoder": "cbatchnorm",
+  "hidden_size": 16,
+  "leaky": False,
+  "octaves": 0,
+  "unbiased_variance": True,
+}
+
+
+def make_batch(seed, b=4, t=32, n=16):
+  rng = np.random.default_rng(seed)
+  points = rng.uniform(-0.55, 0.55, (b, t, 3)).astype(np.float32)
+  radius = rng.uniform(0.2, 0.5, (b, 1)).astype(np.float32)
+  directions = rng.standard_normal((b, n, 3)).astype(np.float32)
+  directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+  return {
+    "points": points,
+    "occupancies": (np.linalg.norm(points, axis=-1) < radius).astype(np.float32),
+    "inputs": radius[..., None] * directions,
+  }
+
+
+def make_run(optimizer=None, ema=False):
+  optimizer = optimizer or optax.sgd(1e-3)  # Adam would hide a factor in the gradient
+  method = registry.build(MODEL, tau=0.5)
+  state = state_lib.create(method, optimizer, make_batch(0), seed=0, ema=ema)
+  # Zero layers would leave the encoder without a gradient at first.
+  state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))
+  return method, optimizer, state
+
+
+def assert_close(a, b, **tolerance):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, **tolerance)
+
+
+def test_two_devices_compute_what_one_does():
+  assert jax.local_device_count() == 2
+  method, optimizer, state = make_run()
+  alone = jax.jit(step_lib.make_step(method, optimizer))
+  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  mapped = step_lib.data_parallel(step_lib.make_step(both, optimizer))
+  together = step_lib.place(jax.device_get(state))
+  for seed in range(3):
+    batch = make_batch(seed)
+    state, scalars = alone(state, batch)
+    together, scalars_2 = mapped(together, step_lib.split_over_devices(batch, 2))
+    assert_close(scalars, scalars_2, rtol=1e-4, atol=1e-4)
+  for name in ("params", "batch_stats"):
+    assert_close(getattr(state, name), getattr(together, name), rtol=1e-4, atol=1e-5)
+  assert int(together.step) == 3
+
+
+def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
+  method, optimizer, state = make_run()
+  batch = step_lib.split_over_devices(make_batch(0), 2)
+  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  stats = []
+  for each in (method, both):
+    step = step_lib.data_parallel(step_lib.make_step(each, optimizer))
+    new, _ = step(step_lib.place(jax.device_get(state)), batch)
+    stats.append(np.asarray(new.batch_stats["decoder"]["bn"]["bn"]["var"]))
+  assert np.abs(stats[0] - stats[1]).max() > 1e-7
+
+
+def test_the_mapped_step_compiles_once():
+  _, optimizer, state = make_run()
+  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  traces = []
+
+  def counted(variables, batch, key, train):
+    traces.append(1)
+    return both.loss(variables, batch, key, train)
+
+  step = step_lib.data_parallel(
+    step_lib.make_step(both._replace(loss=counted), optimizer)
+  )
+  state = step_lib.place(state)
+  for seed in range(3):
+    state, _ = step(state, step_lib.split_over_devices(make_batch(seed), 2))
+  assert len(traces) == 1
+
+
+def test_the_average_of_variables_follows_its_formula():
+  method, optimizer, state = make_run(ema=True)
+  step = step_lib.make_step(method, optimizer, ema_decay=0.9)
+  new, _ = jax.jit(step)(state, make_batch(0))
+  now = {"params": new.params, "batch_stats": new.batch_stats}
+  wanted = jax.tree.map(lambda old, x: 0.9 * old + 0.1 * x, state.ema, now)
+  assert_close(new.ema, wanted, rtol=1e-5, atol=1e-6)
+  assert new.variables is new.ema
+
+
+def test_training_lowers_the_loss_of_a_batch():
+  method, optimizer, state = make_run(optax.adam(3e-3))
+  step = jax.jit(step_lib.make_step(method, optimizer))
+  losses = []
+  for _ in range(60):
+    state, scalars = step(state, make_batch(0))
+    losses.append(float(scalars["loss"]))
+  assert losses[-1] < 0.5 * losses[0]
+
+
+def test_devices_that_do_not_divide_the_batch_are_an_error():
+  with pytest.raises(ValueError, match=r"batch of 4 shapes on 3 devices"):
+    step_lib.split_over_devices(make_batch(0), 3)
