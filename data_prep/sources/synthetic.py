@@ -60,6 +60,7 @@ CATEGORIES: tuple[str, ...] = tuple(sorted(_FAMILIES))
 
 _DECIMALS = 6  # coordinates are exact in a text file with this many decimals
 _SMALLEST_EDGE = 2e-4  # of an extent of about 1: removes slivers that booleans leave
+_NO_AREA = 1e-12  # a face below it has no normal to speak of
 _ATTEMPTS = 20
 
 
@@ -68,7 +69,8 @@ def make_shape(
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
   """Shape `index` of a category: the same in any process and in any order.
 
-  A draw whose parts miss each other, or touch in a point or an edge, is drawn again.
+  A draw whose parts miss each other, touch in an edge or leave a face without area is
+  drawn again.
 
   Raises:
     ValueError: unknown category, or a negative seed or index.
@@ -179,6 +181,5 @@ def _is_one_closed_surface(vertices: np.ndarray, faces: np.ndarray) -> bool:
   if not len(faces):
     return False
   mesh = trimesh.Trimesh(vertices, faces, process=False)
-  return bool(
-    mesh.is_watertight and mesh.is_winding_consistent and mesh.body_count == 1
-  )
+  closed = mesh.is_watertight and mesh.is_winding_consistent
+  return bool(closed and mesh.body_count == 1 and mesh.area_faces.min() > _NO_AREA)

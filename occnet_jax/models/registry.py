@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import optax
+import optax.contrib
 
 from occnet_jax.models import onet
 from occnet_jax.nn import decoders, pointnet
@@ -69,6 +70,7 @@ SCHEDULES = {
 OPTIMIZERS = {
   "adam": lambda optim, rate: optax.adam(rate),
   "adamw": lambda optim, rate: optax.adamw(rate, weight_decay=optim["weight_decay"]),
+  "muon": lambda optim, rate: optax.contrib.muon(rate),
   "sgd": lambda optim, rate: optax.sgd(rate, momentum=0.9),
 }
 

@@ -114,22 +114,22 @@ def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
   if not kinds:
     steps = ", ".join(f"{at} ({kind})" for kind, at in found)
     raise ValueError(f"{workdir}: no checkpoint of step {step}; there are: {steps}")
-  options = ocp.CheckpointManagerOptions(read_only=True)
-  with ocp.CheckpointManager(_directory(workdir, kinds[0]), options=options) as manager:
-    try:
-      saved = manager.restore(
-        chosen,
+  path = _directory(workdir, kinds[0]) / str(chosen)
+  try:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+      saved = checkpointer.restore(
+        path,
         args=ocp.args.Composite(
           state=ocp.args.StandardRestore(),
           config=ocp.args.JsonRestore(),
           record=ocp.args.JsonRestore(),
         ),
       )
-    except (FileNotFoundError, KeyError, ValueError, json.JSONDecodeError) as error:
-      raise ValueError(
-        f"{_directory(workdir, kinds[0]) / str(chosen)}: is not a whole checkpoint "
-        f"({str(error).splitlines()[0]}); remove it, or name another step"
-      ) from error
+  except (FileNotFoundError, KeyError, ValueError, json.JSONDecodeError) as error:
+    raise ValueError(
+      f"{path}: is not a whole checkpoint ({str(error).splitlines()[0]}); remove it, or "
+      "name another step"
+    ) from error
   return Restored(saved["state"], saved["config"], saved["record"])
 
 
@@ -170,7 +170,7 @@ def refill(target: Any, saved: Any) -> Any:
       "use the config it was trained with, or another --workdir"
     )
   leaves = [
-    np.asarray(given[name], np.asarray(leaf).dtype) for name, leaf in wanted.items()
+    np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()
   ]
   return serialization.from_state_dict(
     target, jax.tree_util.tree_unflatten(tree, leaves)

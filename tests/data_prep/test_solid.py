@@ -149,3 +149,19 @@ def test_rays_through_edges_and_corners_count_once():
   off = np.abs(np.abs(lattice) - 0.25).min(1) > 1e-9
   inside = solids.contains(solid, lattice)
   np.testing.assert_array_equal(inside[off], _in_box(lattice, 0.5)[off])
+
+
+def test_many_long_thin_parts_are_labelled_as_one_by_one():
+  """Rods across the cube: too many for rays, each one easy on its own."""
+  rods = [
+    _box((1.2, 0.02, 0.02)).apply_transform(
+      trimesh.transformations.random_rotation_matrix(np.random.default_rng(i).random(3))
+    )
+    for i in range(60)
+  ]
+  points = POINTS[:5000]
+  want = np.zeros(len(points), bool)
+  for rod in rods:
+    want |= solids.contains(solids.close(*_arrays(rod)), points)
+  solid = solids.close(*_arrays(*rods))
+  np.testing.assert_array_equal(solids.contains(solid, points), want)

@@ -29,9 +29,8 @@ def bench(draw: Draw) -> Manifold:
       for c in spread(-z, z, count)
     ]
   else:
-    planks = [
-      box(x, (seat - 1.5 * thick, seat), (-z, z), rounding=draw.one_of(0, 0.02))
-    ]
+    soft = draw.one_of(0, 0.02)
+    planks = [box(x, (seat - 1.5 * thick, seat), (-z, z), rounding=soft)]
   parts = planks
   backed = draw.chance(0.55)
   top, lean = seat + draw.between(0.28, 0.42), draw.between(0.05, 0.13)

@@ -56,7 +56,7 @@ def car(draw: Draw) -> Manifold:
   if name == "truck" and draw.chance(0.5):
     axles.append(axles[1] - 0.21)
   body = _body(draw, width, waist, floor, 2.18 * r + 0.02)
-  well = both_sides(rod((0.27 * width, r, 0), (width, r, 0), 1.18 * r, sides=28))
+  well = both_sides(rod((0.27 * width, r, 0), (width, r, 0), 1.18 * r, sides=24))
   arch = both_sides(rod((0.2 * width, r, 0), (width, r, 0), 1.18 * r + 0.02))
   w = width / 2
   cavity = {
@@ -109,7 +109,7 @@ def _body(draw: Draw, width: Real, waist: Real, floor: Real, low: Real) -> Manif
 def _wheels(draw: Draw, r: Real, width: Real) -> Manifold:
   """Two wheels with sunken discs on one axle, about the origin."""
   outer, wide = width / 2 - 0.004, draw.between(0.05, 0.065)
-  tyre = rod((outer - wide, 0, 0), (outer, 0, 0), r, sides=28)
+  tyre = rod((outer - wide, 0, 0), (outer, 0, 0), r, sides=24)
   rim = rod((outer - 0.018, 0, 0), (outer + 1, 0, 0), 0.62 * r, sides=20)
   axle = rod((0, 0, 0), (outer - 0.006, 0, 0), 0.26 * r, sides=12)
   return both_sides(tyre - rim + axle)

@@ -44,12 +44,8 @@ def display(draw: Draw) -> Manifold:
     small = draw.between(0.35, 0.6)
     panel += _frustum(x, y, (thick - 0.01, rear), small)
   elif draw.chance(0.5):
-    panel += _frustum(
-      (0.5 * x[0], 0.5 * x[1]),
-      (gap + 0.08, gap + 0.7 * height),
-      (thick - 0.01, thick + 0.04),
-      0.8,
-    )
+    housing = (gap + 0.08, gap + 0.7 * height)
+    panel += _frustum((x[0] / 2, x[1] / 2), housing, (thick - 0.01, thick + 0.04), 0.8)
     rear += 0.03
   return panel + _stand(draw, width, gap, height, thick, rear)
 

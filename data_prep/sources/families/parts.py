@@ -237,9 +237,8 @@ def smooth(points: Profile, count: int = 24) -> list[tuple[float, float]]:
   """A profile of (radius, y) pairs with rising y, without overshoot (PCHIP)."""
   radii, ys = np.array(points, float).T
   dense = np.linspace(ys[0], ys[-1], count)
-  return list(
-    zip(PchipInterpolator(ys, radii)(dense).tolist(), dense.tolist(), strict=True)
-  )
+  values = PchipInterpolator(ys, radii)(dense)
+  return list(zip(values.tolist(), dense.tolist(), strict=True))
 
 
 def rounded_path(points: Sequence[Point], radius: Real, steps: int = 4) -> np.ndarray:

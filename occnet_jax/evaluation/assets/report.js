@@ -9,10 +9,12 @@ const VIEW = {
   "touch-action": "pan-y",
   "camera-target": "0m 0m 0m",
   "camera-orbit": "215deg 68deg 2.35m",
-  "min-camera-orbit": "auto 0deg 0.8m",
-  "max-camera-orbit": "auto 180deg 5m",
   "field-of-view": "30deg",
-  "min-field-of-view": "30deg",
+  // The first view is the farthest: model-viewer zooms by distance and angle at once,
+  // and jumps unless both have room and reach their bounds together.
+  "min-camera-orbit": "auto 0deg 1m",
+  "max-camera-orbit": "auto 180deg 2.35m",
+  "min-field-of-view": "12deg",
   "max-field-of-view": "30deg",
   "shadow-intensity": "0",
   "environment-image": "legacy", // lit from one side; the default is flat
@@ -28,14 +30,19 @@ function link(shape) {
     leader = event.currentTarget;
   }
 
-  function follow(event) {
-    if (event.target !== leader) return;
-    const orbit = leader.getCameraOrbit().toString();
-    for (const viewer of viewers) {
-      if (viewer === leader) continue;
+  function turn(followers, orbit, angle) {
+    for (const viewer of followers) {
       viewer.cameraOrbit = orbit;
+      viewer.fieldOfView = angle;
       viewer.jumpCameraToGoal();
     }
+  }
+
+  function follow(event) {
+    if (event.target !== leader) return;
+    const followers = viewers.filter((viewer) => viewer !== leader);
+    const angle = `${leader.getFieldOfView()}deg`;
+    turn(followers, leader.getCameraOrbit().toString(), angle);
   }
 
   // The wheel scrolls the page until a picture of this shape is taken hold of.
@@ -51,16 +58,11 @@ function link(shape) {
     }
     viewer.addEventListener("pointerdown", () => allowZoom(true));
     viewer.addEventListener("camera-change", follow);
-    viewer.addEventListener("load", () => viewer.classList.add("loaded"));
-    viewer.addEventListener("error", () => viewer.classList.add("failed"));
   }
   shape.addEventListener("pointerleave", () => allowZoom(false));
   shape.querySelector(".reset").addEventListener("click", () => {
     leader = null;
-    for (const viewer of viewers) {
-      viewer.cameraOrbit = VIEW["camera-orbit"];
-      viewer.jumpCameraToGoal();
-    }
+    turn(viewers, VIEW["camera-orbit"], VIEW["field-of-view"]);
   });
 }
 
