@@ -19,6 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
   prep.seed = 0  # of shapes, samples and splits
   prep.per_category = 200  # synthetic shapes per category
   prep.points = 100_000  # labelled points per shape, uniform in the padded cube
+  prep.near_points = 0  # labelled points near the surface; the paper has none
+  prep.near_sigmas = (0.01, 0.03)  # their deviations from it, in equal shares
   prep.surface_points = 100_000  # surface points with normals per shape
   prep.padding = 0.1  # of the cube around the unit cube: side 1 + padding
   prep.voxel_side = 32  # of the occupancy grid
@@ -32,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   data = config.data = ml_collections.ConfigDict()
   data.dir = prep.get_ref("out")  # where the prepared data set lies
   data.points = 2048  # labelled points per shape and step
+  data.near_fraction = 0.0  # of them drawn near the surface, if prep made such points
   data.cloud_points = 300  # points of the input cloud
   data.cloud_sigma = 0.005  # deviation of its Gaussian noise
   data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4

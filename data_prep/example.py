@@ -76,9 +76,21 @@ def make_example(task: Task) -> shards.Example:
     count=settings["surface_points"],
     dtype=settings["dtype"],
   )
+  example = {}
+  if settings["near_points"]:
+    near, near_occupancies = sample.near_points(
+      solid,
+      surface,
+      rng("near"),
+      count=settings["near_points"],
+      sigmas=settings["near_sigmas"],
+      padding=settings["padding"],
+      dtype=settings["dtype"],
+    )
+    example["points_surface"] = {"points": near, "occupancies": near_occupancies}
   if task.solid_path is not None:
     meshes.write_mesh(task.solid_path, *solid)
-  return {
+  return example | {
     "points": {"points": points, "occupancies": occupancies},
     "pointcloud": {"points": surface, "normals": normals},
     "voxels": voxelize.voxelize(solid, side=settings["voxel_side"]),
@@ -90,7 +102,7 @@ def make_example(task: Task) -> shards.Example:
 
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:
-  names = ("points", "surface_points", "voxel_side", "dtype")
+  names = ("points", "near_points", "surface_points", "voxel_side", "dtype")
   return shards.make_features(**{name: settings[name] for name in names})
 
 

@@ -68,6 +68,8 @@ def prepare(
   seed: int = 0,
   per_category: int = 100,
   points: int = 100_000,
+  near_points: int = 0,
+  near_sigmas: Sequence[float] = (0.01, 0.03),
   surface_points: int = 100_000,
   padding: float = 0.1,
   voxel_side: int = 32,
@@ -89,6 +91,8 @@ def prepare(
     seed: of synthetic shapes, samples and splits.
     per_category: synthetic shapes per category.
     points: labelled points per shape, uniform in the padded cube.
+    near_points: labelled points near the surface per shape; 0 for none.
+    near_sigmas: deviations of these from the surface, in equal shares, in cube units.
     surface_points: surface points with normals per shape.
     padding: the cube's side is 1 + padding.
     voxel_side: cells per side of the occupancy grid.
@@ -110,6 +114,8 @@ def prepare(
     "seed": seed,
     "per_category": per_category if source == "synthetic" else 0,
     "points": points,
+    "near_points": near_points,
+    "near_sigmas": list(near_sigmas),
     "surface_points": surface_points,
     "padding": padding,
     "voxel_side": voxel_side,
@@ -137,6 +143,7 @@ def _check_settings(settings: Settings, workers: int) -> None:
   wanted = {
     "seed": 0,
     "points": 1,
+    "near_points": 0,
     "surface_points": 1,
     "padding": 0,
     "voxel_side": 1,

@@ -3,6 +3,8 @@
 The solid is in the unit-cube frame. Shape letter: n points.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -38,7 +40,43 @@ def uniform_points(
     points (n, 3) and occupancies (ceil(n / 8),), eight to a byte, first in the highest
     bit; `np.unpackbits(occupancies)[:n]` reads them.
   """
-  points = ((rng.random((count, 3)) - 0.5) * (1 + padding)).astype(dtype)
+  points = (rng.random((count, 3)) - 0.5) * (1 + padding)
+  return _label(solid, points, dtype)
+
+
+def near_points(
+  solid: Solid,
+  surface: Float[np.ndarray, "m 3"],
+  rng: np.random.Generator,
+  *,
+  count: int,
+  sigmas: Sequence[float] = (0.01, 0.03),
+  padding: float = 0.1,
+  dtype: str = "float16",
+) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "bytes"]]:
+  """Points near the surface and their occupancies, stored as by `uniform_points`.
+
+  Args:
+    solid: in the unit-cube frame.
+    surface: points on it, which are taken at random and moved by Gaussian noise.
+    rng: draws the points.
+    count: n.
+    sigmas: deviations of the noise in cube units, for equal shares of the points.
+    padding: of the cube that points are kept in.
+    dtype: "float16" or "float32".
+  """
+  chosen = surface[rng.integers(len(surface), size=count)].astype(np.float64)
+  sigma = np.resize(np.asarray(sigmas, np.float64), count)[:, None]
+  points = chosen + sigma * rng.standard_normal((count, 3))
+  half = 0.5 * (1 + padding)
+  return _label(solid, points.clip(-half, half), dtype)
+
+
+def _label(
+  solid: Solid, points: Float[np.ndarray, "n 3"], dtype: str
+) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "bytes"]]:
+  """Rounds the points to the type they are stored in, then labels them."""
+  points = points.astype(dtype)
   inside = solids.contains(solid, points.astype(np.float64))
   return points, np.packbits(inside)
 
@@ -99,10 +137,10 @@ def _is_exposed(
 ) -> Bool[np.ndarray, "n"]:
   """Whether the solid is on the inner side only of a sample's face.
 
-  A face separates winding number w outside from w + 1 inside, so w = 0 just outside
-  tells. One connected part is taken to be free of itself if a pilot of it is.
+  A point just outside a face tells: inside the solid, the face is buried. One connected
+  part is taken to be free of itself if a pilot of it is.
   """
   outside = points + _OFFSET * normals
-  if parts == 1 and not solids.winding_number(solid, outside[:_PILOT]).any():
+  if parts == 1 and not solids.contains(solid, outside[:_PILOT]).any():
     return np.ones(len(points), bool)
-  return solids.winding_number(solid, outside) == 0
+  return ~solids.contains(solid, outside)

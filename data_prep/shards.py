@@ -36,19 +36,28 @@ Example = dict[str, Any]
 
 
 def make_features(
-  *, points: int, surface_points: int, voxel_side: int, dtype: str
+  *, points: int, near_points: int, surface_points: int, voxel_side: int, dtype: str
 ) -> tfds.features.FeaturesDict:
-  """Shapes and types of an example with n points, m surface points and r^3 voxels."""
+  """Shapes and types of the arrays of an example.
+
+  They have the names of the reference's files: points.npz, points_surface.npz (left out
+  if there are none), pointcloud.npz.
+  """
 
   def tensor(shape: tuple[int, ...], kind: str) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=np.dtype(kind), encoding="bytes")
 
+  def labelled(count: int) -> dict[str, tfds.features.Tensor]:
+    return {
+      "points": tensor((count, 3), dtype),
+      "occupancies": tensor((-(-count // 8),), "uint8"),
+    }
+
+  near = {"points_surface": labelled(near_points)} if near_points else {}
   return tfds.features.FeaturesDict(
     {
-      "points": {
-        "points": tensor((points, 3), dtype),
-        "occupancies": tensor((-(-points // 8),), "uint8"),
-      },
+      "points": labelled(points),
+      **near,
       "pointcloud": {
         "points": tensor((surface_points, 3), dtype),
         "normals": tensor((surface_points, 3), dtype),

@@ -2,9 +2,9 @@
 
 A solid is a closed chain of oriented triangles: along every edge as many triangles run
 one way as the other. Its winding number is then a whole number off the surface, so
-parts may overlap, touch or lie in each other, and inside means at least 1. It is
-counted exactly, by signed crossings of a ray; libigl's fast winding number agrees, but
-near the surface, where the points are that matter, it takes several times longer.
+parts may overlap, touch or lie in each other, and inside means at least 1. libigl
+computes it; a `Solid` from `close` meets what libigl takes for granted, at least one
+face and finite coordinates.
 
 Shape letters: v, w vertices, f, g faces, n points, e entries of a table.
 """
@@ -17,8 +17,6 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 _WELD = 1e-6  # of the largest extent: vertices closer than this become one
-_PAIRS = 400_000  # of points and triangles at once: about 100 MB
-_MOST_PER_POINT = 120  # triangles to try for one point; libigl is quicker beyond
 
 
 class Solid(NamedTuple):
@@ -70,131 +68,40 @@ def close(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> 
 
 
 def contains(solid: Solid, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
-  """Whether points are inside: winding number of at least 1."""
-  return winding_number(solid, points) >= 1
-
-
-def winding_number(
-  solid: Solid, points: Float[np.ndarray, "n 3"]
-) -> Int[np.ndarray, "n"]:
-  """How often the surface goes round each point: the signed crossings of a ray to +z.
-
-  Exact up to the rounding of one product in float64, for any closed chain of triangles.
-  A ray through an edge or a corner is taken as if moved aside by an infinitesimal that
-  is the same for all triangles, so it crosses exactly one of those that meet there.
-  Where rays would have too many long thin triangles to try, libigl answers instead.
+  """Whether points are inside: winding number above one half.
 
   Raises:
     ValueError: a point is not finite.
   """
+  _check_finite(points)
+  inside = np.zeros(len(points), bool)
+  lower, upper = solid.vertices.min(0), solid.vertices.max(0)
+  boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
+  inside[boxed] = winding_number(solid, points[boxed]) > 0.5
+  return inside
+
+
+def winding_number(
+  solid: Solid, points: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n"]:
+  """Generalised winding number (Barill et al. 2018, by libigl, to about 0.01).
+
+  Raises:
+    ValueError: a point is not finite.
+  """
+  _check_finite(points)
+  if not len(points):
+    return np.zeros(0)
+  return igl.fast_winding_number(
+    np.ascontiguousarray(solid.vertices, np.float64),
+    np.ascontiguousarray(solid.faces, np.int64),
+    np.ascontiguousarray(points, np.float64),
+  )
+
+
+def _check_finite(points: Float[np.ndarray, "n 3"]) -> None:
   if not np.isfinite(points).all():
     raise ValueError("some points are not finite; drop them first")
-  winding = np.zeros(len(points), np.int64)
-  columns = _Columns.of(solid)
-  lower, upper = columns.corners.min((0, 1)), columns.corners.max((0, 1))
-  boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
-  count = columns.count(points[boxed])
-  if count.sum() > _MOST_PER_POINT * len(boxed):
-    return _fast_winding_number(solid, points)
-  pairs = np.cumsum(count)
-  chunks = np.searchsorted(pairs, np.arange(_PAIRS, pairs.max(initial=0), _PAIRS))
-  for some in np.split(boxed, chunks):
-    winding[some] = columns.crossings(points[some])
-  return winding
-
-
-def _fast_winding_number(
-  solid: Solid, points: Float[np.ndarray, "n 3"]
-) -> Int[np.ndarray, "n"]:
-  """The same by the approximation of Barill et al. (2018), in float32."""
-  faces = np.ascontiguousarray(solid.faces)
-  found = igl.fast_winding_number(
-    np.ascontiguousarray(solid.vertices), faces, np.ascontiguousarray(points)
-  )
-  return np.round(found).astype(np.int64)
-
-
-class _Columns(NamedTuple):
-  """Triangles by the columns along z that their bounding boxes meet."""
-
-  corners: Float[np.ndarray, "f 3 3"]
-  normals: Float[np.ndarray, "f 3"]
-  top: Float[np.ndarray, "f"]
-  origin: Float[np.ndarray, "2"]
-  size: Float[np.ndarray, "2"]
-  side: int  # columns per axis
-  start: Int[np.ndarray, "side*side+1"]  # of each column's triangles in `face`
-  face: Int[np.ndarray, "e"]
-
-  @classmethod
-  def of(cls, solid: Solid) -> "_Columns":
-    corners = solid.vertices[solid.faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lower, upper = corners[:, :, :2].min(1), corners[:, :, :2].max(1)
-    origin = lower.min(0)
-    extent = np.maximum(upper.max(0) - origin, np.finfo(np.float64).tiny)
-    side = int(np.clip(2 * len(corners) ** 0.5, 16, 255))
-    while True:
-      size = extent / side
-      first = np.minimum(((lower - origin) / size).astype(np.int64), side - 1)
-      last = np.minimum(((upper - origin) / size).astype(np.int64), side - 1)
-      width, depth = (last - first + 1).T
-      entries = width * depth
-      if side <= 4 or entries.sum() <= _PAIRS + 16 * len(corners):
-        break
-      side //= 2
-    face = np.repeat(np.arange(len(corners)), entries)
-    within = np.arange(len(face)) - np.repeat(np.cumsum(entries) - entries, entries)
-    x = first[face, 0] + within // depth[face]
-    y = first[face, 1] + within % depth[face]
-    column = (x * side + y).astype(np.uint16)  # 16 bits sort in linear time
-    start = np.append(0, np.cumsum(np.bincount(column, minlength=side * side)))
-    face = face[np.argsort(column, kind="stable")]
-    top = corners[:, :, 2].max(1)
-    return cls(corners, normals, top, origin, size, side, start, face)
-
-  def _column(self, points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "n"]:
-    index = ((points[:, :2] - self.origin) / self.size).astype(np.int64)
-    index = np.minimum(index, self.side - 1)
-    return index[:, 0] * self.side + index[:, 1]
-
-  def count(self, points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "n"]:
-    """Triangles in the column of each point."""
-    column = self._column(points)
-    return self.start[column + 1] - self.start[column]
-
-  def crossings(self, points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "n"]:
-    """Surface crossed from inside to outside, less the other way, going up."""
-    column, count = self._column(points), self.count(points)
-    point = np.repeat(np.arange(len(points)), count)
-    within = np.arange(len(point)) - np.repeat(np.cumsum(count) - count, count)
-    face = self.face[self.start[column][point] + within]
-    above = self.top[face] >= points[point, 2]
-    point, face = point[above], face[above]
-    dx = self.corners[:, :, 0][face] - points[point, 0][:, None]
-    dy = self.corners[:, :, 1][face] - points[point, 1][:, None]
-    low = dy <= 0
-    level = np.flatnonzero(low.any(1) & ~low.all(1))
-    point, face, dx, dy, low = (
-      point[level],
-      face[level],
-      dx[level],
-      dy[level],
-      low[level],
-    )
-    turns = np.zeros(len(face), np.int64)
-    for k in range(3):
-      j = (k + 1) % 3
-      rises = low[:, k].astype(np.int64) - low[:, j]
-      # Products swap places when an edge turns round, so both its faces agree exactly.
-      left = (dx[:, k] * dy[:, j] - dx[:, j] * dy[:, k]) * rises > 0
-      turns += np.where(left, rises, 0)
-    hit = np.flatnonzero(turns)
-    point, face, turns = point[hit], face[hit], turns[hit]
-    to_plane = self.corners[face, 0] - points[point]
-    height = turns * np.einsum("nk,nk->n", self.normals[face], to_plane)
-    turns = np.where(height > 0, turns, 0)
-    return np.bincount(point, turns, len(points)).astype(np.int64)
 
 
 def components(solid: Solid) -> Int[np.ndarray, "f"]:

@@ -91,7 +91,11 @@ def test_the_whole_road_leaves_everything_it_promises(finished):
 
 def test_a_second_call_repeats_nothing(finished):
   run, data, args, _ = finished
-  outputs = [*data.rglob("*"), *run.glob("meshes/**/*.ply"), *run.glob("checkpoints/*/*")]
+  outputs = [
+    *data.rglob("*"),
+    *run.glob("meshes/**/*.ply"),
+    *run.glob("checkpoints/*/*"),
+  ]
   before = {path: path.stat().st_mtime_ns for path in outputs if path.is_file()}
   log = (run / "logs" / "metrics.jsonl").read_text()
   call(*args)

@@ -4,18 +4,23 @@ Everything that is drawn comes from the generator passed in. As in the reference
 are drawn with replacement, and noise is added to the input cloud at test time too.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Shaped
 
 Example = dict  # nested dicts of arrays as stored
-FIELDS = {
-  "points": {"points": True, "occupancies": True},
-  "pointcloud": {"points": True},
-}
+LABELLED = {"points": True, "occupancies": True}
+
+
+def fields(near_fraction: float = 0.0) -> dict[str, Any]:
+  """What `pointcloud_example` reads, for `data.source.open_split`."""
+  near = {"points_surface": LABELLED} if near_fraction else {}
+  return {"points": LABELLED, "pointcloud": {"points": True}, **near}
 
 
 def subsample_points(
-  example: Example,
+  labelled: Example,
   rng: np.random.Generator,
   *,
   count: int,
@@ -24,7 +29,7 @@ def subsample_points(
   """`count` query points with their occupancies.
 
   Args:
-    example: holds points/points (N, 3) and points/occupancies, packed bits.
+    labelled: holds points (N, 3) and occupancies, packed bits.
     rng: draws the points and their noise.
     count: t; 0 for all N in their order.
     float16_noise: standard deviation added where points are stored as float16. The
@@ -33,12 +38,12 @@ def subsample_points(
   Returns:
     points (t, 3) and occupancies (t,), float32.
   """
-  stored = example["points"]["points"]
+  stored = labelled["points"]
   chosen = rng.integers(len(stored), size=count) if count else np.arange(len(stored))
   points = stored[chosen].astype(np.float32)
   if float16_noise and stored.dtype == np.float16:
     points += float16_noise * rng.standard_normal(points.shape, np.float32)
-  packed = example["points"]["occupancies"]
+  packed = labelled["occupancies"]
   bits = (packed[chosen >> 3] >> (7 - (chosen & 7)).astype(np.uint8)) & 1
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
@@ -60,6 +65,7 @@ def pointcloud_example(
   rng: np.random.Generator,
   *,
   points: int,
+  near_fraction: float = 0.0,
   cloud_points: int,
   sigma: float,
   float16_noise: float,
@@ -67,9 +73,10 @@ def pointcloud_example(
   """One shape as the point-cloud task sees it.
 
   Args:
-    example: an example with the fields FIELDS.
+    example: an example with the fields of `fields`.
     rng: of this example at this step.
-    points: t, query points; 0 for all.
+    points: t, query points; 0 for all uniform ones.
+    near_fraction: of them drawn near the surface instead of uniformly.
     cloud_points: n, input points.
     sigma: of the input's noise, in cube units.
     float16_noise: as of `subsample_points`.
@@ -77,7 +84,15 @@ def pointcloud_example(
   Returns:
     points (t, 3), occupancies (t,) and inputs (n, 3).
   """
-  sampled = subsample_points(example, rng, count=points, float16_noise=float16_noise)
+  near = round(near_fraction * points)
+  sampled = subsample_points(
+    example["points"], rng, count=points - near, float16_noise=float16_noise
+  )
+  if near:
+    close = subsample_points(
+      example["points_surface"], rng, count=near, float16_noise=float16_noise
+    )
+    sampled = {name: np.concatenate([sampled[name], close[name]]) for name in close}
   surface = example["pointcloud"]["points"]
   return {
     **sampled,

@@ -49,9 +49,7 @@ def gather(
     facts=_facts(config, workdir, settings, rows),
     summary=tables.summarise(rows),
     charts=_charts(config, log.read(workdir / "logs" / "metrics.jsonl")),
-    shapes=[
-      _shape(config, workdir, shapes, transform, rows[i]) for i in chosen
-    ],
+    shapes=[_shape(config, workdir, shapes, transform, rows[i]) for i in chosen],
   )
   return path
 

@@ -143,8 +143,8 @@ def _metrics(summary: Sequence[Row]) -> str:
   if not summary:
     return _nothing("measurements")
   names = [name for name in tables.COLUMNS if name in summary[0]]
-  head = "".join(f'<th scope="col">{n}</th>' for n in ("Meshes", "Empty", "Missing"))
-  head += "".join(_heading(name) for name in names)
+  head = "".join(_heading(name) for name in names)
+  head += "".join(f'<th scope="col">{n}</th>' for n in ("Meshes", "Empty", "Missing"))
   body = "".join(_table_row(row, names) for row in summary)
   meanings = "".join(
     f"<div><dt>{html.escape(column.label)}</dt><dd>{html.escape(column.meaning)} "
@@ -170,10 +170,10 @@ def _heading(name: str) -> str:
   column = tables.COLUMNS[name]
   arrow = {"higher": "↑", "lower": "↓"}[column.better]
   unit = f"<small>{html.escape(column.unit)}</small>" if column.unit else ""
+  label = html.escape(column.label.replace("-", "\N{NON-BREAKING HYPHEN}"))
   return (
-    f'<th scope="col" title="{html.escape(column.meaning)}">'
-    f'{html.escape(column.label)} <span aria-label="{column.better} is better">'
-    f"{arrow}</span>{unit}</th>"
+    f'<th scope="col" title="{html.escape(column.meaning)}">{label}&nbsp;'
+    f'<span aria-label="{column.better} is better">{arrow}</span>{unit}</th>'
   )
 
 
@@ -186,7 +186,7 @@ def _table_row(row: Row, names: Sequence[str]) -> str:
   cells = "".join(f"<td>{_number(row[name], name)}</td>" for name in names)
   return (
     f'<tr{" class=mean" if is_mean else ""}><th scope="row">'
-    f"{html.escape(row['category'])}</th>{counts}{cells}</tr>"
+    f"{html.escape(row['category'])}</th>{cells}{counts}</tr>"
   )
 
 
@@ -262,7 +262,7 @@ def _truth_pane(shape: ReportShape, name: str) -> str:
 
 
 def _face_count(count: int) -> str:
-  shown = f", about {glb.MAX_FACES:,} shown" if count > glb.MAX_FACES else ""
+  shown = f", {glb.MAX_FACES:,} shown" if count > glb.MAX_FACES else ""
   return f"{count:,} faces{shown}"
 
 

@@ -169,9 +169,7 @@ def refill(target: Any, saved: Any) -> Any:
       f"the checkpoint does not fit this config: {'; '.join(wrong[:3])}{more}; "
       "use the config it was trained with, or another --workdir"
     )
-  leaves = [
-    np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()
-  ]
+  leaves = [np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()]
   return serialization.from_state_dict(
     target, jax.tree_util.tree_unflatten(tree, leaves)
   )

@@ -35,7 +35,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
     FloatingPointError: a loss that is not finite; names the step.
   """
   run = config["train"]
-  data = source.open_split(config["data"]["dir"], "train", transforms.FIELDS)
+  fields = transforms.fields(config["data"]["near_fraction"])
+  data = source.open_split(config["data"]["dir"], "train", fields)
   optimizer = registry.optimizer(config["optim"], run["steps"])
   tau = config["model"]["tau"]
   method = registry.build(config["model"], tau=tau)
@@ -93,7 +94,9 @@ def train_batches(
   """The batches of steps start, start + 1, ... of a run."""
   return loader.train_batches(
     data,
-    transform(config, config["data"]["points"]),
+    transform(
+      config, config["data"]["points"], near_fraction=config["data"]["near_fraction"]
+    ),
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
     start=start,
@@ -105,7 +108,7 @@ def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
   """The validation split, the same each time."""
   val = config["val"]
   return loader.evaluation_batches(
-    source.open_split(config["data"]["dir"], "val", transforms.FIELDS),
+    source.open_split(config["data"]["dir"], "val", transforms.fields()),
     transform(config, val["points"]),
     batch_size=val["batch_size"],
     seed=config["seed"],
@@ -119,12 +122,21 @@ def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
   return tuple(config["test"]["tau_grid"]) if fixed is None else (fixed,)
 
 
-def transform(config: dict[str, Any], points: int) -> loader.Transform:
-  """How this config turns a stored example into the arrays of one shape."""
+def transform(
+  config: dict[str, Any], points: int, *, near_fraction: float = 0.0
+) -> loader.Transform:
+  """How this config turns a stored example into the arrays of one shape.
+
+  Args:
+    config: all fields of configs/base.py.
+    points: labelled points a shape; 0 for all.
+    near_fraction: of them drawn near the surface.
+  """
   data = config["data"]
   return functools.partial(
     transforms.pointcloud_example,
     points=points,
+    near_fraction=near_fraction,
     cloud_points=data["cloud_points"],
     sigma=data["cloud_sigma"],
     float16_noise=data["float16_noise"],

@@ -18,7 +18,7 @@ def make_example(n=1003, seed=0):
 def test_all_points_come_in_their_order_with_their_occupancies():
   example, inside = make_example()
   out = transforms.subsample_points(
-    example, np.random.default_rng(0), count=0, float16_noise=0.0
+    example["points"], np.random.default_rng(0), count=0, float16_noise=0.0
   )
   np.testing.assert_array_equal(out["occupancies"], inside)
   np.testing.assert_array_equal(out["points"], example["points"]["points"])
@@ -28,7 +28,7 @@ def test_all_points_come_in_their_order_with_their_occupancies():
 def test_a_subsample_keeps_points_and_occupancies_together():
   example, _ = make_example()
   out = transforms.subsample_points(
-    example, np.random.default_rng(0), count=5000, float16_noise=0.0
+    example["points"], np.random.default_rng(0), count=5000, float16_noise=0.0
   )
   assert out["points"].shape == (5000, 3)
   np.testing.assert_array_equal(out["occupancies"], out["points"][:, 0] > 0)
@@ -41,7 +41,7 @@ def test_float16_noise_has_its_deviation_and_spares_float32():
   for dtype, deviation in ((np.float16, 1e-2), (np.float32, 0.0)):
     example["points"]["points"] = np.zeros((8, 3), dtype)
     out = transforms.subsample_points(
-      example, np.random.default_rng(0), count=4000, float16_noise=1e-2
+      example["points"], np.random.default_rng(0), count=4000, float16_noise=1e-2
     )
     np.testing.assert_allclose(out["points"].std(), deviation, rtol=0.05)
 
@@ -67,3 +67,22 @@ def test_the_same_generator_gives_the_same_shape():
     assert a[name].shape == shape
     np.testing.assert_array_equal(a[name], b[name])
   assert np.abs(a["points"] - c["points"]).max() > 0
+
+
+def test_a_share_of_the_points_comes_from_near_the_surface():
+  example, _ = make_example()
+  near = {"points": np.full((9, 3), 7, np.float16), "occupancies": np.packbits([1] * 9)}
+  example["points_surface"] = near
+  out = transforms.pointcloud_example(
+    example,
+    np.random.default_rng(0),
+    points=40,
+    near_fraction=0.25,
+    cloud_points=5,
+    sigma=0.0,
+    float16_noise=0.0,
+  )
+  assert out["points"].shape == (40, 3)
+  from_near = (out["points"] == 7).all(1)
+  assert from_near.sum() == 10
+  assert out["occupancies"][from_near].all()

@@ -77,7 +77,7 @@ def test_one_part_that_crosses_itself_loses_what_is_inside():
   solid = solids.close(vertices, faces)
   assert solids.components(solid).max() == 0
   points, normals = sample.surface_points(solid, _rng(), count=5000, dtype="float32")
-  assert (solids.winding_number(solid, points + 1e-4 * normals) == 0).mean() > 0.999
+  assert solids.contains(solid, points + 1e-4 * normals).mean() < 0.001
 
 
 def test_a_cavity_is_surface_too():
@@ -97,3 +97,18 @@ def test_a_seed_gives_the_same_samples_again(dtype):
     for a, b in zip(first, second, strict=True):
       np.testing.assert_array_equal(a, b)
     assert first[0].dtype == dtype
+
+
+def test_points_near_the_surface_have_its_distances_and_exact_labels():
+  solid = _solid(_box(0.6))
+  surface, _ = sample.surface_points(solid, _rng(), count=4000)
+  points, packed = sample.near_points(
+    solid, surface, _rng(), count=8000, sigmas=(0.002, 0.02)
+  )
+  assert points.dtype == np.float16
+  inside = np.unpackbits(packed)[:8000].astype(bool)
+  np.testing.assert_array_equal(inside, (np.abs(points) < 0.3).all(1))
+  # The noise along the normal of the nearest face, in turn of either deviation.
+  off = np.abs(np.abs(points.astype(np.float64)).max(1) - 0.3)
+  np.testing.assert_allclose(off[::2].mean(), 0.8 * 0.002, rtol=0.15)
+  np.testing.assert_allclose(off[1::2].mean(), 0.8 * 0.02, rtol=0.2)

@@ -40,7 +40,7 @@ def _assert_same(read, written):
 def test_a_data_set_is_read_back_by_tfds_as_it_was_written(tmp_path, dtype):
   rng = np.random.default_rng(0)
   features = shards.make_features(
-    points=50, surface_points=40, voxel_side=5, dtype=dtype
+    points=50, near_points=0, surface_points=40, voxel_side=5, dtype=dtype
   )
   lengths = {"train": [3, 0, 2], "val": [0], "test": [1]}  # as after rejected meshes
   written = {}

@@ -46,7 +46,7 @@ def test_overlapping_boxes_are_labelled_as_their_union():
   want = _in_box(POINTS, 0.5) | _in_box(POINTS, 0.4, centres[1])
   solid = solids.close(*_arrays(*parts))
   np.testing.assert_array_equal(solids.contains(solid, POINTS), want)
-  assert solids.winding_number(solid, POINTS).max() == 2
+  np.testing.assert_allclose(solids.winding_number(solid, POINTS).max(), 2, atol=0.02)
 
 
 def test_a_box_in_a_box_fills_and_a_turned_one_is_a_cavity():
@@ -131,18 +131,17 @@ def test_a_point_that_is_not_finite_is_refused():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_winding_numbers_agree_with_libigl_in_any_pose(seed):
+def test_winding_numbers_agree_with_the_exact_sum_in_any_pose(seed):
   parts = [trimesh.creation.torus(0.3, 0.12), _box(0.35), _box((0.9, 0.05, 0.1))]
   vertices, faces = solids.close(*_arrays(*parts))
   turn = Rotation.random(rng=seed).as_matrix()
   vertices = np.ascontiguousarray(vertices @ turn.T)
-  want = np.round(igl.fast_winding_number(vertices, faces, POINTS))
+  want = igl.winding_number(vertices, faces, POINTS)
   got = solids.winding_number(Solid(vertices, faces), POINTS)
-  np.testing.assert_array_equal(got, want)
+  np.testing.assert_allclose(got, want, atol=0.02)
 
 
-def test_rays_through_edges_and_corners_count_once():
-  """Every ray to +z from this lattice passes edges or corners of the box's faces."""
+def test_points_in_line_with_edges_and_corners_are_labelled():
   solid = solids.close(*_arrays(_box(0.5), _box(0.25)))
   axis = np.linspace(-0.5, 0.5, 17)
   lattice = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(-1, 3)
@@ -152,7 +151,7 @@ def test_rays_through_edges_and_corners_count_once():
 
 
 def test_many_long_thin_parts_are_labelled_as_one_by_one():
-  """Rods across the cube: too many for rays, each one easy on its own."""
+  """Rods across the cube, each one easy on its own."""
   rods = [
     _box((1.2, 0.02, 0.02)).apply_transform(
       trimesh.transformations.random_rotation_matrix(np.random.default_rng(i).random(3))

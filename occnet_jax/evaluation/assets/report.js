@@ -66,4 +66,16 @@ function link(shape) {
   });
 }
 
+// Printers see no WebGL: an image of each picture, taken when it first stands still.
+function keepForPrint(viewer) {
+  const image = new Image();
+  image.alt = viewer.getAttribute("alt");
+  image.className = "printed";
+  viewer.after(image);
+  viewer.addEventListener("load", () => {
+    setTimeout(() => { image.src = viewer.toDataURL(); }, 500);
+  });
+}
+
 document.querySelectorAll(".shape").forEach(link);
+document.querySelectorAll("model-viewer").forEach(keepForPrint);
