@@ -36,7 +36,8 @@ def restore(
   Args:
     workdir: the run's directory.
     step: of an explicit checkpoint; None for the best in validation.
-    overriding: a config whose `test.tau` and `generation` count instead of the checkpoint's own.
+    overriding: a config whose `test.tau` and `generation` count instead of the
+      checkpoint's own.
 
   Raises:
     ValueError: no such checkpoint, or it does not fit the config beside it.

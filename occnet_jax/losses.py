@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 def occupancy_cross_entropy(
   logits: Float[Array, "b t"], occupancies: Float[Array, "b t"]
 ) -> Float[Array, ""]:
-  """Cross-entropy summed over the points of a shape, mean over shapes (paper, Eq. 3)."""
+  """Cross-entropy, summed over points and averaged over shapes (paper, Eq. 3)."""
   return optax.sigmoid_binary_cross_entropy(logits, occupancies).sum(-1).mean()
 
 

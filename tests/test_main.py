@@ -1,4 +1,4 @@
-"""main.py as a user calls it: the whole road on a tiny config, and what bad input says."""
+"""main.py as a user calls it: the whole road in small, and what bad input says."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ def call(*args, check=True):
 
 
 def flags(workdir, data, mode="all", **changed):
-  fields = TINY | {"prep.out": data} | changed
+  fields = {**TINY, "prep.out": data, **changed}
   return [
     f"--mode={mode}",
     f"--config={ROOT / 'configs' / 'quickstart.py'}",

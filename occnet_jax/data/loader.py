@@ -82,7 +82,7 @@ def evaluation_batches(
 
 
 def spread(count: int, limit: int) -> np.ndarray:
-  """All indices below `count`, or `limit` of them at equal distances if that is less."""
+  """All indices below `count`, or `limit` of them evenly spread if that is less."""
   if not limit or limit >= count:
     return np.arange(count)
   return np.linspace(0, count - 1, limit).round().astype(int)

@@ -74,7 +74,7 @@ def _select(
   if lacking := fields.keys() - features.keys():
     found = ", ".join(sorted(features))
     raise ValueError(
-      f"{directory}: lacks the field {min(lacking)!r}, which this config reads; it has: "
+      f"{directory}: lacks the field {min(lacking)!r} that this config reads; it has: "
       f"{found}; prepare the data again with this version"
     )
   return tfds.features.FeaturesDict(

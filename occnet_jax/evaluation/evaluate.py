@@ -178,7 +178,8 @@ def _measure(row: Row, *, directory, form, samples) -> Row:
       seed=row["index"],
     )
   except ValueError as error:
-    return tables.missing_row(row["category"], row["id"], str(error))
+    missing = tables.missing_row(row["category"], row["id"], str(error))
+    return missing | {"index": row["index"]}
   return {**row, **found}
 
 

@@ -80,7 +80,7 @@ def _duration(seconds: float) -> str:
   return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _charts(config: dict[str, Any], rows: list[dict[str, float]]) -> list[Chart]:
+def _charts(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Chart]:
   def per_point(curve, points):
     return curve[0], [value / points for value in curve[1]]
 

@@ -1,4 +1,4 @@
-"""Occupancy Networks (Mescheder et al., CVPR 2019): the conditional model (device, jnp).
+"""Occupancy Networks (Mescheder et al., CVPR 2019), the conditional model (device).
 
 encode: what was seen of a shape -> code c (b, c); decode: points (b, t, 3) -> logits.
 """

@@ -1,4 +1,4 @@
-"""Decoders: points (b, t, 3) and a code (b, c) -> occupancy logits (b, t) (device, jnp)."""
+"""Decoders: points (b, t, 3) and a code (b, c) -> logits (b, t) (device, jnp)."""
 
 from collections.abc import Callable
 

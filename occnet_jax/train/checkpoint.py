@@ -127,14 +127,14 @@ def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
       )
   except (FileNotFoundError, KeyError, ValueError, json.JSONDecodeError) as error:
     raise ValueError(
-      f"{path}: is not a whole checkpoint ({str(error).splitlines()[0]}); remove it, or "
-      "name another step"
+      f"{path}: is not a whole checkpoint ({str(error).splitlines()[0]}); remove it, "
+      "or name another step"
     ) from error
   return Restored(saved["state"], saved["config"], saved["record"])
 
 
 def available(workdir: pathlib.Path) -> list[tuple[str, int]]:
-  """(kind, step) of every checkpoint, best first, then from the newest to the oldest."""
+  """(kind, step) of every checkpoint: the best, then the latest, newest first."""
   found = []
   for kind in KINDS:
     steps = [

@@ -38,7 +38,7 @@ class Log:
     self._events.close()
 
 
-def read(path: pathlib.Path) -> list[dict[str, float]]:
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """The lines of metrics.jsonl; [] if there is none. A last, torn line is left out."""
   if not path.exists():
     return []
@@ -51,7 +51,7 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
   return rows
 
 
-def curve(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+def curve(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
   """Steps and values of one scalar."""
   found = [(row["step"], row[name]) for row in rows if name in row]
   return [step for step, _ in found], [value for _, value in found]

@@ -1,4 +1,4 @@
-"""What one sees of a run: progress bar, logs, and the stop at a loss that is not finite.
+"""What one sees of a run: progress, logs, and the stop at a loss that is not finite.
 
 Scalars stay on the device until `flush`, so that the step is never waited for.
 """
