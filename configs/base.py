@@ -86,7 +86,7 @@ def get_config() -> ml_collections.ConfigDict:
   generation.upsampling_steps = 2  # doublings of it
   generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
   generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
-  generation.points_per_batch = 65_536  # field evaluations at once
+  generation.points_per_batch = placeholder(int)  # evaluations at once; None chooses
   generation.format = "ply"  # ply, glb, obj or off
 
   report = config.report = ml_collections.ConfigDict()

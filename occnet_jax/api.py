@@ -6,16 +6,15 @@
 Everything takes and gives host arrays; networks run on JAX's default device.
 """
 
-import functools
 import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 import trimesh
-from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
+from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
@@ -79,7 +78,6 @@ class Model:
     self.variables = jax.device_put(variables)
     self._encode = jax.jit(method.encode)
     self._decode = jax.jit(method.decode)
-    self._field = functools.partial(_single, method.decode)
 
   @property
   def tau(self) -> float:
@@ -100,13 +98,14 @@ class Model:
       raise ValueError(f"points of shape {np.shape(points)}; want (b, t, 3)")
     return self._decode(self.variables, latent, np.asarray(points, np.float32))
 
-  def field(self, latent: Latent) -> Partial:
-    """One shape's logits as a function (t, 3) -> (t,), for `extract_mesh`.
+  def field(self, latent: Latent, points_per_batch: int | None = None) -> Field:
+    """One shape's logits as a field of points (t, 3) -> (t,), for `extract_mesh`.
 
     Args:
       latent: of one shape, leading axis 1.
+      points_per_batch: how many points are evaluated at a time; None chooses.
     """
-    return Partial(self._field, self.variables, latent)
+    return decoder_field(self.method.decode, self.variables, latent, points_per_batch)
 
   def extract(self, latent: Latent, **settings) -> trimesh.Trimesh:
     """The surface of one shape's latent (leading axis 1), in the cube's frame.
@@ -115,9 +114,9 @@ class Model:
       latent: as `encode` returns it for a batch of one.
       **settings: of `extract_mesh`, over those of the run's config.
     """
-    return extract_mesh(
-      self.field(latent), level=self.method.level, **self.generation() | settings
-    )
+    settings = {"level": self.method.level, **self.generation(), **settings}
+    field = self.field(latent, settings.pop("points_per_batch"))
+    return extract_mesh(field, **settings)
 
   def reconstruct(
     self,
@@ -159,9 +158,11 @@ class Model:
   def generation(self) -> dict[str, Any]:
     """The settings of `extract_mesh` that the run's config holds."""
     generation = self.config["generation"]
-    names = ("resolution_0", "upsampling_steps", "simplify_faces", "refine_steps")
+    names = (
+      "resolution_0",
+      "upsampling_steps",
+      "simplify_faces",
+      "refine_steps",
+      "points_per_batch",
+    )
     return {name: generation[name] for name in names}
-
-
-def _single(decode, variables, latent, points: Float[Array, "t 3"]):
-  return decode(variables, latent, points[None])[0]

@@ -122,7 +122,9 @@ def report(config: Config, workdir: pathlib.Path) -> None:
     path = gallery.gather(
       config, workdir, _open_test(config)(), loop.transform(config, points=1)
     )
-  print(f"report: {path}")  # noqa: T201
+  for name, value in gallery.times(workdir, gallery.measured(workdir)[1]).items():
+    print(f"{name:32} {value:>10}")  # noqa: T201
+  print(f"Report: {path}")  # noqa: T201
 
 
 def reconstruct(

@@ -95,6 +95,8 @@ def test_a_second_call_repeats_nothing(finished):
     *data.rglob("*"),
     *run.glob("meshes/**/*.ply"),
     *run.glob("checkpoints/*/*"),
+    run / "report.html",
+    run / "evaluation" / "measured.jsonl",
   ]
   before = {path: path.stat().st_mtime_ns for path in outputs if path.is_file()}
   log = (run / "logs" / "metrics.jsonl").read_text()
@@ -108,7 +110,8 @@ def test_a_cloud_of_ones_own_becomes_a_mesh_in_its_own_frame(
   finished, tmp_path, suffix
 ):
   run = finished[0]
-  cloud = trimesh.creation.box((20, 10, 10)).sample(500, seed=0) + [100, 0, 0]
+  cloud = trimesh.creation.box((20, 10, 10)).sample(500, seed=0)
+  cloud[:, 0] += 100
   np.savetxt(tmp_path / "scan.xyz", cloud)
   target = tmp_path / f"out{suffix}"
   done = call(

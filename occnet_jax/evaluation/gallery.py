@@ -26,7 +26,7 @@ def gather(
   shapes: Examples,
   transform: loader.Transform,
 ) -> pathlib.Path:
-  """Writes <workdir>/report.html from evaluation/, logs/ and meshes/.
+  """Writes <workdir>/report.html from evaluation/, logs/ and meshes/, if they changed.
 
   Args:
     config: of the run.
@@ -37,21 +37,33 @@ def gather(
   Raises:
     ValueError: the run was not evaluated.
   """
-  settings, rows = ledger_lib.read(workdir / MEASURED)
-  if not rows:
-    raise ValueError(f"{workdir}: is not evaluated yet; run --mode=evaluate first")
-  rows = sorted(rows, key=lambda row: (row["category"], row["id"]))
+  settings, rows = measured(workdir)
   chosen = loader.spread(len(rows), config["report"]["shapes"]).tolist()
-  path = workdir / "report.html"
+  path, logs = workdir / "report.html", workdir / "logs" / "metrics.jsonl"
+  sources = [source for source in (workdir / MEASURED, logs) if source.exists()]
+  if path.exists() and all(_time(path) > _time(source) for source in sources):
+    return path
   write_report(
     path,
     title=f"Occupancy network: {config['name']}",
     facts=_facts(config, workdir, settings, rows),
     summary=tables.summarise(rows),
-    charts=_charts(config, log.read(workdir / "logs" / "metrics.jsonl")),
+    charts=_charts(config, log.read(logs)),
     shapes=[_shape(config, workdir, shapes, transform, rows[i]) for i in chosen],
   )
   return path
+
+
+def measured(workdir: pathlib.Path) -> tuple[dict[str, Any], list[Row]]:
+  """Settings and rows of the evaluation, by category and id.
+
+  Raises:
+    ValueError: there was none.
+  """
+  settings, rows = ledger_lib.read(workdir / MEASURED)
+  if not rows:
+    raise ValueError(f"{workdir}: is not evaluated yet; run --mode=evaluate first")
+  return settings, sorted(rows, key=lambda row: (row["category"], row["id"]))
 
 
 def _facts(
@@ -65,15 +77,24 @@ def _facts(
     "Threshold tau": f"{settings['tau']:.2f}, chosen in validation",
     "Data": f"{config['data']['dir']}, split {config['test']['split']}",
   }
-  times = workdir / "wall_time.json"
-  wall = json.loads(times.read_text()) if times.exists() else {}
-  facts |= {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
+  return facts | times(workdir, rows)
+
+
+def times(workdir: pathlib.Path, rows: list[Row]) -> dict[str, str]:
+  """Wall time of the run by stage, and mean seconds per mesh by stage of extraction."""
+  path = workdir / "wall_time.json"
+  wall = json.loads(path.read_text()) if path.exists() else {}
+  found = {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
   for stage in SECONDS:
     seconds = [row[f"seconds_{stage}"] for row in rows if f"seconds_{stage}" in row]
     if any(seconds):
-      name = f"Seconds per mesh, {stage.replace('_', ' ')}"
-      facts[name] = f"{np.mean(seconds):.3f} s"
-  return facts
+      name = f"Time per mesh, {stage.replace('_', ' ')}"
+      found[name] = f"{np.mean(seconds):.3f} s"
+  return found
+
+
+def _time(path: pathlib.Path) -> float:
+  return path.stat().st_mtime
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ import json
 import pathlib
 from typing import Any
 
+from occnet_jax import files
 from occnet_jax.evaluation.tables import Row
 
 
@@ -19,10 +20,11 @@ class Ledger:
     found, rows = read(path)
     kept = rows if found == settings else []
     self._rows = {(row["category"], row["id"]): row for row in kept}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    self._file = path.open("w")
-    for row in [settings, *kept]:
-      self._append(row)
+    text = "".join(json.dumps(row) + "\n" for row in [settings, *kept])
+    if not path.exists() or path.read_text() != text:
+      with files.write_aside(path) as scratch:
+        scratch.write_text(text)
+    self._file = path.open("a")
 
   def __contains__(self, key: tuple[str, str]) -> bool:
     return key in self._rows

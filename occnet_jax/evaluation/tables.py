@@ -182,7 +182,9 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def _numbers(rows: Sequence[Row]) -> list[str]:
-  names = dict.fromkeys(name for row in rows for name in row if name not in ("id", "index"))
+  names = dict.fromkeys(
+    name for row in rows for name in row if name not in ("id", "index")
+  )
   return [name for name in names if any(_is_number(row.get(name)) for row in rows)]
 
 

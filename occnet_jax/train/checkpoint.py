@@ -60,12 +60,16 @@ class Checkpoints:
       force=True,
     )
 
+  def last_step(self, kind: str) -> int:
+    """The step of the newest checkpoint of a kind, or -1 if there is none."""
+    step = self._managers[kind].latest_step()
+    return -1 if step is None else step
+
   def record(self, kind: str) -> dict[str, Any] | None:
     """The record of the newest checkpoint of a kind, or None if there is none."""
-    manager = self._managers[kind]
-    if (step := manager.latest_step()) is None:
+    if (step := self.last_step(kind)) < 0:
       return None
-    return manager.restore(
+    return self._managers[kind].restore(
       step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
     )["record"]
 
@@ -75,10 +79,9 @@ class Checkpoints:
     Raises:
       ValueError: what was saved does not have the form of `fresh`.
     """
-    manager = self._managers["latest"]
-    if (step := manager.latest_step()) is None:
+    if (step := self.last_step("latest")) < 0:
       return fresh
-    saved = manager.restore(
+    saved = self._managers["latest"].restore(
       step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
     )["state"]
     return refill(fresh, saved)

@@ -34,29 +34,28 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
     ValueError: data, config or checkpoint do not fit.
     FloatingPointError: a loss that is not finite; names the step.
   """
-  run = config["train"]
+  run, optim = config["train"], config["optim"]
   fields = transforms.fields(config["data"]["near_fraction"])
   data = source.open_split(config["data"]["dir"], "train", fields)
-  optimizer = registry.optimizer(config["optim"], run["steps"])
-  tau = config["model"]["tau"]
-  method = registry.build(config["model"], tau=tau)
-  mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
-  ema_decay = config["optim"]["ema_decay"]
-  step = step_lib.data_parallel(
-    step_lib.make_step(mapped, optimizer, ema_decay=ema_decay)
-  )
-  sample = next(train_batches(config, data, 0, workers=0))
-  state = state_lib.create(
-    method, optimizer, sample, seed=config["seed"], ema=ema_decay > 0
-  )
   with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
+    if checkpoints.last_step("latest") >= run["steps"]:
+      return
+    tau = config["model"]["tau"]
+    method = registry.build(config["model"], tau=tau)
+    mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
+    optimizer = registry.optimizer(optim, run["steps"])
+    step = step_lib.data_parallel(
+      step_lib.make_step(mapped, optimizer, ema_decay=optim["ema_decay"])
+    )
+    sample = next(train_batches(config, data, 0, workers=0))
+    state = state_lib.create(
+      method, optimizer, sample, seed=config["seed"], ema=optim["ema_decay"] > 0
+    )
     state = step_lib.place(checkpoints.resume(state))
-    if int(state.step) < run["steps"]:
-      batches = train_batches(
-        config, data, int(state.step), workers=config["data"]["workers"]
-      )
-      with Monitor(workdir / "logs", int(state.step), run["steps"]) as monitor:
-        _run(config, method, step, state, batches, checkpoints, monitor)
+    start = int(state.step)
+    batches = train_batches(config, data, start, workers=config["data"]["workers"])
+    with Monitor(workdir / "logs", start, run["steps"]) as monitor:
+      _run(config, method, step, state, batches, checkpoints, monitor)
 
 
 def _run(config, method, step, state, batches, checkpoints, monitor) -> None:

@@ -1,0 +1,106 @@
+import jax
+import numpy as np
+import pytest
+import trimesh
+
+import occnet_jax
+from occnet_jax.extract import field as field_lib
+from occnet_jax.train import loop
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture
+def model(workdir, tiny_config):
+  """Restored from a short training on boxes and ellipsoids; trained once."""
+  tiny_config["train"].update(steps=200, validate_every=100, save_every=100)
+  loop.train(tiny_config, workdir)
+  return occnet_jax.restore(workdir)
+
+
+@pytest.fixture
+def cloud():
+  ball = trimesh.creation.icosphere(3)
+  ball.apply_scale((0.5, 0.3, 0.3))
+  return np.asarray(ball.sample(400, seed=0))
+
+
+def test_encode_and_decode_have_the_promised_shapes(model, cloud):
+  latent = model.encode(np.stack([cloud, cloud[::-1]]))
+  logits = model.decode(latent, RNG.uniform(-0.5, 0.5, (2, 7, 3)))
+  assert logits.shape == (2, 7)
+  np.testing.assert_allclose(*jax.device_get(latent), rtol=1e-4, atol=1e-5)
+
+
+def test_a_reconstruction_is_closed_outward_and_has_normals(model, cloud):
+  mesh = model.reconstruct(cloud)
+  assert mesh.is_watertight
+  assert mesh.volume > 0
+  assert "vertex_normals" in mesh._cache
+  np.testing.assert_allclose(np.linalg.norm(mesh.vertex_normals, axis=1), 1, atol=1e-3)
+
+
+def test_the_mesh_follows_the_frame_of_the_cloud(model, cloud):
+  here = model.reconstruct(cloud)
+  there = model.reconstruct(25 * cloud + [3, -2, 1])
+  np.testing.assert_allclose(there.vertices, 25 * here.vertices + [3, -2, 1], atol=0.2)
+  np.testing.assert_allclose(there.volume, 25**3 * here.volume, rtol=1e-2)
+  np.testing.assert_allclose(there.vertex_normals, here.vertex_normals, atol=0.1)
+
+
+def test_a_cloud_in_the_cubes_frame_can_stay_there(model, cloud):
+  small = model.reconstruct(0.5 * cloud, normalise=False)
+  whole = model.reconstruct(0.5 * cloud)
+  assert small.extents.max() != pytest.approx(whole.extents.max(), rel=1e-3)
+
+
+def test_a_second_cloud_of_another_size_compiles_nothing(model, cloud):
+  model.reconstruct(cloud)
+  compiled = model._encode._cache_size(), field_lib.shared_jit.cache_info().currsize
+  model.reconstruct(cloud[:100])
+  assert compiled == (
+    model._encode._cache_size(),
+    field_lib.shared_jit.cache_info().currsize,
+  )
+
+
+def test_the_vertices_of_a_reconstruction_have_the_chosen_occupancy(model, cloud):
+  mesh = model.extract(model.encode(cloud[None]), resolution_0=32, upsampling_steps=1)
+  logits = model.decode(model.encode(cloud[None]), mesh.vertices[None])
+  probabilities = jax.nn.sigmoid(logits)
+  assert abs(float(np.median(probabilities)) - model.tau) < 0.05
+
+
+@pytest.mark.parametrize(
+  ("cloud", "words"),
+  [
+    (np.full((9, 3), np.nan), "not finite"),
+    (np.zeros((9, 2)), r"shape \(9, 2\); want \(n, 3\)"),
+    (np.zeros((2, 3)), "at least 3"),
+    (np.ones((9, 3)), "extent"),
+  ],
+)
+def test_clouds_that_show_nothing_are_refused(model, cloud, words):
+  with pytest.raises(ValueError, match=words):
+    model.reconstruct(cloud)
+
+
+def test_a_step_can_be_named_and_a_missing_one_is_an_error(workdir, model):
+  assert occnet_jax.restore(workdir, step=200).record["step"] == 200
+  with pytest.raises(ValueError, match="no checkpoint of step 7"):
+    occnet_jax.restore(workdir, step=7)
+
+
+def test_any_function_of_points_becomes_a_mesh():
+  mesh = occnet_jax.extract_mesh(
+    lambda points: 0.4 - (points**2).sum(-1) ** 0.5,
+    resolution_0=32,
+    upsampling_steps=2,
+    level=0.0,
+  )
+  np.testing.assert_allclose(mesh.volume, 4 / 3 * np.pi * 0.4**3, rtol=5e-3)
