@@ -38,6 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
   data.cloud_points = 300  # points of the input cloud
   data.cloud_sigma = 0.005  # deviation of its Gaussian noise
   data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4
+  data.in_memory = False  # keep shapes once read, 2 MB each; with workers = 0
   data.workers = 2  # loader processes; 0 for threads only
 
   model = config.model = ml_collections.ConfigDict()

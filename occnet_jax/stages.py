@@ -30,6 +30,7 @@ FREE = (
   "name",
   "prep",
   "data.dir",
+  "data.in_memory",
   "data.workers",
   "train.steps",
   "train.log_every",

@@ -37,6 +37,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
   run, optim = config["train"], config["optim"]
   fields = transforms.fields(config["data"]["near_fraction"])
   data = source.open_split(config["data"]["dir"], "train", fields)
+  if config["data"]["in_memory"]:
+    data = source.InMemory(data)
   with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
     if checkpoints.last_step("latest") >= run["steps"]:
       return
