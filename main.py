@@ -4,6 +4,7 @@ python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quicksta
 python main.py --mode=reconstruct --workdir=runs/quickstart --input=scan.ply
 """
 
+import logging
 import pathlib
 import sys
 
@@ -55,11 +56,20 @@ def run(argv: list[str]) -> None:
   """Ends in one sentence on what a user can put right; a traceback is for bugs."""
   try:
     main(argv)
-  except (ValueError, FloatingPointError) as error:
+  except (ValueError, FloatingPointError, OSError) as error:
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:
     sys.exit("interrupted; the same command goes on from here")
 
 
+def parse(argv: list[str]) -> list[str]:
+  """Flags and config; a field that is not there or of another type is one sentence."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-  app.run(run)
+  logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
+  app.run(run, flags_parser=parse)

@@ -15,7 +15,7 @@ def get_config():
   config.name = "quickstart"
   config.prep.update(
     out="data/quickstart",
-    per_category=70,
+    per_category=60,
     near_points=8192,
     val_fraction=0.1,
     test_fraction=0.1,

@@ -142,7 +142,7 @@ def reconstruct(
   from occnet_jax import api
   from occnet_jax.geometry import clouds, meshes
 
-  meshes.check_suffix(target)
+  meshes.check_written_suffix(target)
   cloud = clouds.read_cloud(source)
   model = api.restore(workdir, overriding=overriding)
   mesh = model.reconstruct(cloud)

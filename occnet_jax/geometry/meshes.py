@@ -82,11 +82,7 @@ def write_mesh(
   Raises:
     ValueError: the suffix names no format that can be written.
   """
-  suffix = pathlib.Path(path).suffix.lower()
-  if suffix not in WRITTEN_SUFFIXES:
-    raise ValueError(
-      f"{path}: cannot write {suffix!r}; want one of {' '.join(WRITTEN_SUFFIXES)}"
-    )
+  suffix = check_written_suffix(path)
   mesh = trimesh.Trimesh(vertices, faces, vertex_normals=normals, process=False)
   options = {}
   if suffix == ".ply":
@@ -95,6 +91,16 @@ def write_mesh(
     options["include_normals"] = normals is not None
   with files.write_aside(path) as scratch:
     mesh.export(scratch, file_type=suffix[1:], **options)
+
+
+def check_written_suffix(path: str | os.PathLike) -> str:
+  """The suffix of a mesh file to write; ValueError if it names no such format."""
+  suffix = pathlib.Path(path).suffix.lower()
+  if suffix not in WRITTEN_SUFFIXES:
+    raise ValueError(
+      f"{path}: cannot write {suffix!r}; want one of {' '.join(WRITTEN_SUFFIXES)}"
+    )
+  return suffix
 
 
 def unit_cube_frame(
