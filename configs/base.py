@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
   data.dir = prep.get_ref("out")  # where the prepared data set lies
   data.points = 2048  # labelled points per shape and step
   data.near_fraction = 0.0  # of them drawn near the surface, if prep made such points
+  data.stretch = 0.0  # largest random change of proportions in training, as a share
   data.cloud_points = 300  # points of the input cloud
   data.cloud_sigma = 0.005  # deviation of its Gaussian noise
   data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4

@@ -2,9 +2,9 @@
 
   python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 
-A small network, and four things that the paper does not have and that such a short
-training needs: half of the labelled points near the surface, Fourier features of
-points, Muon instead of Adam, and an average of the variables over steps.
+A small network, and what the paper does not have and such a short training on so few
+shapes needs: half of the labelled points near the surface, shapes stretched at random,
+Fourier features of points, Muon instead of Adam, and variables averaged over steps.
 """
 
 from configs import base
@@ -15,12 +15,14 @@ def get_config():
   config.name = "quickstart"
   config.prep.update(
     out="data/quickstart",
-    per_category=60,
+    per_category=70,
     near_points=8192,
     val_fraction=0.1,
     test_fraction=0.1,
   )
-  config.data.update(points=256, near_fraction=0.5, workers=0, in_memory=True)
+  config.data.update(
+    points=256, near_fraction=0.5, stretch=0.25, workers=0, in_memory=True
+  )
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, octaves=5, tau=0.3
   )

@@ -48,15 +48,30 @@ def subsample_points(
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
 
+def stretch_factors(
+  surface: Shaped[np.ndarray, "m 3"], rng: np.random.Generator, amount: float
+) -> Float[np.ndarray, "3"]:
+  """Random factors along the axes that keep a shape in the unit cube's frame.
+
+  The longest axis keeps its extent of 1; the others change by up to 1 + amount either
+  way, but never beyond it. A shape of other proportions costs no preparation.
+  """
+  extents = np.ptp(surface[::8].astype(np.float32), axis=0)
+  factors = (1 + amount) ** rng.uniform(-1, 1, 3)
+  factors[extents.argmax()] = 1
+  return np.minimum(factors, extents.max() / extents.clip(1e-6)).astype(np.float32)
+
+
 def noisy_cloud(
   surface: Shaped[np.ndarray, "m 3"],
   rng: np.random.Generator,
   *,
   count: int,
   sigma: float,
+  factors: Float[np.ndarray, "3"] | float = 1.0,
 ) -> Float[np.ndarray, "n 3"]:
-  """`count` surface points with Gaussian noise of deviation `sigma`, in cube units."""
-  cloud = surface[rng.integers(len(surface), size=count)].astype(np.float32)
+  """`count` surface points, stretched, with Gaussian noise of deviation `sigma`."""
+  cloud = surface[rng.integers(len(surface), size=count)].astype(np.float32) * factors
   return cloud + sigma * rng.standard_normal(cloud.shape, np.float32)
 
 
@@ -66,6 +81,7 @@ def pointcloud_example(
   *,
   points: int,
   near_fraction: float = 0.0,
+  stretch: float = 0.0,
   cloud_points: int,
   sigma: float,
   float16_noise: float,
@@ -77,6 +93,7 @@ def pointcloud_example(
     rng: of this example at this step.
     points: t, query points; 0 for all uniform ones.
     near_fraction: of them drawn near the surface instead of uniformly.
+    stretch: amount of `stretch_factors` on the whole shape; 0 for none.
     cloud_points: n, input points.
     sigma: of the input's noise, in cube units.
     float16_noise: as of `subsample_points`.
@@ -93,8 +110,9 @@ def pointcloud_example(
       example["points_surface"], rng, count=near, float16_noise=float16_noise
     )
     sampled = {name: np.concatenate([sampled[name], close[name]]) for name in close}
-  surface = example["pointcloud"]["points"]
-  return {
-    **sampled,
-    "inputs": noisy_cloud(surface, rng, count=cloud_points, sigma=sigma),
-  }
+  surface, factors = example["pointcloud"]["points"], np.ones(3, np.float32)
+  if stretch:
+    factors = stretch_factors(surface, rng, stretch)
+    sampled["points"] *= factors
+  inputs = noisy_cloud(surface, rng, count=cloud_points, sigma=sigma, factors=factors)
+  return {**sampled, "inputs": inputs}

@@ -96,7 +96,10 @@ def train_batches(
   return loader.train_batches(
     data,
     transform(
-      config, config["data"]["points"], near_fraction=config["data"]["near_fraction"]
+      config,
+      config["data"]["points"],
+      near_fraction=config["data"]["near_fraction"],
+      stretch=config["data"]["stretch"],
     ),
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
@@ -124,7 +127,11 @@ def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
 
 
 def transform(
-  config: dict[str, Any], points: int, *, near_fraction: float = 0.0
+  config: dict[str, Any],
+  points: int,
+  *,
+  near_fraction: float = 0.0,
+  stretch: float = 0.0,
 ) -> loader.Transform:
   """How this config turns a stored example into the arrays of one shape.
 
@@ -132,12 +139,14 @@ def transform(
     config: all fields of configs/base.py.
     points: labelled points a shape; 0 for all.
     near_fraction: of them drawn near the surface.
+    stretch: largest random change of the proportions.
   """
   data = config["data"]
   return functools.partial(
     transforms.pointcloud_example,
     points=points,
     near_fraction=near_fraction,
+    stretch=stretch,
     cloud_points=data["cloud_points"],
     sigma=data["cloud_sigma"],
     float16_noise=data["float16_noise"],

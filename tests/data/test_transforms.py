@@ -86,3 +86,34 @@ def test_a_share_of_the_points_comes_from_near_the_surface():
   from_near = (out["points"] == 7).all(1)
   assert from_near.sum() == 10
   assert out["occupancies"][from_near].all()
+
+
+def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
+  rng = np.random.default_rng(0)
+  half = np.array([0.5, 0.3, 0.2])
+  surface = rng.uniform(-half, half, (20_000, 3)).astype(np.float16)
+  points = rng.uniform(-0.55, 0.55, (4000, 3)).astype(np.float16)
+  inside = (np.abs(points) < half).all(1)
+  example = {
+    "points": {"points": points, "occupancies": np.packbits(inside)},
+    "pointcloud": {"points": surface},
+  }
+  seen = []
+  for seed in range(30):
+    out = transforms.pointcloud_example(
+      example,
+      np.random.default_rng(seed),
+      points=0,
+      stretch=0.25,
+      cloud_points=20_000,
+      sigma=0.0,
+      float16_noise=0.0,
+    )
+    stretched = np.abs(out["inputs"]).max(0)
+    seen.append(stretched / half)
+    assert abs(stretched.max() - 0.5) < 0.01
+    guessed = (np.abs(out["points"]) < stretched).all(1)
+    assert (guessed == out["occupancies"].astype(bool)).mean() > 0.99
+  seen = np.array(seen)
+  assert (seen > 0.78).all() and (seen < 1.27).all()
+  assert seen[:, 1:].std(0).min() > 0.08
