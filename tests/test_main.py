@@ -105,15 +105,12 @@ def test_a_second_call_repeats_nothing(finished):
   assert (run / "logs" / "metrics.jsonl").read_text() == log
 
 
-@pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj", ".off"])
-def test_a_cloud_of_ones_own_becomes_a_mesh_in_its_own_frame(
-  finished, tmp_path, suffix
-):
+def test_a_cloud_of_ones_own_becomes_a_mesh_in_its_own_frame(finished, tmp_path):
   run = finished[0]
   cloud = trimesh.creation.box((20, 10, 10)).sample(500, seed=0)
   cloud[:, 0] += 100
   np.savetxt(tmp_path / "scan.xyz", cloud)
-  target = tmp_path / f"out{suffix}"
+  target = tmp_path / "out.glb"
   done = call(
     "--mode=reconstruct",
     f"--workdir={run}",
@@ -162,16 +159,8 @@ def test_a_workdir_without_a_checkpoint_is_named(tmp_path):
   assert "error:" in error_of(*args)
 
 
-@pytest.mark.parametrize(
-  ("points", "words"),
-  [
-    (np.full((10, 3), np.nan), "not finite"),
-    (np.zeros((2, 3)), "at least 3"),
-    (np.ones((10, 3)), "extent"),
-  ],
-)
-def test_a_cloud_that_shows_nothing_is_named(finished, tmp_path, points, words):
-  np.save(tmp_path / "cloud.npy", points)
+def test_a_cloud_that_shows_nothing_is_named(finished, tmp_path):
+  np.save(tmp_path / "cloud.npy", np.full((10, 3), np.nan))
   run = finished[0]
   args = ["--mode=reconstruct", f"--workdir={run}", f"--input={tmp_path / 'cloud.npy'}"]
-  assert words in error_of(*args)
+  assert "not finite" in error_of(*args)
