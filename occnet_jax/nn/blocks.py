@@ -115,7 +115,7 @@ def normalise(
   """gamma * (x - mean) / sqrt(var + epsilon) + beta, with mean and var over (b, t).
 
   The gradient stands here by hand, because it needs just two sums over the points of a
-  shape and one more pass; what autodiff makes of it takes several times as long on CPU.
+  shape and one more pass; benchmarks/conditional_norm.py has what autodiff takes.
 
   Args:
     x: features.
