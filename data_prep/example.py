@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import sample, shards, voxelize
+from data_prep import labels, sample, shards, voxelize
 from data_prep import solid as solids
 from occnet_jax.geometry import meshes
 
@@ -59,12 +59,13 @@ def make_example(task: Task) -> shards.Example:
   solid = solids.close(*meshes.read_mesh(task.path))
   loc, scale = meshes.unit_cube_frame(solid.vertices)
   solid = solids.Solid((solid.vertices - loc) / scale, solid.faces)
+  contains = labels.labeller(solid)
 
   def rng(what: str) -> np.random.Generator:
     return make_rng(settings["seed"], what, task.category, task.model_id)
 
   points, occupancies = sample.uniform_points(
-    solid,
+    contains,
     rng("points"),
     count=settings["points"],
     padding=settings["padding"],
@@ -79,7 +80,7 @@ def make_example(task: Task) -> shards.Example:
   example = {}
   if settings["near_points"]:
     near, near_occupancies = sample.near_points(
-      solid,
+      contains,
       surface,
       rng("near"),
       count=settings["near_points"],
@@ -93,7 +94,7 @@ def make_example(task: Task) -> shards.Example:
   return example | {
     "points": {"points": points, "occupancies": occupancies},
     "pointcloud": {"points": surface, "normals": normals},
-    "voxels": voxelize.voxelize(solid, side=settings["voxel_side"]),
+    "voxels": voxelize.voxelize(contains, side=settings["voxel_side"]),
     "loc": loc,
     "scale": np.float64(scale),
     "id": task.model_id,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from data_prep import solid as solids
+from data_prep.labels import Contains
 from data_prep.solid import Solid
 
 _OFFSET = 1e-6  # off the surface, in cube units, where a sample is tested
@@ -17,7 +18,7 @@ _MOST_ROUNDS = 100
 
 
 def uniform_points(
-  solid: Solid,
+  contains: Contains,
   rng: np.random.Generator,
   *,
   count: int = 100_000,
@@ -30,7 +31,7 @@ def uniform_points(
   the points as stored, which the reference's are not.
 
   Args:
-    solid: in the unit-cube frame.
+    contains: which points are inside, of a solid in the unit-cube frame.
     rng: draws the points.
     count: n.
     padding: the cube is [-0.5 - padding / 2, 0.5 + padding / 2]^3.
@@ -41,11 +42,11 @@ def uniform_points(
     bit; `np.unpackbits(occupancies)[:n]` reads them.
   """
   points = (rng.random((count, 3)) - 0.5) * (1 + padding)
-  return _label(solid, points, dtype)
+  return _label(contains, points, dtype)
 
 
 def near_points(
-  solid: Solid,
+  contains: Contains,
   surface: Float[np.ndarray, "m 3"],
   rng: np.random.Generator,
   *,
@@ -57,7 +58,7 @@ def near_points(
   """Points near the surface and their occupancies, stored as by `uniform_points`.
 
   Args:
-    solid: in the unit-cube frame.
+    contains: which points are inside, of a solid in the unit-cube frame.
     surface: points on it, which are taken at random and moved by Gaussian noise.
     rng: draws the points.
     count: n.
@@ -69,15 +70,15 @@ def near_points(
   sigma = np.resize(np.asarray(sigmas, np.float64), count)[:, None]
   points = chosen + sigma * rng.standard_normal((count, 3))
   half = 0.5 * (1 + padding)
-  return _label(solid, points.clip(-half, half), dtype)
+  return _label(contains, points.clip(-half, half), dtype)
 
 
 def _label(
-  solid: Solid, points: Float[np.ndarray, "n 3"], dtype: str
+  contains: Contains, points: Float[np.ndarray, "n 3"], dtype: str
 ) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "bytes"]]:
   """Rounds the points to the type they are stored in, then labels them."""
   points = points.astype(dtype)
-  inside = solids.contains(solid, points.astype(np.float64))
+  inside = contains(points.astype(np.float64))
   return points, np.packbits(inside)
 
 

@@ -73,7 +73,7 @@ def contains(solid: Solid, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray,
   Raises:
     ValueError: a point is not finite.
   """
-  _check_finite(points)
+  check_finite(points)
   inside = np.zeros(len(points), bool)
   lower, upper = solid.vertices.min(0), solid.vertices.max(0)
   boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
@@ -89,7 +89,7 @@ def winding_number(
   Raises:
     ValueError: a point is not finite.
   """
-  _check_finite(points)
+  check_finite(points)
   if not len(points):
     return np.zeros(0)
   return igl.fast_winding_number(
@@ -99,7 +99,8 @@ def winding_number(
   )
 
 
-def _check_finite(points: Float[np.ndarray, "n 3"]) -> None:
+def check_finite(points: Float[np.ndarray, "n 3"]) -> None:
+  """Raises ValueError where libigl would answer anything at all."""
   if not np.isfinite(points).all():
     raise ValueError("some points are not finite; drop them first")
 

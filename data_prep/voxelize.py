@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_prep import solid as solids
-from data_prep.solid import Solid
+from data_prep.labels import Contains
 
 
 def voxel_centres(side: int) -> Float[np.ndarray, "{side}**3 3"]:
@@ -15,7 +14,7 @@ def voxel_centres(side: int) -> Float[np.ndarray, "{side}**3 3"]:
   return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
 
 
-def voxelize(solid: Solid, *, side: int = 32) -> UInt8[np.ndarray, "bytes"]:
+def voxelize(contains: Contains, *, side: int = 32) -> UInt8[np.ndarray, "bytes"]:
   """The cells whose centre is inside, packed eight to a byte.
 
   `np.unpackbits(voxels)[:side**3].reshape(side, side, side)` is indexed (x, y, z).
@@ -23,10 +22,10 @@ def voxelize(solid: Solid, *, side: int = 32) -> UInt8[np.ndarray, "bytes"]:
   also mark every cell that the surface passes, which makes thin parts fatter.
 
   Args:
-    solid: in the unit-cube frame.
+    contains: which points are inside, of a solid in the unit-cube frame.
     side: r.
 
   Returns:
     (ceil(side^3 / 8),) bytes, first cell in the highest bit.
   """
-  return np.packbits(solids.contains(solid, voxel_centres(side)))
+  return np.packbits(contains(voxel_centres(side)))

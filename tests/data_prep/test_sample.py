@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from data_prep import sample
+from data_prep import labels, sample
 from data_prep import solid as solids
 
 
@@ -23,8 +23,8 @@ def _rng():
 
 
 def test_uniform_points_fill_the_padded_cube_and_measure_the_volume():
-  solid = _solid(_box((1, 0.5, 0.4)))
-  points, packed = sample.uniform_points(solid, _rng(), count=40_001, padding=0.2)
+  contains = labels.labeller(_solid(_box((1, 0.5, 0.4))))
+  points, packed = sample.uniform_points(contains, _rng(), count=40_001, padding=0.2)
   assert points.shape == (40_001, 3) and packed.shape == (5001,)
   assert 0.599 < np.abs(points).max() <= 0.6002  # rounded to float16
   inside = np.unpackbits(packed)[:40_001]
@@ -33,7 +33,8 @@ def test_uniform_points_fill_the_padded_cube_and_measure_the_volume():
 
 
 def test_labels_are_those_of_the_points_as_stored():
-  points, packed = sample.uniform_points(_solid(_box(0.7)), _rng(), count=20_000)
+  contains = labels.labeller(_solid(_box(0.7)))
+  points, packed = sample.uniform_points(contains, _rng(), count=20_000)
   assert points.dtype == np.float16
   distance = np.abs(points.astype(np.float64)).max(1) - 0.35
   clear = distance != 0
@@ -92,8 +93,12 @@ def test_a_cavity_is_surface_too():
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_seed_gives_the_same_samples_again(dtype):
   solid = _solid(_box(0.5), _box((0.9, 0.2, 0.2)))
-  for draw in (sample.uniform_points, sample.surface_points):
-    first, second = (draw(solid, _rng(), count=500, dtype=dtype) for _ in range(2))
+  contains = labels.labeller(solid)
+  for draw, of in (
+    (sample.uniform_points, contains),
+    (sample.surface_points, solid),
+  ):
+    first, second = (draw(of, _rng(), count=500, dtype=dtype) for _ in range(2))
     for a, b in zip(first, second, strict=True):
       np.testing.assert_array_equal(a, b)
     assert first[0].dtype == dtype
@@ -103,7 +108,7 @@ def test_points_near_the_surface_have_its_distances_and_exact_labels():
   solid = _solid(_box(0.6))
   surface, _ = sample.surface_points(solid, _rng(), count=4000)
   points, packed = sample.near_points(
-    solid, surface, _rng(), count=8000, sigmas=(0.002, 0.02)
+    labels.labeller(solid), surface, _rng(), count=8000, sigmas=(0.002, 0.02)
   )
   assert points.dtype == np.float16
   inside = np.unpackbits(packed)[:8000].astype(bool)

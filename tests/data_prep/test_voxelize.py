@@ -3,12 +3,13 @@
 import numpy as np
 import trimesh
 
+from data_prep import labels, voxelize
 from data_prep import solid as solids
-from data_prep import voxelize
 
 
-def _solid(mesh):
-  return solids.close(np.array(mesh.vertices), np.array(mesh.faces, np.int64))
+def _contains(mesh):
+  faces = np.array(mesh.faces, np.int64)
+  return labels.labeller(solids.close(np.array(mesh.vertices), faces))
 
 
 def test_the_first_and_last_centres_are_half_a_cell_inside():
@@ -21,7 +22,7 @@ def test_the_first_and_last_centres_are_half_a_cell_inside():
 def test_a_box_fills_the_cells_of_its_own_place():
   """Off centre, with three sizes, so that an exchange of axes would show."""
   box = trimesh.creation.box(bounds=[(-0.5, -0.25, 0), (0.25, 0.0, 0.125)])
-  packed = voxelize.voxelize(_solid(box), side=16)
+  packed = voxelize.voxelize(_contains(box), side=16)
   assert packed.shape == (512,) and packed.dtype == np.uint8
   grid = np.unpackbits(packed).reshape(16, 16, 16)
   want = np.zeros((16, 16, 16), np.uint8)
@@ -31,7 +32,7 @@ def test_a_box_fills_the_cells_of_its_own_place():
 
 def test_a_sphere_fills_its_share_of_an_odd_grid():
   sphere = trimesh.creation.icosphere(4, radius=0.5)
-  packed = voxelize.voxelize(_solid(sphere), side=25)
+  packed = voxelize.voxelize(_contains(sphere), side=25)
   cells = np.unpackbits(packed)[: 25**3]
   np.testing.assert_allclose(cells.mean(), np.pi / 6, rtol=0.01)
   assert not np.unpackbits(packed)[25**3 :].any()
