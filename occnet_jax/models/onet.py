@@ -16,7 +16,7 @@ class OccupancyNetwork(nn.Module):
   """An encoder of observations and a decoder of points.
 
   Attributes:
-    encoder: inputs -> code (b, c).
+    encoder: (inputs, train=...) -> code (b, c).
     decoder: (points (b, t, 3), z, c) -> logits (b, t).
   """
 
@@ -26,10 +26,10 @@ class OccupancyNetwork(nn.Module):
   def __call__(
     self, points: Float[Array, "b t 3"], inputs: Any, *, train: bool
   ) -> Float[Array, "b t"]:
-    return self.decode(points, self.encode(inputs), train=train)
+    return self.decode(points, self.encode(inputs, train=train), train=train)
 
-  def encode(self, inputs: Any) -> Float[Array, "b c"]:
-    return self.encoder(inputs)
+  def encode(self, inputs: Any, *, train: bool) -> Float[Array, "b c"]:
+    return self.encoder(inputs, train=train)
 
   def decode(
     self, points: Float[Array, "b t 3"], c: Float[Array, "b c"], *, train: bool
@@ -63,7 +63,7 @@ def method(net: OccupancyNetwork, *, tau: float) -> Method:
     return value, (stats, {"loss": value, "iou": iou})
 
   def encode(variables, inputs):
-    return net.apply(variables, inputs, method="encode")
+    return net.apply(variables, inputs, train=False, method="encode")
 
   def decode(variables, latent, points):
     return net.apply(variables, points, latent, train=False, method="decode")

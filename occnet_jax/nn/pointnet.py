@@ -23,7 +23,10 @@ class ResnetPointnet(nn.Module):
   octaves: int = 0
 
   @nn.compact
-  def __call__(self, points: Float[Array, "b n 3"]) -> Float[Array, "b c"]:
+  def __call__(
+    self, points: Float[Array, "b n 3"], *, train: bool
+  ) -> Float[Array, "b c"]:
+    del train  # no layer behaves differently
     net = Linear(2 * self.hidden_dim, name="fc_pos")(
       fourier_features(points, self.octaves)
     )

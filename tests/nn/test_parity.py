@@ -70,10 +70,11 @@ def test_pointnet_matches_the_reference():
   net = ResnetPointnet(c_dim=24, hidden_dim=32)
   variables = as_variables(load(case, "weight/"))
   inputs, out = load(case, "in/")["inputs"], load(case, "eval/")["out0"]
-  np.testing.assert_allclose(net.apply(variables, inputs), out, rtol=1e-5, atol=1e-5)
+  found = net.apply(variables, inputs, train=False)
+  np.testing.assert_allclose(found, out, rtol=1e-5, atol=1e-5)
 
   def loss(params):
-    return weighted_sum(net.apply({"params": params}, inputs))
+    return weighted_sum(net.apply({"params": params}, inputs, train=True))
 
   value, gradients = jax.value_and_grad(loss)(variables["params"])
   np.testing.assert_allclose(value, load(case, "train/")["loss"], rtol=1e-4)
