@@ -24,6 +24,8 @@ def get_config() -> ml_collections.ConfigDict:
   prep.surface_points = 100_000  # surface points with normals per shape
   prep.padding = 0.1  # of the cube around the unit cube: side 1 + padding
   prep.voxel_side = 32  # of the occupancy grid
+  prep.views = 0  # rendered pictures per shape, as of Choy et al. 2016 with 24
+  prep.view_side = 137  # pixels
   prep.dtype = "float16"  # of points and normals as stored, or float32
   prep.solid_splits = ("test",)  # whose labelled surfaces are kept as meshes
   prep.val_fraction = 0.1  # of each category
@@ -35,18 +37,31 @@ def get_config() -> ml_collections.ConfigDict:
   data.dir = prep.get_ref("out")  # where the prepared data set lies
   data.points = 2048  # labelled points per shape and step
   data.near_fraction = 0.0  # of them drawn near the surface, if prep made such points
-  data.stretch = 0.0  # largest random change of proportions in training, as a share
+  data.stretch = 0.0  # random scale of each axis in training: at most 1 + this
+  data.bend = 0.0  # random shift along every axis between the ends, 0 to 0.5
+  data.sampling = "uniform"  # of points in the cube, or equal: as many in as out
+  data.inputs = "cloud"  # what is seen: cloud, image, images, voxels, index or none
   data.cloud_points = 300  # points of the input cloud
   data.cloud_sigma = 0.005  # deviation of its Gaussian noise
   data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4
+  data.image_side = 224  # pixels that the network sees
+  data.image_views = 4  # of each shape, for inputs = images
+  data.image_crop = 1.0  # smallest share of a random crop in training; 1 for none
+  data.voxel_side = prep.get_ref("voxel_side")  # of the grid that is seen
   data.in_memory = False  # keep shapes once read, 2 MB each; with workers = 0
   data.workers = 2  # loader processes; 0 for threads only
 
   model = config.model = ml_collections.ConfigDict()
   model.name = "onet"  # system, see models/registry.py
-  model.encoder = "pointnet_resnet"
+  model.encoder = "pointnet_resnet"  # models/registry.py lists all, and the decoders
   model.encoder_hidden_size = 512
+  model.encoder_linear = True  # a ResNet's last layer; without it c_dim is its features
+  model.pretrained = ""  # torchvision file of a ResNet's weights, to start from
   model.c_dim = 512  # size of the code
+  model.codes = 0  # rows of a code table; 0 for one per training shape
+  model.z_dim = 0  # size of the random latent z; 0 for a model without
+  model.latent_hidden_size = 128  # of the encoder of z
+  model.kl_weight = 1.0  # of KL(q(z) || N(0, 1)) in the loss
   model.decoder = "cbatchnorm"
   model.hidden_size = 256  # of the decoder
   model.tau = 0.2  # surface probability while training; validation then chooses
@@ -72,6 +87,8 @@ def get_config() -> ml_collections.ConfigDict:
   train.validate_every = 2000  # steps
 
   val = config.val = ml_collections.ConfigDict()
+  val.split = "val"
+  val.select = "iou"  # what the best checkpoint has most of, or least: loss
   val.points = 0  # labelled points per shape; 0 for all
   val.shapes = 0  # of the split, evenly spread; 0 for all
   val.batch_size = 8

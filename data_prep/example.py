@@ -1,6 +1,7 @@
 """One mesh file to one serialised example (host, numpy)."""
 
 import hashlib
+import importlib.util
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from data_prep import solid as solids
 from occnet_jax.geometry import meshes
 
 COLUMNS = ("id", "category", "split", "outcome", "reason", "seconds")
+SPLITS = ("train", "val", "test")
 
 Settings = dict[str, Any]
 Row = dict[str, Any]  # of the report, by COLUMNS
@@ -28,6 +30,42 @@ class Task(NamedTuple):
   split: str
   shard: int
   solid_path: pathlib.Path | None
+
+
+def check_settings(settings: Settings) -> None:
+  """Raises ValueError for values that no mesh could meet."""
+  wanted = {
+    "seed": 0,
+    "points": 1,
+    "near_points": 0,
+    "surface_points": 1,
+    "padding": 0,
+    "voxel_side": 1,
+    "views": 0,
+    "view_side": 1 if settings["views"] else 0,
+    "shard_size": 1,
+    "val_fraction": 0,
+    "test_fraction": 0,
+  }
+  for name, least in wanted.items():
+    if settings[name] < least:
+      raise ValueError(f"{name} is {settings[name]}, want at least {least}")
+  if settings["source"] == "synthetic" and settings["per_category"] < 1:
+    raise ValueError(f"per_category is {settings['per_category']}, want at least 1")
+  if settings["val_fraction"] + settings["test_fraction"] >= 1:
+    raise ValueError(
+      f"val_fraction {settings['val_fraction']} and test_fraction "
+      f"{settings['test_fraction']} leave nothing to train on; want a sum below 1"
+    )
+  if settings["dtype"] not in ("float16", "float32"):
+    raise ValueError(f"dtype is {settings['dtype']!r}, want float16 or float32")
+  if unknown := set(settings["solid_splits"]) - set(SPLITS):
+    raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
+  if settings["views"] and importlib.util.find_spec("embreex") is None:
+    raise ValueError(
+      f"views is {settings['views']}, but the renderer Embree is not installed: pip "
+      "install embreex, or set prep.views to 0"
+    )
 
 
 def make_rng(seed: int, *names: str) -> np.random.Generator:
@@ -89,6 +127,8 @@ def make_example(task: Task) -> shards.Example:
       dtype=settings["dtype"],
     )
     example["points_surface"] = {"points": near, "occupancies": near_occupancies}
+  if settings["views"]:
+    example["views"] = _draw_views(solid, rng("views"), settings)
   if task.solid_path is not None:
     meshes.write_mesh(task.solid_path, *solid)
   return example | {
@@ -102,8 +142,19 @@ def make_example(task: Task) -> shards.Example:
   }
 
 
+def _draw_views(
+  solid: solids.Solid, rng: np.random.Generator, settings: Settings
+) -> shards.Example:
+  from data_prep import render  # Embree has no package for Linux on ARM
+
+  views = render.render_views(
+    solid, rng, views=settings["views"], side=settings["view_side"]
+  )
+  return {**views._asdict(), "images": [render.encode(image) for image in views.images]}
+
+
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:
-  names = ("points", "near_points", "surface_points", "voxel_side", "dtype")
+  names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
   return shards.make_features(**{name: settings[name] for name in names})
 
 

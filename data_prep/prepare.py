@@ -30,9 +30,11 @@ from tqdm import tqdm
 from data_prep import pool, shards
 from data_prep.example import (
   COLUMNS,
+  SPLITS,
   Row,
   Settings,
   Task,
+  check_settings,
   make_features,
   make_rng,
   make_row,
@@ -41,10 +43,10 @@ from data_prep.example import (
 from data_prep.sources import folder, synthetic
 from occnet_jax import files
 
-SPLITS = ("train", "val", "test")
 SETTINGS_FILE = "prepare.json"
 REPORT_FILE = "prepare_report.csv"
 _FORMAT = 1  # raise it when the same settings give other bytes
+_ADDED = {"views": 0, "view_side": 0}  # what data without these settings were made with
 
 
 class Prepared(NamedTuple):
@@ -73,6 +75,8 @@ def prepare(
   surface_points: int = 100_000,
   padding: float = 0.1,
   voxel_side: int = 32,
+  views: int = 0,
+  view_side: int = 137,
   dtype: str = "float16",
   val_fraction: float = 0.1,
   test_fraction: float = 0.2,
@@ -96,6 +100,8 @@ def prepare(
     surface_points: surface points with normals per shape.
     padding: the cube's side is 1 + padding.
     voxel_side: cells per side of the occupancy grid.
+    views: rendered pictures per shape; 0 for none.
+    view_side: of a picture in pixels.
     dtype: of points and normals as stored, "float16" or "float32".
     val_fraction: of each category.
     test_fraction: of each category.
@@ -119,13 +125,17 @@ def prepare(
     "surface_points": surface_points,
     "padding": padding,
     "voxel_side": voxel_side,
+    "views": views,
+    "view_side": view_side if views else 0,
     "dtype": dtype,
     "val_fraction": val_fraction,
     "test_fraction": test_fraction,
     "solid_splits": sorted(solid_splits),
     "shard_size": shard_size,
   }
-  _check_settings(settings, workers)
+  if workers < 0:
+    raise ValueError(f"workers is {workers}, want 0 for all cores, or more")
+  check_settings(settings)
   _claim(out, settings)
   if not shards.is_complete(out):
     workers = workers or os.cpu_count() or 1
@@ -138,41 +148,10 @@ def prepare(
   return Prepared(out, shapes, len(rows) - len(used))
 
 
-def _check_settings(settings: Settings, workers: int) -> None:
-  """Raises ValueError for values that no mesh could meet."""
-  wanted = {
-    "seed": 0,
-    "points": 1,
-    "near_points": 0,
-    "surface_points": 1,
-    "padding": 0,
-    "voxel_side": 1,
-    "shard_size": 1,
-    "val_fraction": 0,
-    "test_fraction": 0,
-  }
-  for name, least in wanted.items():
-    if settings[name] < least:
-      raise ValueError(f"{name} is {settings[name]}, want at least {least}")
-  if settings["source"] == "synthetic" and settings["per_category"] < 1:
-    raise ValueError(f"per_category is {settings['per_category']}, want at least 1")
-  if workers < 0:
-    raise ValueError(f"workers is {workers}, want 0 for all cores, or more")
-  if settings["val_fraction"] + settings["test_fraction"] >= 1:
-    raise ValueError(
-      f"val_fraction {settings['val_fraction']} and test_fraction "
-      f"{settings['test_fraction']} leave nothing to train on; want a sum below 1"
-    )
-  if settings["dtype"] not in ("float16", "float32"):
-    raise ValueError(f"dtype is {settings['dtype']!r}, want float16 or float32")
-  if unknown := set(settings["solid_splits"]) - set(SPLITS):
-    raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
-
-
 def _claim(out: pathlib.Path, settings: Settings) -> None:
   """Writes the settings of a new directory, or compares those of an old one."""
   path = out / SETTINGS_FILE
-  found = json.loads(path.read_text()) if path.exists() else {}
+  found = {**_ADDED, **json.loads(path.read_text())} if path.exists() else {}
   if not found and shards.is_complete(out):
     raise ValueError(
       f"{out}: holds a data set without {SETTINGS_FILE}, so not of this making; choose "

@@ -10,6 +10,9 @@ Feature layout, after the reference's files:
   pointcloud/points        (m, 3)  uniform by area on the surface
   pointcloud/normals       (m, 3)  outward face normals
   voxels                   bytes   occupancy of r^3 cells, packed
+  views/images             v image files, PNG here; occnet_jax.data.views decodes one
+  views/world_mat          (v, 3, 4)  from this frame to the camera's
+  views/camera_mat         (v, 3, 3)  from there to pixels
   loc, scale               (3,), ()  vertex in the file = scale * vertex here + loc
   id, category             text
 """
@@ -36,12 +39,18 @@ Example = dict[str, Any]
 
 
 def make_features(
-  *, points: int, near_points: int, surface_points: int, voxel_side: int, dtype: str
+  *,
+  points: int,
+  near_points: int,
+  surface_points: int,
+  voxel_side: int,
+  dtype: str,
+  views: int = 0,
 ) -> tfds.features.FeaturesDict:
   """Shapes and types of the arrays of an example.
 
   They have the names of the reference's files: points.npz, points_surface.npz (left out
-  if there are none), pointcloud.npz.
+  if there are none), pointcloud.npz; and views (left out likewise) for img_choy2016.
   """
 
   def tensor(shape: tuple[int, ...], kind: str) -> tfds.features.Tensor:
@@ -54,10 +63,16 @@ def make_features(
     }
 
   near = {"points_surface": labelled(near_points)} if near_points else {}
+  pictures = {
+    "images": tfds.features.Sequence(tfds.features.Text()),  # bytes stay as they are
+    "world_mat": tensor((views, 3, 4), "float32"),
+    "camera_mat": tensor((views, 3, 3), "float32"),
+  }
   return tfds.features.FeaturesDict(
     {
       "points": labelled(points),
       **near,
+      **({"views": pictures} if views else {}),
       "pointcloud": {
         "points": tensor((surface_points, 3), dtype),
         "normals": tensor((surface_points, 3), dtype),

@@ -27,7 +27,8 @@ class _Decoded:
     return len(self.records)
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    return self.features.deserialize_example_np(self.records[index])
+    example = self.features.deserialize_example_np(self.records[index])
+    return {**example, "index": index}
 
 
 class InMemory:
@@ -49,7 +50,7 @@ class InMemory:
 def open_split(
   directory: str | pathlib.Path, split: str, fields: dict[str, Any]
 ) -> Examples:
-  """The examples of one split, as nested dicts of arrays, by index.
+  """The examples of one split, as nested dicts of arrays, each with its "index".
 
   Args:
     directory: what data preparation wrote.

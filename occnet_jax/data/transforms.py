@@ -1,22 +1,32 @@
 """From a stored example to the arrays of a batch, after the reference (host, numpy).
 
 Everything that is drawn comes from the generator passed in. As in the reference points
-are drawn with replacement, and noise is added to the input cloud at test time too.
+are drawn with replacement.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
-Example = dict  # nested dicts of arrays as stored
+from occnet_jax.data.observations import Deform, Example, Observation
+
 LABELLED = {"points": True, "occupancies": True}
+Sampling = Literal["uniform", "equal"]
 
 
-def fields(near_fraction: float = 0.0) -> dict[str, Any]:
-  """What `pointcloud_example` reads, for `data.source.open_split`."""
+def fields(
+  observation: Observation, *, near_fraction: float = 0.0, deformed: bool = False
+) -> dict[str, Any]:
+  """What `make_example` reads, for `data.source.open_split`."""
   near = {"points_surface": LABELLED} if near_fraction else {}
-  return {"points": LABELLED, "pointcloud": {"points": True}, **near}
+  surface = {"pointcloud": {"points": True}} if deformed else {}
+  return {"points": LABELLED, **near, **surface, **observation.fields}
+
+
+def unpack(packed: Shaped[np.ndarray, "bytes"], count: int) -> Bool[np.ndarray, "n"]:
+  """The first `count` of packed occupancies."""
+  return np.unpackbits(packed, count=count).astype(bool)
 
 
 def subsample_points(
@@ -25,6 +35,7 @@ def subsample_points(
   *,
   count: int,
   float16_noise: float,
+  sampling: Sampling = "uniform",
 ) -> dict[str, Float[np.ndarray, "..."]]:
   """`count` query points with their occupancies.
 
@@ -34,85 +45,137 @@ def subsample_points(
     count: t; 0 for all N in their order.
     float16_noise: standard deviation added where points are stored as float16. The
       reference has 1e-4; labels made for the stored points need none.
+    sampling: "uniform", or "equal": first outside, then as many inside (paper,
+      section 4.6); of a shape that lacks either all are drawn from the other.
 
   Returns:
     points (t, 3) and occupancies (t,), float32.
   """
-  stored = labelled["points"]
-  chosen = rng.integers(len(stored), size=count) if count else np.arange(len(stored))
+  stored, packed = labelled["points"], labelled["occupancies"]
+  if not count:
+    chosen = np.arange(len(stored))
+  elif sampling == "equal":
+    inside = unpack(packed, len(stored))
+    sides = [np.flatnonzero(side) for side in (~inside, inside)]
+    sides = [side if len(side) else np.arange(len(stored)) for side in sides]
+    counts = (count - count // 2, count // 2)
+    chosen = np.concatenate(
+      [
+        side[rng.integers(len(side), size=size)]
+        for side, size in zip(sides, counts, strict=True)
+      ]
+    )
+  else:
+    chosen = rng.integers(len(stored), size=count)
   points = stored[chosen].astype(np.float32)
   if float16_noise and stored.dtype == np.float16:
     points += float16_noise * rng.standard_normal(points.shape, np.float32)
-  packed = labelled["occupancies"]
   bits = (packed[chosen >> 3] >> (7 - (chosen & 7)).astype(np.uint8)) & 1
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
 
-def stretch_factors(
-  surface: Shaped[np.ndarray, "m 3"], rng: np.random.Generator, amount: float
-) -> Float[np.ndarray, "3"]:
-  """Random factors along the axes that keep a shape in the unit cube's frame.
-
-  The longest axis keeps its extent of 1; the others change by up to 1 + amount either
-  way, but never beyond it. A shape of other proportions costs no preparation.
-  """
-  extents = np.ptp(surface[::8].astype(np.float32), axis=0)
-  factors = (1 + amount) ** rng.uniform(-1, 1, 3)
-  factors[extents.argmax()] = 1
-  return np.minimum(factors, extents.max() / extents.clip(1e-6)).astype(np.float32)
-
-
-def noisy_cloud(
+def random_deformation(
   surface: Shaped[np.ndarray, "m 3"],
   rng: np.random.Generator,
   *,
-  count: int,
-  sigma: float,
-  factors: Float[np.ndarray, "3"] | float = 1.0,
-) -> Float[np.ndarray, "n 3"]:
-  """`count` surface points, stretched, with Gaussian noise of deviation `sigma`."""
-  cloud = surface[rng.integers(len(surface), size=count)].astype(np.float32) * factors
-  return cloud + sigma * rng.standard_normal(cloud.shape, np.float32)
+  stretch: float,
+  bend: float,
+) -> Deform:
+  """A random change of proportions that keeps a shape in the unit cube's frame.
+
+  Every axis is mapped by itself, so labels stay true, and another shape costs no
+  preparation. Over the shape's extent, u in [-1, 1] along an axis, `bend` moves u to
+  u + q (u^2 - 1) / 2 + c (u^3 - u) / 2 with |q|, |c| up to it: what is between the two
+  ends shifts, and grows in one place at the cost of another. The first axis, across
+  which most objects are symmetric, has no q. `stretch` then scales an axis by up to
+  1 + stretch either way, but never beyond the extent of the longest, which stays.
+
+  Args:
+    surface: points of the shape, centred.
+    rng: draws.
+    stretch: at least 0.
+    bend: from 0 to 0.5; beyond it the map could fold.
+
+  Returns:
+    points (n, 3) -> points, float32.
+
+  Raises:
+    ValueError: `bend` is out of range.
+  """
+  if not 0 <= bend <= 0.5:
+    raise ValueError(f"config.data.bend is {bend}; want 0 to 0.5")
+  some = surface[::8].astype(np.float32)
+  extents = np.ptp(some, axis=0).clip(1e-6)
+  middle = (some.max(0) + some.min(0)) / 2
+  factors = (1 + stretch) ** rng.uniform(-1, 1, 3)
+  factors[extents.argmax()] = 1
+  factors = np.minimum(factors, extents.max() / extents).astype(np.float32)
+  square, cube = rng.uniform(-bend, bend, (2, 3)).astype(np.float32) / 2
+  square[0] = 0
+
+  def deform(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    u = ((points - middle) / (extents / 2)).clip(-1, 1)
+    moved = (u * u - 1) * (square + cube * u)
+    return (points + moved * (extents / 2)) * factors
+
+  return deform
 
 
-def pointcloud_example(
+def make_example(
   example: Example,
   rng: np.random.Generator,
   *,
+  observation: Observation,
   points: int,
+  train: bool = False,
   near_fraction: float = 0.0,
+  sampling: Sampling = "uniform",
   stretch: float = 0.0,
-  cloud_points: int,
-  sigma: float,
-  float16_noise: float,
-) -> dict[str, Float[np.ndarray, "..."]]:
-  """One shape as the point-cloud task sees it.
+  bend: float = 0.0,
+  float16_noise: float = 0.0,
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+  """One shape as a task sees it.
 
   Args:
     example: an example with the fields of `fields`.
     rng: of this example at this step.
+    observation: what the network sees of it.
     points: t, query points; 0 for all uniform ones.
-    near_fraction: of them drawn near the surface instead of uniformly.
-    stretch: amount of `stretch_factors` on the whole shape; 0 for none.
-    cloud_points: n, input points.
-    sigma: of the input's noise, in cube units.
+    train: whether the observation may be drawn at random (a view, a crop).
+    near_fraction: of the points drawn near the surface instead of in the cube.
+    sampling: how the others are drawn, as of `subsample_points`.
+    stretch, bend: of a `random_deformation` of the whole shape; 0 for none.
     float16_noise: as of `subsample_points`.
 
   Returns:
-    points (t, 3), occupancies (t,) and inputs (n, 3).
+    points (t, 3), occupancies (t,) and inputs.
   """
   near = round(near_fraction * points)
-  sampled = subsample_points(
-    example["points"], rng, count=points - near, float16_noise=float16_noise
-  )
-  if near:
-    close = subsample_points(
-      example["points_surface"], rng, count=near, float16_noise=float16_noise
+  parts = []
+  if not points or near < points:
+    parts.append(
+      subsample_points(
+        example["points"],
+        rng,
+        count=points - near,
+        float16_noise=float16_noise,
+        sampling=sampling,
+      )
     )
-    sampled = {name: np.concatenate([sampled[name], close[name]]) for name in close}
-  surface, factors = example["pointcloud"]["points"], np.ones(3, np.float32)
-  if stretch:
-    factors = stretch_factors(surface, rng, stretch)
-    sampled["points"] *= factors
-  inputs = noisy_cloud(surface, rng, count=cloud_points, sigma=sigma, factors=factors)
-  return {**sampled, "inputs": inputs}
+  if near:
+    parts.append(
+      subsample_points(
+        example["points_surface"], rng, count=near, float16_noise=float16_noise
+      )
+    )
+  sampled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+  deform = _unchanged
+  if stretch or bend:
+    surface = example["pointcloud"]["points"]
+    deform = random_deformation(surface, rng, stretch=stretch, bend=bend)
+  sampled["points"] = deform(sampled["points"])
+  return {**sampled, "inputs": observation.observe(example, rng, deform, train)}
+
+
+def _unchanged(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+  return points

@@ -1,6 +1,24 @@
 import numpy as np
+import pytest
 
-from occnet_jax.data import transforms
+from occnet_jax.data import observations, transforms
+
+
+DATA = {
+  "inputs": "cloud",
+  "cloud_points": 30,
+  "cloud_sigma": 0.005,
+  "image_side": 32,
+  "image_crop": 1.0,
+  "image_views": 3,
+  "voxel_side": 8,
+  "stretch": 0.0,
+  "bend": 0.0,
+}
+
+
+def observe(**changed):
+  return observations.make(DATA | changed)
 
 
 def make_example(n=1003, seed=0):
@@ -49,7 +67,7 @@ def test_float16_noise_has_its_deviation_and_spares_float32():
 def test_the_cloud_has_its_size_and_its_noise():
   surface = np.ones((10, 3), np.float16)
   rng = np.random.default_rng(0)
-  cloud = transforms.noisy_cloud(surface, rng, count=3000, sigma=0.005)
+  cloud = observations.noisy_cloud(surface, rng, count=3000, sigma=0.005)
   assert cloud.shape == (3000, 3)
   assert cloud.dtype == np.float32
   np.testing.assert_allclose(cloud.mean(), 1, atol=5e-4)
@@ -58,9 +76,9 @@ def test_the_cloud_has_its_size_and_its_noise():
 
 def test_the_same_generator_gives_the_same_shape():
   example, _ = make_example()
-  settings = {"points": 64, "cloud_points": 30, "sigma": 0.005, "float16_noise": 0.0}
+  settings = {"points": 64, "observation": observe()}
   a, b, c = (
-    transforms.pointcloud_example(example, np.random.default_rng(seed), **settings)
+    transforms.make_example(example, np.random.default_rng(seed), **settings)
     for seed in (1, 1, 2)
   )
   for name, shape in (("points", (64, 3)), ("occupancies", (64,)), ("inputs", (30, 3))):
@@ -73,14 +91,12 @@ def test_a_share_of_the_points_comes_from_near_the_surface():
   example, _ = make_example()
   near = {"points": np.full((9, 3), 7, np.float16), "occupancies": np.packbits([1] * 9)}
   example["points_surface"] = near
-  out = transforms.pointcloud_example(
+  out = transforms.make_example(
     example,
     np.random.default_rng(0),
     points=40,
     near_fraction=0.25,
-    cloud_points=5,
-    sigma=0.0,
-    float16_noise=0.0,
+    observation=observe(),
   )
   assert out["points"].shape == (40, 3)
   from_near = (out["points"] == 7).all(1)
@@ -88,7 +104,8 @@ def test_a_share_of_the_points_comes_from_near_the_surface():
   assert out["occupancies"][from_near].all()
 
 
-def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
+def boxes(seed, **settings):
+  """A box of labelled points and its surface, deformed."""
   rng = np.random.default_rng(0)
   half = np.array([0.5, 0.3, 0.2])
   surface = rng.uniform(-half, half, (20_000, 3)).astype(np.float16)
@@ -98,17 +115,20 @@ def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
     "points": {"points": points, "occupancies": np.packbits(inside)},
     "pointcloud": {"points": surface},
   }
+  out = transforms.make_example(
+    example,
+    np.random.default_rng(seed),
+    points=0,
+    observation=observe(cloud_points=20_000, cloud_sigma=0.0),
+    **settings,
+  )
+  return out, half
+
+
+def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
   seen = []
   for seed in range(30):
-    out = transforms.pointcloud_example(
-      example,
-      np.random.default_rng(seed),
-      points=0,
-      stretch=0.25,
-      cloud_points=20_000,
-      sigma=0.0,
-      float16_noise=0.0,
-    )
+    out, half = boxes(seed, stretch=0.25)
     stretched = np.abs(out["inputs"]).max(0)
     seen.append(stretched / half)
     assert abs(stretched.max() - 0.5) < 0.01
@@ -117,3 +137,55 @@ def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
   seen = np.array(seen)
   assert (seen > 0.78).all() and (seen < 1.27).all()
   assert seen[:, 1:].std(0).min() > 0.08
+
+
+def test_a_bent_shape_keeps_its_labels_and_its_ends():
+  middles = []
+  for seed in range(30):
+    out, half = boxes(seed, bend=0.5)
+    np.testing.assert_allclose(np.abs(out["inputs"]).max(0), half, atol=0.01)
+    guessed = (np.abs(out["points"]) < half).all(1)
+    assert (guessed == out["occupancies"].astype(bool)).mean() > 0.99
+    middles.append(np.median(out["inputs"], axis=0) / half)
+  spread = np.std(middles, axis=0)
+  assert spread[0] < 0.02 and spread[1:].min() > 0.05  # symmetric along x alone
+
+
+def test_the_strongest_bend_folds_nothing():
+  line = np.repeat(np.linspace(-0.55, 0.55, 2000, dtype=np.float32)[:, None], 3, 1)
+  for seed in range(200):
+    deform = transforms.random_deformation(
+      line / 2, np.random.default_rng(seed), stretch=0.5, bend=0.5
+    )
+    assert (np.diff(deform(line), axis=0) > 0).all()
+
+
+def test_a_bend_that_could_fold_is_refused():
+  with pytest.raises(ValueError, match=r"bend is 0.7; want 0 to 0.5"):
+    boxes(0, bend=0.7)
+
+
+def test_equal_sampling_takes_outside_first_and_as_many_inside():
+  example, _ = make_example()
+  out = transforms.subsample_points(
+    example["points"],
+    np.random.default_rng(0),
+    count=101,
+    float16_noise=0.0,
+    sampling="equal",
+  )
+  np.testing.assert_array_equal(out["occupancies"], [0] * 51 + [1] * 50)
+  np.testing.assert_array_equal(out["points"][:, 0] > 0, out["occupancies"] == 1)
+
+
+def test_equal_sampling_of_an_empty_shape_takes_what_there_is():
+  example, _ = make_example()
+  example["points"]["occupancies"][:] = 0
+  out = transforms.subsample_points(
+    example["points"],
+    np.random.default_rng(0),
+    count=10,
+    float16_noise=0.0,
+    sampling="equal",
+  )
+  assert out["points"].shape == (10, 3) and not out["occupancies"].any()

@@ -1,8 +1,10 @@
 """The whole stage on small boxes and tori, interrupted and disturbed."""
 
 import csv
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,9 @@ import trimesh
 
 from data_prep import pool, shards
 from data_prep import prepare as prepare_lib
+from occnet_jax.data import source as source_lib
+from occnet_jax.data import views as views_lib
+from occnet_jax.geometry import cameras
 
 SMALL = {
   "points": 400,
@@ -185,6 +190,81 @@ def test_an_interrupted_run_goes_on_to_the_same_data(
   assert _files(tmp_path).keys() == _files(prepared.directory).keys()
 
 
+@pytest.fixture(scope="module")
+def pictured(source, tmp_path_factory):
+  """The same run with three views of each shape."""
+  out = tmp_path_factory.mktemp("pictured")
+  return prepare_lib.prepare(source=source, out=out, **SMALL, views=3, view_side=40)
+
+
+def test_views_leave_everything_else_as_it_was(prepared, pictured):
+  with_views, without = _read(pictured.directory), _read(prepared.directory)
+  assert with_views.keys() == without.keys()
+  for key, example in with_views.items():
+    assert example.pop("views").keys() == {"images", "world_mat", "camera_mat"}
+    assert example == without[key]
+
+
+def test_the_surface_of_a_shape_is_where_its_views_show_it(pictured):
+  """300 surface points fall on the silhouette and nearly span it."""
+  fields = {"views": views_lib.FIELDS, "pointcloud": {"points": True}}
+  shapes = source_lib.open_split(pictured.directory, "train", fields)
+  for i in range(len(shapes)):
+    views, surface = shapes[i]["views"], shapes[i]["pointcloud"]["points"]
+    assert views_lib.count_views(views) == 3
+    for view in range(3):
+      image = views_lib.decode_view(views, view)
+      assert image.shape == (40, 40, 3)
+      pixels, _ = cameras.project(
+        surface.astype(np.float64), views["world_mat"][view], views["camera_mat"][view]
+      )
+      columns, rows = np.floor(pixels).astype(int).T
+      assert (image[rows, columns, 0] < 255).mean() > 0.9  # a border pixel may be white
+      covered = np.argwhere(image[..., 0] < 255)
+      low, high = np.floor(pixels.min(0)), np.ceil(pixels.max(0))
+      np.testing.assert_allclose(covered.min(0), low[::-1], atol=4)
+      np.testing.assert_allclose(covered.max(0) + 1, high[::-1], atol=4)
+
+
+def test_shapes_have_cameras_of_their_own_that_do_not_depend_on_the_workers(
+  pictured, source, tmp_path
+):
+  other = {**SMALL, "workers": 1, "shard_size": 100}
+  prepare_lib.prepare(source=source, out=tmp_path, **other, views=3, view_side=40)
+  found = _read(tmp_path)
+  assert found == _read(pictured.directory)
+  assert len({example["views"]["world_mat"] for example in found.values()}) == 12
+
+
+def test_other_views_on_the_same_directory_are_refused(prepared, pictured, source):
+  with pytest.raises(ValueError, match="views = 0, now wanted 3"):
+    prepare_lib.prepare(source=source, out=prepared.directory, **SMALL, views=3)
+  with pytest.raises(ValueError, match="views = 3, now wanted 0"):
+    prepare_lib.prepare(source=source, out=pictured.directory, **SMALL)
+  with pytest.raises(ValueError, match="view_side = 40, now wanted 137"):
+    prepare_lib.prepare(source=source, out=pictured.directory, **SMALL, views=3)
+
+
+def test_data_from_before_there_were_views_are_data_without(
+  prepared, source, tmp_path, monkeypatch
+):
+  out = tmp_path / "old"
+  shutil.copytree(prepared.directory, out)
+  settings = json.loads((out / "prepare.json").read_text())
+  del settings["views"], settings["view_side"]
+  (out / "prepare.json").write_text(json.dumps(settings))
+  with pytest.raises(ValueError, match="views = 0, now wanted 3"):
+    prepare_lib.prepare(source=source, out=out, **SMALL, views=3)
+  monkeypatch.setattr(pool, "run_tasks", None)
+  assert prepare_lib.prepare(source=source, out=out, **SMALL).shapes == prepared.shapes
+
+
+def test_views_without_the_renderer_are_refused_at_once(source, tmp_path, monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(ValueError, match="Embree is not installed: pip install embreex"):
+    prepare_lib.prepare(source=source, out=tmp_path, **SMALL, views=1)
+
+
 _CHILD = """
 import sys
 from data_prep.prepare import prepare
@@ -272,6 +352,8 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
     ({"points": 0}, "points is 0, want at least 1"),
     ({"dtype": "float8"}, "want float16 or float32"),
     ({"val_fraction": 0.5, "test_fraction": 0.5}, "want a sum below 1"),
+    ({"views": -1}, "views is -1, want at least 0"),
+    ({"views": 2, "view_side": 0}, "view_side is 0, want at least 1"),
     ({"workers": -1}, "workers is -1"),
     ({"solid_splits": ("dev",)}, "solid_splits"),
   ],

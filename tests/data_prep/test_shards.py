@@ -5,10 +5,19 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_prep import shards
+from occnet_jax.data import source as source_lib
 
 
-def _example(rng, name, dtype):
+def _example(rng, name, dtype, views=0):
+  # Bytes of any kind and length, ends of text and of nothing among them.
+  files = [rng.bytes(1000 * i) + b"\0\xff\x80\0" * i for i in range(views)]
+  pictures = {
+    "images": files,
+    "world_mat": rng.random((views, 3, 4)).astype(np.float32),
+    "camera_mat": rng.random((views, 3, 3)).astype(np.float32),
+  }
   return {
+    **({"views": pictures} if views else {}),
     "points": {
       "points": rng.random((50, 3)).astype(dtype),
       "occupancies": rng.integers(0, 256, 7).astype(np.uint8),
@@ -29,6 +38,8 @@ def _assert_same(read, written):
   for key, value in written.items():
     if isinstance(value, dict):
       _assert_same(read[key], value)
+    elif isinstance(value, list):
+      assert list(read[key]) == value
     elif isinstance(value, str):
       assert read[key].decode() == value
     else:
@@ -62,6 +73,38 @@ def test_a_data_set_is_read_back_by_tfds_as_it_was_written(tmp_path, dtype):
     assert len(source) == len(written[split])
     for i in (len(source) - 1, 0):
       _assert_same(source[i], written[split][i])
+
+
+@pytest.mark.parametrize("views", [1, 5])
+def test_views_are_read_back_byte_by_byte_and_only_if_asked_for(tmp_path, views):
+  rng = np.random.default_rng(0)
+  features = shards.make_features(
+    points=50,
+    near_points=0,
+    surface_points=40,
+    voxel_side=5,
+    dtype="float16",
+    views=views,
+  )
+  examples = [_example(rng, f"shape{i}", "float16", views) for i in range(3)]
+  records = map(features.serialize_example, examples)
+  shards.write_shard(shards.shard_path(tmp_path, "train", 0, 1), records)
+  shards.finish(tmp_path, features, {"train": [3]})
+  whole = tfds.builder_from_directory(tmp_path).as_data_source("train")
+  pictures = {"images": True, "world_mat": True, "camera_mat": True}
+  chosen = source_lib.open_split(tmp_path, "train", {"views": pictures})
+  others = source_lib.open_split(tmp_path, "train", {"loc": True})
+  for i in (2, 0):
+    _assert_same(whole[i], examples[i])
+    _assert_same(chosen[i], {"views": examples[i]["views"]})
+    assert "loc" not in chosen[i] and "views" not in others[i]
+
+
+def test_without_views_there_is_no_such_field():
+  features = shards.make_features(
+    points=50, near_points=0, surface_points=40, voxel_side=5, dtype="float16"
+  )
+  assert "views" not in features
 
 
 def test_a_shard_that_fails_midway_leaves_nothing(tmp_path):

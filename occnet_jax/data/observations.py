@@ -1,0 +1,196 @@
+"""What a network sees of a shape: the kinds of `inputs` (host, numpy).
+
+The one place where config.data.inputs becomes functions. An observation says which
+stored fields it reads, what it makes of an example, and the form of that.
+
+Shape letters: n input points, r grid side, h w image side, k images.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from PIL import Image
+
+from occnet_jax.data import views as views_lib
+
+Example = dict[str, Any]  # nested dicts of arrays as stored
+Deform = Callable[[np.ndarray], np.ndarray]  # points (n, 3) -> points, float32
+Observe = Callable[[Example, np.random.Generator, Deform, bool], np.ndarray]
+
+
+class Observation(NamedTuple):
+  """One kind of input.
+
+  Attributes:
+    fields: what it reads, for `data.source.open_split`.
+    observe: (example, generator, deform, train) -> inputs of one shape; `deform` moves
+      the points of the shape, and `train` admits random views.
+    form: zeros as `observe` returns them.
+    deforms: whether it can see a deformed shape.
+  """
+
+  fields: dict[str, Any]
+  observe: Observe
+  form: np.ndarray
+  deforms: bool
+
+
+def make(data: Mapping[str, Any]) -> Observation:
+  """The observation that the fields of config.data describe.
+
+  Raises:
+    ValueError: an unknown kind, or settings that it cannot meet.
+  """
+  kind = data["inputs"]
+  if kind not in _KINDS:
+    raise ValueError(
+      f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
+    )
+  observation = _KINDS[kind](data)
+  for name in ("stretch", "bend"):
+    if data[name] and not observation.deforms:
+      raise ValueError(
+        f"config.data.{name} is {data[name]}, but inputs of kind {kind!r} cannot be "
+        "deformed with the shape; set it to 0"
+      )
+  return observation
+
+
+def noisy_cloud(
+  surface: Shaped[np.ndarray, "m 3"],
+  rng: np.random.Generator,
+  *,
+  count: int,
+  sigma: float,
+  deform: Deform = lambda points: points,
+) -> Float[np.ndarray, "n 3"]:
+  """`count` surface points, deformed, with Gaussian noise of deviation `sigma`.
+
+  As in the reference points are drawn with replacement, and noise is added at test
+  time too.
+  """
+  cloud = deform(surface[rng.integers(len(surface), size=count)].astype(np.float32))
+  return cloud + sigma * rng.standard_normal(cloud.shape, np.float32)
+
+
+def unpack_voxels(
+  packed: Shaped[np.ndarray, "bytes"], side: int
+) -> Float[np.ndarray, "r r r"]:
+  """A stored grid as 0 and 1, indexed (x, y, z).
+
+  Raises:
+    ValueError: the grid has another side.
+  """
+  if len(packed) != -(-(side**3) // 8):
+    raise ValueError(
+      f"a voxel grid of {round((8 * len(packed)) ** (1 / 3))} cells a side, want "
+      f"{side}; set config.data.voxel_side to what the data set holds"
+    )
+  return np.unpackbits(packed)[: side**3].reshape(side, side, side).astype(np.float32)
+
+
+def fit_image(
+  image: Shaped[np.ndarray, "h w 3"],
+  side: int,
+  rng: np.random.Generator | None = None,
+  smallest: float = 1.0,
+) -> Float[np.ndarray, "side side 3"]:
+  """An image as the network takes it: square, 0 to 1.
+
+  Args:
+    image: 0 to 255.
+    side: pixels of the result. The shorter side is scaled to it and the centre kept,
+      as the reference does.
+    rng: draws the crop; None for none.
+    smallest: smallest share of the area that a random square crop keeps; 1 for none
+      (the reference's augmented model has 0.75).
+  """
+  picture = Image.fromarray(image)
+  width, height = picture.size
+  if rng is not None and smallest < 1:
+    edge = min(width, height, round(float(width * height * rng.uniform(smallest, 1)) ** 0.5))
+    left, top = (int(rng.integers(size - edge + 1)) for size in (width, height))
+  else:
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+  box = (left, top, left + edge, top + edge)
+  picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+  return np.asarray(picture, np.float32) / 255
+
+
+def _cloud(data) -> Observation:
+  count, sigma = data["cloud_points"], data["cloud_sigma"]
+
+  def observe(example, rng, deform, train):
+    del train
+    surface = example["pointcloud"]["points"]
+    return noisy_cloud(surface, rng, count=count, sigma=sigma, deform=deform)
+
+  fields = {"pointcloud": {"points": True}}
+  return Observation(fields, observe, np.zeros((count, 3), np.float32), True)
+
+
+def _views(data, *, several: bool) -> Observation:
+  side, smallest = data["image_side"], data["image_crop"]
+  count = data["image_views"] if several else 1
+
+  def observe(example, rng, deform, train):
+    del deform
+    stored = example["views"]
+    total = views_lib.count_views(stored)
+    if total < count:
+      raise ValueError(f"{total} views of a shape, want {count}; prepare more")
+    chosen = rng.choice(total, count, replace=False) if train else range(count)
+    seen = [
+      fit_image(views_lib.decode_view(stored, int(i)), side, rng if train else None, smallest)
+      for i in chosen
+    ]
+    return np.stack(seen) if several else seen[0]
+
+  form = np.zeros((side, side, 3), np.float32)
+  form = np.stack([form] * count) if several else form
+  return Observation({"views": {"images": True}}, observe, form, False)
+
+
+def _voxels(data) -> Observation:
+  side = data["voxel_side"]
+
+  def observe(example, rng, deform, train):
+    del rng, deform, train
+    return unpack_voxels(example["voxels"], side)
+
+  form = np.zeros((side, side, side), np.float32)
+  return Observation({"voxels": True}, observe, form, False)
+
+
+def _index(data) -> Observation:
+  del data
+
+  def observe(example, rng, deform, train):
+    del rng, deform, train
+    return np.asarray(example["index"], np.int32)
+
+  return Observation({}, observe, np.zeros((), np.int32), False)
+
+
+def _none(data) -> Observation:
+  del data
+
+  def observe(example, rng, deform, train):
+    del example, rng, deform, train
+    return np.zeros(0, np.float32)
+
+  return Observation({}, observe, np.zeros(0, np.float32), True)
+
+
+_KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {
+  "cloud": _cloud,
+  "image": functools.partial(_views, several=False),
+  "images": functools.partial(_views, several=True),
+  "voxels": _voxels,
+  "index": _index,
+  "none": _none,
+}

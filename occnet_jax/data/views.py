@@ -1,0 +1,56 @@
+"""Stored pictures of a shape, decoded one at a time (host).
+
+Views are a nested dict of a stored example: images, a sequence of v image files as
+bytes, and the cameras world_mat (v, 3, 4) and camera_mat (v, 3, 3) of
+`geometry.cameras`.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+FIELDS = {"images": True, "world_mat": True, "camera_mat": True}
+
+
+def count_views(views: dict[str, Any]) -> int:
+  """v, the number of pictures."""
+  return len(views["images"])
+
+
+def decode_view(views: dict[str, Any], index: int) -> UInt8[np.ndarray, "h w 3"]:
+  """One picture as RGB: grey in all three channels, transparency before white.
+
+  Args:
+    views: as stored; the other pictures stay encoded.
+    index: from 0.
+
+  Raises:
+    ValueError: there is no such view, it is no image, or its channels are other than
+      grey or RGB with or without alpha, 8 bits each.
+  """
+  count = count_views(views)
+  if not 0 <= index < count:
+    raise ValueError(f"view {index} of {count}, want 0 to {count - 1}")
+  try:
+    image = Image.open(io.BytesIO(views["images"][index]))
+    image.load()
+  except Exception as error:  # whatever a parser may raise on broken bytes
+    raise ValueError(
+      f"view {index} cannot be decoded ({type(error).__name__}: {error}); prepare the "
+      "data again"
+    ) from error
+  if image.mode == "P":  # a palette, of GIF or PNG
+    image = image.convert("RGBA")
+  if image.mode not in ("L", "LA", "RGB", "RGBA"):
+    raise ValueError(
+      f"view {index} has the channels {image.mode!r}, want 8-bit grey or RGB, with or "
+      "without alpha; store it as PNG or JPEG in RGB"
+    )
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image)
+  return np.array(image.convert("RGB"))
