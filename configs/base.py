@@ -104,6 +104,7 @@ def get_config() -> ml_collections.ConfigDict:
   generation.resolution_0 = 32  # cells per side of the first grid
   generation.upsampling_steps = 2  # doublings of it
   generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
+  generation.sample = False  # draw z from its prior; a model with model.z_dim only
   generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
   generation.points_per_batch = placeholder(int)  # evaluations at once; None chooses
   generation.format = "ply"  # ply, glb, obj or off

@@ -1,16 +1,73 @@
-"""Occupancy Networks at the reference's sizes.
+"""Occupancy Networks at the reference's sizes: one variant per task and ablation.
 
-  python main.py --config=configs/onet.py:pointcloud --workdir=runs/pointcloud
+  python main.py --config=configs/onet.py:image --workdir=runs/image
 
-Variants: pointcloud.
+Tasks: pointcloud, image, images (several views, one code), voxels, unconditional,
+autodecoder (representation power). image_legacy is the first published image model
+(random crops). Ablations of the image model (paper, section 4.6): nocbn, noresnet,
+sampling_64, sampling_equal, sampling_surface. Those named as a published checkpoint is
+can take its weights: --mode=import.
 """
 
 from configs import base
 
+# One line a variant: what it changes of configs/base.py, which is the point-cloud task.
+_IMAGE = {
+  "prep.views": 24,
+  "data.inputs": "image",
+  "model.encoder": "resnet18",
+  "model.c_dim": 256,
+}
+_UNCONDITIONAL = {
+  "data.inputs": "none",
+  "model.encoder": "none",
+  "model.c_dim": 0,
+  "model.z_dim": 128,
+  "model.decoder": "simple",
+  "model.hidden_size": 128,
+  "val.select": "loss",
+  "generation.sample": True,
+}
+VARIANTS = {
+  "pointcloud": {},
+  "image": {**_IMAGE, "train.validate_every": 20_000},
+  "image_legacy": {**_IMAGE, "data.image_crop": 0.75},
+  "images": {**_IMAGE, "data.inputs": "images"},
+  "voxels": {
+    "data.inputs": "voxels",
+    "data.points": 1024,
+    "model.encoder": "voxel_simple",
+    "model.c_dim": 256,
+  },
+  "unconditional": _UNCONDITIONAL,
+  "autodecoder": {
+    "data.inputs": "index",
+    "data.points": 1024,
+    "model.encoder": "code_table",
+    "model.tau": 0.5,
+    "val.split": "train",
+    "test.split": "train",
+  },
+  "nocbn": {**_IMAGE, "model.decoder": "batchnorm"},
+  "noresnet": {**_IMAGE, "model.decoder": "cbatchnorm_noresnet"},
+  "sampling_64": {**_IMAGE, "data.points": 64},
+  "sampling_equal": {**_IMAGE, "data.sampling": "equal"},
+  "sampling_surface": {
+    **_IMAGE,
+    "prep.near_points": 100_000,
+    "prep.near_sigmas": (0.01,),
+    "data.near_fraction": 1.0,
+  },
+}
+
 
 def get_config(variant: str = "pointcloud"):
-  if variant != "pointcloud":
-    raise ValueError(f"configs/onet.py:{variant}: no such variant; want: pointcloud")
+  if variant not in VARIANTS:
+    known = ", ".join(VARIANTS)
+    raise ValueError(
+      f"configs/onet.py:{variant}: no such variant; want one of: {known}"
+    )
   config = base.get_config()
   config.name = f"onet:{variant}"
+  config.update_from_flattened_dict(VARIANTS[variant])
   return config

@@ -14,12 +14,13 @@ import numpy as np
 import trimesh
 from jaxtyping import Array, Float
 
+from occnet_jax.data import observations
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
-from occnet_jax.train import checkpoint
-from occnet_jax.types import Latent, Method, Variables
+from occnet_jax.train import checkpoint, fit
+from occnet_jax.types import Latent, Method, Posterior, Variables
 
 __all__ = ["Model", "extract_mesh", "restore"]
 
@@ -49,16 +50,23 @@ def restore(
   if config["test"]["tau"] is not None:
     tau = config["test"]["tau"]
   method = registry.build(config["model"], tau=tau)
-  data = config["data"]
+  state = saved.state
+  given = state.get("ema") or state
+  names = ("params", "batch_stats")  # of which the second may be empty
+  wanted = variable_forms(method, config)
+  variables = checkpoint.refill(wanted, {k: given.get(k) or {} for k in names})
+  return Model(method, variables, config, saved.record)
+
+
+def variable_forms(method: Method, config: dict[str, Any]) -> Variables:
+  """The shapes and types of a method's variables, as jax.ShapeDtypeStruct."""
   forms = {
     "points": np.zeros((1, 1, 3), np.float32),
-    "inputs": np.zeros((1, data["cloud_points"], 3), np.float32),
+    "occupancies": np.zeros((1, 1), np.float32),
+    "inputs": observations.make(config["data"]).form[None],
   }
   wanted = jax.eval_shape(method.init, jax.random.PRNGKey(0), forms)
-  state = saved.state
-  given = state.get("ema") or {k: state[k] for k in ("params", "batch_stats")}
-  variables = checkpoint.refill({k: wanted[k] for k in sorted(given)}, given)
-  return Model(method, variables, config, saved.record)
+  return {name: wanted.get(name, {}) for name in ("params", "batch_stats")}
 
 
 class Model:
@@ -76,19 +84,122 @@ class Model:
   ):
     self.method, self.config, self.record = method, config, record
     self.variables = jax.device_put(variables)
+    self.observation = observations.make(config["data"])
     self._encode = jax.jit(method.encode)
     self._decode = jax.jit(method.decode)
+    self._posterior = jax.jit(method.posterior) if method.posterior else None
 
   @property
   def tau(self) -> float:
     """Occupancy probability of the surface."""
     return float(jax.nn.sigmoid(self.method.level))
 
-  def encode(self, inputs: Float[np.ndarray | Array, "b n 3"]) -> Latent:
-    """Observations in the cube's frame -> latent, leading axis b."""
-    if np.ndim(inputs) != 3 or np.shape(inputs)[-1] != 3:
-      raise ValueError(f"inputs of shape {np.shape(inputs)}; want (b, n, 3)")
-    return self._encode(self.variables, np.asarray(inputs, np.float32))
+  def encode(self, inputs: Any) -> Latent:
+    """Observations -> latent, leading axis b; a random z is at its prior's mean.
+
+    Args:
+      inputs: of the kind that the network was trained with (types.py lists them), in
+        the cube's frame: clouds (b, n, 3), images (b, h, w, 3) from 0 to 1, ...
+
+    Raises:
+      ValueError: inputs of another form.
+    """
+    inputs = np.asarray(inputs, self.observation.form.dtype)
+    kind, want = self.config["data"]["inputs"], list(self.observation.form.shape)
+    free = {"cloud": 1, "images": 1}.get(
+      kind, 0
+    )  # as many points or images as there are
+    if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
+      form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
+      raise ValueError(f"inputs of shape {inputs.shape}; want ({form}): {kind}")
+    return self._encode(self.variables, inputs)
+
+  def prior(self, count: int, *, seed: int = 0, inputs: Any = None) -> Latent:
+    """Latents with z drawn from its prior N(0, 1), leading axis `count`.
+
+    Args:
+      count: how many.
+      seed: of the draw.
+      inputs: what is observed, as for `encode`; None for a model that sees nothing.
+
+    Raises:
+      ValueError: the model has no random z.
+    """
+    self._want_z()
+    inputs = np.zeros((count, 0), np.float32) if inputs is None else inputs
+    z = jax.random.normal(jax.random.key(seed), (count, self.method.z_dim))
+    return self.method.with_z(self.encode(inputs), z)
+
+  def posterior(
+    self,
+    points: Float[np.ndarray | Array, "b t 3"],
+    occupancies: Float[np.ndarray | Array, "b t"],
+    inputs: Any = None,
+  ) -> Posterior:
+    """Mean and logarithm of the standard deviation of z (b, z) of labelled shapes.
+
+    Raises:
+      ValueError: the model has no random z.
+    """
+    self._want_z()
+    inputs = np.zeros((len(points), 0), np.float32) if inputs is None else inputs
+    batch = {"points": points, "occupancies": occupancies, "inputs": inputs}
+    batch = {name: np.asarray(value, np.float32) for name, value in batch.items()}
+    return self._posterior(self.variables, batch)
+
+  def with_z(self, latent: Latent, z: Float[np.ndarray | Array, "b z"]) -> Latent:
+    """The latent with this z in it."""
+    self._want_z()
+    return self.method.with_z(latent, jax.numpy.asarray(z))
+
+  def fit(
+    self,
+    points: Float[np.ndarray | Array, "b t 3"],
+    occupancies: Float[np.ndarray | Array, "b t"],
+    *,
+    steps: int = 300,
+    learning_rate: float = 1e-2,
+    prior: float = 1e-4,
+  ) -> Latent:
+    """The latent that explains labelled points, found by optimisation.
+
+    For shapes that no encoder has seen: of a code table above all, whose rows are the
+    training shapes. The network stays as it is.
+
+    Args:
+      points, occupancies: what is known of each shape.
+      steps: of Adam.
+      learning_rate: its step.
+      prior: weight of |latent - its start|^2; more of it where less is known.
+    """
+    start = jax.tree.map(
+      lambda leaf: jax.numpy.repeat(leaf, len(points), axis=0), self._mean_latent()
+    )
+    return fit.fit_latent(
+      self.method,
+      self.variables,
+      start,
+      np.asarray(points, np.float32),
+      np.asarray(occupancies, np.float32),
+      steps=steps,
+      learning_rate=learning_rate,
+      prior=prior,
+    )
+
+  def _mean_latent(self) -> Latent:
+    """Where `fit` starts, leading axis 1: the mean code of the table, or no input's."""
+    inputs = np.zeros_like(self.observation.form)[None]
+    if self.config["data"]["inputs"] == "index":
+      inputs = np.arange(self.config["model"]["codes"], dtype=np.int32)
+    latents = self.encode(inputs)
+    return jax.tree.map(lambda leaf: leaf.mean(0, keepdims=True), latents)
+
+  def _want_z(self) -> None:
+    if not self.method.z_dim:
+      raise ValueError(
+        "this model has no random z (config.model.z_dim is 0); encode an observation, "
+        "or train configs/onet.py:unconditional"
+      )
 
   def decode(
     self, latent: Latent, points: Float[np.ndarray | Array, "b t 3"]
@@ -120,27 +231,37 @@ class Model:
 
   def reconstruct(
     self,
-    cloud: Float[np.ndarray, "n 3"],
+    observed: Any,
     *,
     normalise: bool = True,
     seed: int = 0,
     **settings,
   ) -> trimesh.Trimesh:
-    """Point cloud -> mesh with vertex normals.
-
-    As in training, `config.data.cloud_points` of the points are used, drawn at random.
+    """What was observed of one shape -> mesh with vertex normals.
 
     Args:
-      cloud: points on a surface, in any unit.
-      normalise: whether to map the cloud's bounding box to the unit cube, and the mesh
+      observed: a point cloud (n, 3) in any unit, of which `config.data.cloud_points`
+        points are used as in training, drawn at random; or an image (h, w, 3) from 0 to
+        255, several (k, h, w, 3), or a grid (r, r, r) of 0 and 1, for a network of such
+        inputs.
+      normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: of the draw.
       **settings: of `extract_mesh`, over those of the run's config.
 
     Raises:
-      ValueError: a cloud with NaN, too few points or no extent; no surface.
+      ValueError: a cloud with NaN, too few points or no extent; inputs of another
+        kind; no surface.
     """
-    cloud = np.asarray(cloud, np.float64)
+    kind = self.config["data"]["inputs"]
+    if kind != "cloud":
+      if kind in ("image", "images"):
+        side = self.config["data"]["image_side"]
+        pictures = observed[None] if kind == "image" else observed
+        seen = np.stack([observations.fit_image(p, side) for p in pictures])
+        observed = seen[0] if kind == "image" else seen
+      return self.extract(self.encode(np.asarray(observed)[None]), **settings)
+    cloud = np.asarray(observed, np.float64)
     if cloud.ndim != 2 or cloud.shape[1] != 3:
       raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
     clouds.check_cloud(cloud)

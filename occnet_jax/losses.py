@@ -13,6 +13,17 @@ def occupancy_cross_entropy(
   return optax.sigmoid_binary_cross_entropy(logits, occupancies).sum(-1).mean()
 
 
+def kl_to_standard_normal(
+  mean: Float[Array, "b z"], logstd: Float[Array, "b z"]
+) -> Float[Array, ""]:
+  """KL(N(mean, exp(logstd)^2) || N(0, 1)), summed over z, averaged over shapes (Eq. 4).
+
+  (Kingma & Welling 2014, appendix B.)
+  """
+  variance = jnp.exp(2 * logstd)
+  return (0.5 * (variance + jnp.square(mean) - 1) - logstd).sum(-1).mean()
+
+
 def batch_iou(
   logits: Float[Array, "b t"],
   occupancies: Float[Array, "b t"],

@@ -58,11 +58,42 @@ def train(config: Config, workdir: pathlib.Path) -> None:
 
   check_workdir(config, workdir)
   with _timed(workdir, "train"):
-    loop.train(config, workdir)
+    loop.train(config, workdir, functools.partial(_pretrained, config["model"]))
+
+
+def _pretrained(model: Config, state: Any) -> Any:
+  """A fresh state with the features of config.model.pretrained, where that is named."""
+  if not model["pretrained"]:
+    return state
+  from occnet_jax.interop import official
+
+  if "features" not in state.params.get("encoder", {}):
+    raise ValueError(
+      f"config.model.pretrained is {model['pretrained']}, but encoder "
+      f"{model['encoder']!r} is no ResNet; leave it empty"
+    )
+  features = {
+    name: getattr(state, name)["encoder"]["features"]
+    for name in ("params", "batch_stats")
+  }
+  read = official.read_torchvision(model["pretrained"], features)
+
+  def put(variables: dict) -> dict:
+    return {
+      name: tree | {"encoder": tree["encoder"] | {"features": read[name]}}
+      for name, tree in variables.items()
+    }
+
+  now = put({"params": state.params, "batch_stats": state.batch_stats})
+  ema = None if state.ema is None else put(state.ema)
+  return state.replace(**now, ema=ema)
 
 
 def generate(config: Config, workdir: pathlib.Path) -> None:
-  """Best checkpoint -> a mesh for every shape of the test split."""
+  """Best checkpoint -> a mesh for every shape of the test split.
+
+  With config.generation.sample, of a random z each.
+  """
   from occnet_jax import api
   from occnet_jax.data import loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
@@ -74,8 +105,13 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   transform = loop.transform(config, points=1)
 
   def reconstruct(shape, index):
-    inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"]
-    return model.extract(model.encode(inputs[None]), on_empty="empty")
+    inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"][None]
+    latent = (
+      model.prior(1, seed=config["seed"] + index, inputs=inputs)
+      if config["generation"]["sample"]
+      else model.encode(inputs)
+    )
+    return model.extract(latent, on_empty="empty")
 
   with _timed(workdir, "generate"):
     evaluate_lib.generate(
@@ -176,14 +212,15 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
 
 
 def _open_test(config: Config) -> Callable:
-  from occnet_jax.data import source
+  from occnet_jax.data import observations, source
   from occnet_jax.evaluation import evaluate as evaluate_lib
 
   return functools.partial(
     source.open_split,
     config["data"]["dir"],
     config["test"]["split"],
-    evaluate_lib.FIELDS,
+    # FIELDS last: it reads all of the surface, of which an observation wants less.
+    observations.make(config["data"]).fields | evaluate_lib.FIELDS,
   )
 
 

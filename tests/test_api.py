@@ -34,7 +34,7 @@ def test_encode_and_decode_have_the_promised_shapes(model, cloud):
   latent = model.encode(np.stack([cloud, cloud[::-1]]))
   logits = model.decode(latent, RNG.uniform(-0.5, 0.5, (2, 7, 3)))
   assert logits.shape == (2, 7)
-  np.testing.assert_allclose(*jax.device_get(latent), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(*jax.device_get(latent.c), rtol=1e-4, atol=1e-5)
 
 
 def test_a_reconstruction_is_closed_outward_and_has_normals(model, cloud):

@@ -20,6 +20,7 @@ LEVELS = {
   "occnet_jax.train": 4,
   "occnet_jax.extract": 4,
   "occnet_jax.evaluation": 5,
+  "occnet_jax.interop": 1,
   "occnet_jax.api": 6,
   "data_prep": 6,
   "occnet_jax.stages": 7,
@@ -29,6 +30,7 @@ APART = [  # neighbours of one level that do not know each other
   ("occnet_jax.nn", "occnet_jax.losses"),
   ("occnet_jax.models", "occnet_jax.data"),
   ("occnet_jax.train", "occnet_jax.extract"),
+  ("occnet_jax.train", "occnet_jax.interop"),
 ]
 MODULES = [
   *ROOT.glob("occnet_jax/**/*.py"),

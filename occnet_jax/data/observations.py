@@ -111,7 +111,8 @@ def fit_image(
   picture = Image.fromarray(image)
   width, height = picture.size
   if rng is not None and smallest < 1:
-    edge = min(width, height, round(float(width * height * rng.uniform(smallest, 1)) ** 0.5))
+    area = width * height * rng.uniform(smallest, 1)
+    edge = min(width, height, round(area**0.5))
     left, top = (int(rng.integers(size - edge + 1)) for size in (width, height))
   else:
     edge = min(width, height)
@@ -144,10 +145,9 @@ def _views(data, *, several: bool) -> Observation:
     if total < count:
       raise ValueError(f"{total} views of a shape, want {count}; prepare more")
     chosen = rng.choice(total, count, replace=False) if train else range(count)
-    seen = [
-      fit_image(views_lib.decode_view(stored, int(i)), side, rng if train else None, smallest)
-      for i in chosen
-    ]
+    pictures = [views_lib.decode_view(stored, int(i)) for i in chosen]
+    crop = rng if train else None
+    seen = [fit_image(picture, side, crop, smallest) for picture in pictures]
     return np.stack(seen) if several else seen[0]
 
   form = np.zeros((side, side, 3), np.float32)

@@ -8,25 +8,94 @@ import optax
 import optax.contrib
 
 from occnet_jax.models import onet
-from occnet_jax.nn import decoders, pointnet
+from occnet_jax.nn import (
+  codes,
+  convnets,
+  decoders,
+  latent,
+  pointnet,
+  resnet,
+  voxels,
+)
 from occnet_jax.types import Method
 
+Model = Mapping[str, Any]  # the fields of config.model; configs/base.py lists them
 
-def _pointnet_resnet(model, **norm) -> nn.Module:
+
+def _pointnet(kind):
+  def make(model: Model, **norm) -> nn.Module:
+    del norm  # it has no batch norm
+    return kind(model["c_dim"], model["encoder_hidden_size"], model["octaves"])
+
+  return make
+
+
+def _by_code_size(kind):
+  def make(model: Model, **norm) -> nn.Module:
+    del norm
+    return kind(model["c_dim"])
+
+  return make
+
+
+def _resnet(depth: int):
+  def make(model: Model, **norm) -> nn.Module:
+    return resnet.Resnet(
+      depth, model["c_dim"], use_linear=model["encoder_linear"], **norm
+    )
+
+  return make
+
+
+def _code_table(model: Model, **norm) -> nn.Module:
   del norm
-  return pointnet.ResnetPointnet(
-    model["c_dim"], model["encoder_hidden_size"], model["octaves"]
-  )
+  return codes.CodeTable(model["codes"], model["c_dim"])
 
 
-def _cbatchnorm(model, **norm) -> nn.Module:
-  return decoders.CBatchNormDecoder(
-    model["hidden_size"], model["leaky"], model["octaves"], **norm
-  )
+def _nothing(model: Model, **norm) -> None:
+  del norm
+  if model["c_dim"]:
+    raise ValueError(
+      f"config.model.c_dim is {model['c_dim']} without an encoder; set it to 0, or "
+      "config.model.encoder to what makes the code"
+    )
 
 
-ENCODERS = {"pointnet_resnet": _pointnet_resnet}
-DECODERS = {"cbatchnorm": _cbatchnorm}
+ENCODERS = {
+  "code_table": _code_table,
+  "none": _nothing,
+  "pointnet_resnet": _pointnet(pointnet.ResnetPointnet),
+  "pointnet_simple": _pointnet(pointnet.PointnetSimple),
+  "r2n2_resnet": _by_code_size(convnets.R2N2Resnet),
+  "r2n2_simple": _by_code_size(convnets.R2N2Simple),
+  "resnet18": _resnet(18),
+  "resnet34": _resnet(34),
+  "resnet50": _resnet(50),
+  "resnet101": _resnet(101),
+  "simple_conv": _by_code_size(convnets.SimpleConv),
+  "voxel_simple": _by_code_size(voxels.VoxelSimple),
+}
+
+
+def _decoder(kind):
+  def make(model: Model, **norm) -> nn.Module:
+    return kind(model["hidden_size"], model["leaky"], model["octaves"], **norm)
+
+  return make
+
+
+def _simple(model: Model, **norm) -> nn.Module:
+  del norm
+  return decoders.SimpleDecoder(model["hidden_size"], model["leaky"], model["octaves"])
+
+
+DECODERS = {
+  "batchnorm": _decoder(decoders.BatchNormDecoder),
+  "cbatchnorm": _decoder(decoders.CBatchNormDecoder),
+  "cbatchnorm2": _decoder(decoders.CBatchNormDecoder2),
+  "cbatchnorm_noresnet": _decoder(decoders.CBatchNormNoResnetDecoder),
+  "simple": _simple,
+}
 
 
 def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
@@ -37,27 +106,34 @@ def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   return table[name]
 
 
-def _onet(model, tau, **norm) -> Method:
+def _onet(model: Model, tau: float, **norm) -> Method:
   encoder = lookup(ENCODERS, model["encoder"], "model.encoder")(model, **norm)
   decoder = lookup(DECODERS, model["decoder"], "model.decoder")(model, **norm)
-  return onet.method(onet.OccupancyNetwork(encoder, decoder), tau=tau)
+  encoder_latent, z_dim = None, model["z_dim"]
+  if z_dim:
+    encoder_latent = latent.LatentEncoder(z_dim, model["latent_hidden_size"])
+  elif encoder is None:
+    raise ValueError(
+      "config.model has neither an encoder nor a z_dim: every shape would be the same; "
+      "set one of them"
+    )
+  net = onet.OccupancyNetwork(encoder, decoder, encoder_latent, z_dim)
+  return onet.method(net, tau=tau, kl_weight=model["kl_weight"])
 
 
 METHODS = {"onet": _onet}
 
 
-def build(
-  model: Mapping[str, Any], *, tau: float, axis_name: str | None = None
-) -> Method:
+def build(model: Model, *, tau: float, axis_name: str | None = None) -> Method:
   """The Method that `config.model` describes.
 
   Args:
-    model: the fields of config.model (configs/base.py lists them).
+    model: the fields of config.model.
     tau: occupancy probability of the surface.
     axis_name: device axis that batch norm averages over; None for one device.
 
   Raises:
-    ValueError: a name that no table has.
+    ValueError: a name that no table has, or fields that do not go together.
   """
   norm = {"axis_name": axis_name, "unbiased_variance": model["unbiased_variance"]}
   return lookup(METHODS, model["name"], "model.name")(model, tau, **norm)

@@ -182,20 +182,54 @@ class BatchNorm(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t f"]:
-    size = x.shape[-1]
-    running_mean = self.variable("batch_stats", "mean", jnp.zeros, (size,))
-    running_var = self.variable("batch_stats", "var", jnp.ones, (size,))
-    if not train or self.is_initializing():
-      scale = gamma * lax.rsqrt(running_var.value + EPSILON)[None, None]
-      return scale * x + (beta - scale * running_mean.value[None, None])
-    y, mean, var = normalise(x, gamma, beta, self.axis_name)
-    if self.unbiased_variance:
-      n = x.shape[0] * x.shape[1]
-      n *= lax.axis_size(self.axis_name) if self.axis_name else 1
-      var = var * (n / max(n - 1, 1))
-    running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
-    running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
-    return y
+    return _batch_norm(self, x, gamma, beta, train)
+
+
+class AffineBatchNorm(nn.Module):
+  """scale * normalised x + bias, both learned; statistics over all axes but the last.
+
+  For points (b, t, f), images (b, h, w, f) and grids (b, r, r, r, f) alike.
+
+  Attributes: as of `BatchNorm`.
+  """
+
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b *s f"], *, train: bool
+  ) -> Float[Array, "b *s f"]:
+    b, f = x.shape[0], x.shape[-1]
+    scale = self.param("scale", nn.initializers.ones_init(), (f,))
+    bias = self.param("bias", nn.initializers.zeros_init(), (f,))
+    gamma, beta = (jnp.broadcast_to(a[None, None], (b, 1, f)) for a in (scale, bias))
+    y = _batch_norm(self, x.reshape(b, -1, f), gamma, beta, train)
+    return y.reshape(x.shape)
+
+
+def _batch_norm(
+  module: BatchNorm | AffineBatchNorm,
+  x: Float[Array, "b t f"],
+  gamma: Float[Array, "b 1 f"],
+  beta: Float[Array, "b 1 f"],
+  train: bool,
+) -> Float[Array, "b t f"]:
+  """The norm as `BatchNorm` says, with running statistics kept in `module`."""
+  size = x.shape[-1]
+  running_mean = module.variable("batch_stats", "mean", jnp.zeros, (size,))
+  running_var = module.variable("batch_stats", "var", jnp.ones, (size,))
+  if not train or module.is_initializing():
+    scale = gamma * lax.rsqrt(running_var.value + EPSILON)[None, None]
+    return scale * x + (beta - scale * running_mean.value[None, None])
+  y, mean, var = normalise(x, gamma, beta, module.axis_name)
+  if module.unbiased_variance:
+    n = x.shape[0] * x.shape[1]
+    n *= lax.axis_size(module.axis_name) if module.axis_name else 1
+    var = var * (n / max(n - 1, 1))
+  running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
+  running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+  return y
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -240,4 +274,24 @@ class ConditionalResnetBlock(nn.Module):
     dx = ConditionalBatchNorm(**norm, name="bn_0")(x, c, train=train)
     dx = Linear(size, name="fc_0")(nn.relu(dx))
     dx = ConditionalBatchNorm(**norm, name="bn_1")(dx, c, train=train)
+    return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
+
+
+class ResnetBlock(nn.Module):
+  """Residual block with batch norm before each of its two linear layers.
+
+  Attributes: as of `BatchNorm`.
+  """
+
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b t f"], *, train: bool) -> Float[Array, "b t f"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    size = x.shape[-1]
+    zeros = nn.initializers.zeros_init()
+    dx = AffineBatchNorm(**norm, name="bn_0")(x, train=train)
+    dx = Linear(size, name="fc_0")(nn.relu(dx))
+    dx = AffineBatchNorm(**norm, name="bn_1")(dx, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))

@@ -1,4 +1,8 @@
-"""Decoders: points (b, t, 3) and a code (b, c) -> logits (b, t) (device, jnp)."""
+"""Decoders: points (b, t, 3) and codes -> logits (b, t) (device, jnp).
+
+Each takes a latent code z (b, z) and a code c (b, c) of what was seen; None where there
+is none. Names in quotes are those of the reference's configs.
+"""
 
 from collections.abc import Callable
 
@@ -6,9 +10,12 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.blocks import (
+  AffineBatchNorm,
   ConditionalBatchNorm,
   ConditionalResnetBlock,
   Linear,
+  ResnetBlock,
+  ResnetBlockFC,
   fourier_features,
 )
 
@@ -41,15 +48,173 @@ class CBatchNormDecoder(nn.Module):
     train: bool,
   ) -> Float[Array, "b t"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
-    net = Linear(self.hidden_size, name="fc_p")(fourier_features(points, self.octaves))
-    if z is not None:
-      net = net + Linear(self.hidden_size, name="fc_z")(z)[:, None]
+    net = _first_layer(self.hidden_size, self.octaves, points, z=z)
     for i in range(5):
       net = ConditionalResnetBlock(**norm, name=f"block{i}")(net, c, train=train)
     net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
+class CBatchNormDecoder2(nn.Module):
+  """As `CBatchNormDecoder`, but z is added to the code that conditions the norms.
+
+  "cbatchnorm2" in the reference, whose configs do not use it.
+
+  Attributes: as of `CBatchNormDecoder`, and
+    n_blocks: number of residual blocks.
+  """
+
+  hidden_size: int = 256
+  n_blocks: int = 5
+  leaky: bool = False
+  octaves: int = 0
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b t 3"],
+    z: Float[Array, "b z"] | None,
+    c: Float[Array, "b c"],
+    *,
+    train: bool,
+  ) -> Float[Array, "b t"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    features = fourier_features(points, self.octaves)
+    net = Linear(self.hidden_size, name="conv_p")(features)
+    if z is not None:
+      c = c + Linear(c.shape[-1], name="fc_z")(z)
+    net = _ConditionalBlocks(self.n_blocks, **norm, name="blocks")(net, c, train=train)
+    net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
+    return Linear(1, name="conv_out")(activation(self.leaky)(net))[..., 0]
+
+
+class CBatchNormNoResnetDecoder(nn.Module):
+  """As `CBatchNormDecoder`, but with five plain layers instead of residual blocks.
+
+  "cbatchnorm_noresnet" in the reference; paper, section 4.6 (ablation).
+
+  Attributes: as of `CBatchNormDecoder`, but leaky holds for every layer.
+  """
+
+  hidden_size: int = 256
+  leaky: bool = False
+  octaves: int = 0
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b t 3"],
+    z: Float[Array, "b z"] | None,
+    c: Float[Array, "b c"],
+    *,
+    train: bool,
+  ) -> Float[Array, "b t"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    act = activation(self.leaky)
+    net = _first_layer(self.hidden_size, self.octaves, points, z=z)
+    for i in range(5):
+      net = ConditionalBatchNorm(**norm, name=f"bn_{i}")(net, c, train=train)
+      net = Linear(self.hidden_size, name=f"fc_{i}")(act(net))
+    net = ConditionalBatchNorm(**norm, name="bn_5")(net, c, train=train)
+    return Linear(1, name="fc_out")(act(net))[..., 0]
+
+
+class BatchNormDecoder(nn.Module):
+  """Five residual blocks with plain batch norm; the codes enter at the first layer.
+
+  "batchnorm" in the reference; paper, section 4.6 (ablation).
+
+  Attributes: as of `CBatchNormDecoder`.
+  """
+
+  hidden_size: int = 256
+  leaky: bool = False
+  octaves: int = 0
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b t 3"],
+    z: Float[Array, "b z"] | None,
+    c: Float[Array, "b c"] | None,
+    *,
+    train: bool,
+  ) -> Float[Array, "b t"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
+    for i in range(5):
+      net = ResnetBlock(**norm, name=f"block{i}")(net, train=train)
+    net = AffineBatchNorm(**norm, name="bn")(net, train=train)
+    return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
+
+
+class SimpleDecoder(nn.Module):
+  """Five residual blocks of linear layers without norm.
+
+  "simple" in the reference, which takes it for the unconditional model.
+
+  Attributes: as of `CBatchNormDecoder`.
+  """
+
+  hidden_size: int = 128
+  leaky: bool = False
+  octaves: int = 0
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b t 3"],
+    z: Float[Array, "b z"] | None,
+    c: Float[Array, "b c"] | None,
+    *,
+    train: bool,
+  ) -> Float[Array, "b t"]:
+    del train  # no layer behaves differently
+    net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
+    for i in range(5):
+      net = ResnetBlockFC(self.hidden_size, name=f"block{i}")(net)
+    return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
+
+
 def activation(leaky: bool) -> Callable[[Array], Array]:
   """The reference's outer activation: ReLU, or LeakyReLU of slope 0.2."""
   return (lambda x: nn.leaky_relu(x, 0.2)) if leaky else nn.relu
+
+
+def _first_layer(
+  size: int,
+  octaves: int,
+  points: Float[Array, "b t 3"],
+  **codes: Float[Array, "b _"] | None,
+) -> Float[Array, "b t f"]:
+  """The sum of a linear map of the points and one of every code that there is."""
+  net = Linear(size, name="fc_p")(fourier_features(points, octaves))
+  for letter, code in codes.items():
+    if code is not None:
+      net = net + Linear(size, name=f"fc_{letter}")(code)[:, None]
+  return net
+
+
+class _ConditionalBlocks(nn.Module):
+  """Residual blocks, named by their number as in the reference's list."""
+
+  count: int
+  axis_name: str | None
+  unbiased_variance: bool
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
+  ) -> Float[Array, "b t f"]:
+    for i in range(self.count):
+      block = ConditionalResnetBlock(
+        self.axis_name, self.unbiased_variance, name=str(i)
+      )
+      x = block(x, c, train=train)
+    return x

@@ -35,3 +35,31 @@ class ResnetPointnet(nn.Module):
       net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(net, pooled)
       pooled = net.max(1)
     return Linear(self.c_dim, name="fc_c")(nn.relu(pooled))
+
+
+class PointnetSimple(nn.Module):
+  """PointNet of four linear layers, max-pooled over points after each.
+
+  After every layer but the last each point's features are joined with their maximum
+  over the set; "pointnet_simple" in the reference.
+
+  Attributes: as of `ResnetPointnet`.
+  """
+
+  c_dim: int = 512
+  hidden_dim: int = 512
+  octaves: int = 0
+
+  @nn.compact
+  def __call__(
+    self, points: Float[Array, "b n 3"], *, train: bool
+  ) -> Float[Array, "b c"]:
+    del train  # no layer behaves differently
+    net = Linear(2 * self.hidden_dim, name="fc_pos")(
+      fourier_features(points, self.octaves)
+    )
+    pooled = None
+    for i in range(4):
+      net = Linear(self.hidden_dim, name=f"fc_{i}")(nn.relu(net), pooled)
+      pooled = nn.relu(net.max(1))
+    return Linear(self.c_dim, name="fc_c")(pooled)

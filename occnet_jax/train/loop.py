@@ -7,36 +7,48 @@ then batch s is drawn, then state s + 1 is computed. The run ends with state `st
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from occnet_jax.data import loader, source, transforms
+from occnet_jax.data import loader, observations, source, transforms
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from occnet_jax.train.checkpoint import Checkpoints
 from occnet_jax.train.monitor import Monitor
+from occnet_jax.train.state import TrainState
 from occnet_jax.train.validate import validate
 from occnet_jax.types import Batch
 
 
-def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
+def train(
+  config: dict[str, Any],
+  workdir: pathlib.Path,
+  initialise: Callable[[TrainState], TrainState] = lambda state: state,
+) -> None:
   """Trains until config["train"]["steps"], from the latest checkpoint if there is one.
 
   Args:
     config: all fields of configs/base.py, as nested dicts.
     workdir: receives checkpoints/ and logs/.
+    initialise: changes the state before the first step, such as to trained weights.
 
   Raises:
     ValueError: data, config or checkpoint do not fit.
     FloatingPointError: a loss that is not finite; names the step.
   """
   run, optim = config["train"], config["optim"]
-  fields = transforms.fields(config["data"]["near_fraction"])
+  observation = observations.make(config["data"])
+  fields = transforms.fields(
+    observation,
+    near_fraction=config["data"]["near_fraction"],
+    deformed=config["data"]["stretch"] > 0 or config["data"]["bend"] > 0,
+  )
   data = source.open_split(config["data"]["dir"], "train", fields)
+  config = complete(config, len(data))
   if config["data"]["in_memory"]:
     data = source.InMemory(data)
   with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
@@ -53,6 +65,8 @@ def train(config: dict[str, Any], workdir: pathlib.Path) -> None:
     state = state_lib.create(
       method, optimizer, sample, seed=config["seed"], ema=optim["ema_decay"] > 0
     )
+    if checkpoints.last_step("latest") < 0:
+      state = initialise(state)
     state = step_lib.place(checkpoints.resume(state))
     start = int(state.step)
     batches = train_batches(config, data, start, workers=config["data"]["workers"])
@@ -64,7 +78,7 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
   """The loop itself."""
   run, start = config["train"], int(state.step)
   devices = jax.local_device_count()
-  best = checkpoints.record("best") or {"iou": -np.inf}
+  best = checkpoints.record("best") or {"iou": -np.inf, "loss": np.inf}
   found = checkpoints.record("latest") or {}
   for s in itertools.count(start):
     last = s == run["steps"]
@@ -74,7 +88,7 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
         method, state.variables, validation_batches(config), validation_taus(config)
       )
       monitor.validated(s, found)
-      if found["iou"] > best["iou"]:
+      if _score(config, found) > _score(config, best):
         best = found
         checkpoints.save("best", state, found)
     if s > start and (last or s % run["save_every"] == 0):
@@ -89,18 +103,32 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
       monitor.flush()
 
 
+def _score(config: dict[str, Any], found: dict[str, Any]) -> float:
+  """What the best checkpoint has most of: config.val.select."""
+  return {"iou": found["iou"], "loss": -found["loss"]}[config["val"]["select"]]
+
+
+def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
+  """The config with what only the training split can tell: rows of a code table.
+
+  Raises:
+    ValueError: a setting of the loop that does not exist.
+  """
+  if (select := config["val"]["select"]) not in ("iou", "loss"):
+    raise ValueError(f"config.val.select is {select!r}; want iou or loss")
+  model = config["model"]
+  if model["encoder"] == "code_table" and not model["codes"]:
+    return config | {"model": model | {"codes": shapes}}
+  return config
+
+
 def train_batches(
   config: dict[str, Any], data: source.Examples, start: int, *, workers: int
 ) -> Iterator[Batch]:
   """The batches of steps start, start + 1, ... of a run."""
   return loader.train_batches(
     data,
-    transform(
-      config,
-      config["data"]["points"],
-      near_fraction=config["data"]["near_fraction"],
-      stretch=config["data"]["stretch"],
-    ),
+    transform(config, config["data"]["points"], train=True),
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
     start=start,
@@ -111,8 +139,9 @@ def train_batches(
 def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
   """The validation split, the same each time."""
   val = config["val"]
+  fields = transforms.fields(observations.make(config["data"]))
   return loader.evaluation_batches(
-    source.open_split(config["data"]["dir"], "val", transforms.fields()),
+    source.open_split(config["data"]["dir"], val["split"], fields),
     transform(config, val["points"]),
     batch_size=val["batch_size"],
     seed=config["seed"],
@@ -127,27 +156,22 @@ def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
 
 
 def transform(
-  config: dict[str, Any],
-  points: int,
-  *,
-  near_fraction: float = 0.0,
-  stretch: float = 0.0,
+  config: dict[str, Any], points: int, *, train: bool = False
 ) -> loader.Transform:
   """How this config turns a stored example into the arrays of one shape.
 
   Args:
     config: all fields of configs/base.py.
     points: labelled points a shape; 0 for all.
-    near_fraction: of them drawn near the surface.
-    stretch: largest random change of the proportions.
+    train: whether near-surface points, stretch and random views have their part.
   """
   data = config["data"]
+  varied = ("near_fraction", "sampling", "stretch", "bend")
   return functools.partial(
-    transforms.pointcloud_example,
+    transforms.make_example,
+    observation=observations.make(data),
     points=points,
-    near_fraction=near_fraction,
-    stretch=stretch,
-    cloud_points=data["cloud_points"],
-    sigma=data["cloud_sigma"],
+    train=train,
     float16_noise=data["float16_noise"],
+    **({name: data[name] for name in varied} if train else {}),
   )

@@ -16,12 +16,18 @@ from occnet_jax.types import Batch, Method, Variables
 def score(
   method: Method, variables: Variables, batch: Batch, levels: Float[Array, " k"]
 ) -> tuple[Float[Array, " b"], Float[Array, "b k"]]:
-  """Loss of every shape, and its IoU at every logit level."""
-  logits = method.decode(
-    variables, method.encode(variables, batch["inputs"]), batch["points"]
-  )
-  inside = batch["occupancies"]
-  loss = jax.vmap(losses.occupancy_cross_entropy)(logits[:, None], inside[:, None])
+  """Loss of every shape, and its IoU at every logit level.
+
+  With a random z both are those of its posterior's mean, and the loss has its KL.
+  """
+  latent = method.encode(variables, batch["inputs"])
+  inside, kl = batch["occupancies"], 0.0
+  if method.posterior is not None:
+    mean, logstd = method.posterior(variables, batch)
+    latent = method.with_z(latent, mean)
+    kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
+  logits = method.decode(variables, latent, batch["points"])
+  loss = jax.vmap(losses.occupancy_cross_entropy)(logits[:, None], inside[:, None]) + kl
   iou = jax.vmap(losses.batch_iou, in_axes=(0, 0, None))
   ious = jax.lax.map(lambda level: iou(logits[:, None], inside[:, None], level), levels)
   return loss, ious.T

@@ -3,7 +3,6 @@ import pytest
 
 from occnet_jax.data import observations, transforms
 
-
 DATA = {
   "inputs": "cloud",
   "cloud_points": 30,

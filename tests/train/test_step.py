@@ -17,6 +17,8 @@ MODEL = {
   "leaky": False,
   "octaves": 0,
   "unbiased_variance": True,
+  "z_dim": 0,
+  "kl_weight": 1.0,
 }
 
 

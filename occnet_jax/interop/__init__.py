@@ -1,0 +1,1 @@
+"""Files of other programs: PyTorch's format, the reference implementation's layout."""

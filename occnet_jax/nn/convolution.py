@@ -1,0 +1,76 @@
+"""Convolutions and pooling of images and grids, padded alike on both sides (device).
+
+Features are the last axis: images (b, h, w, f), grids (b, r, r, r, f). JAX's "SAME"
+pads a strided window unevenly where PyTorch pads evenly, so no name of a padding is
+used here, only its size.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from occnet_jax.nn.blocks import uniform_by_fan_in
+
+COLOUR_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's red, green and blue in [0, 1]
+COLOUR_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def standardise_colours(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+  """Colours in [0, 1] -> colours of mean 0 and deviation 1 over ImageNet."""
+  mean, deviation = (
+    jnp.array(a).reshape(1, 1, 1, 3) for a in (COLOUR_MEAN, COLOUR_DEVIATION)
+  )
+  return (images - mean) / deviation
+
+
+class Conv(nn.Module):
+  """Convolution over all axes between the first and the last.
+
+  Attributes:
+    features: size of the last axis of the result.
+    width: of the window, the same along every axis.
+    stride: step of the window.
+    padding: zeros added at either end of every axis.
+    use_bias: whether a bias is added.
+    kernel_init: None for PyTorch's default, U(+-1/sqrt(fan_in)), as for the bias.
+  """
+
+  features: int
+  width: int = 3
+  stride: int = 1
+  padding: int = 0
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer | None = None
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *s i"]) -> Float[Array, "b *t o"]:
+    axes = x.ndim - 2
+    default = uniform_by_fan_in(self.width**axes * x.shape[-1])
+    shape = (self.width,) * axes + (x.shape[-1], self.features)
+    kernel = self.param("kernel", self.kernel_init or default, shape)
+    letters = "DHW"[-axes:]
+    y = lax.conv_general_dilated(
+      x,
+      kernel,
+      (self.stride,) * axes,
+      [(self.padding, self.padding)] * axes,
+      dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    )
+    if not self.use_bias:
+      return y
+    bias = self.param("bias", default, (self.features,))
+    return y + bias.reshape((1,) * (axes + 1) + (-1,))
+
+
+def max_pool(
+  x: Float[Array, "b h w f"], width: int, *, padding: int
+) -> Float[Array, "b i j f"]:
+  """The largest entry of every window of stride 2; what is padded never wins."""
+  pads = [(padding, padding)] * 2
+  return nn.max_pool(x, (width, width), strides=(2, 2), padding=pads)
+
+
+def flatten_channels_first(x: Float[Array, "b *s f"]) -> Float[Array, "b k"]:
+  """One row per shape, in the order (f, ...) that PyTorch's layout has."""
+  return jnp.moveaxis(x, -1, 1).reshape(x.shape[0], -1)

@@ -1,0 +1,158 @@
+"""Residual networks for images (b, h, w, 3) -> code (b, c) (device, jnp).
+
+He et al., "Deep residual learning for image recognition", CVPR 2016, in the variant of
+torchvision: a bottleneck's stride stands in its 3 x 3 convolution. Parameters have
+torchvision's names, but layer1.0 is layer1_0 and downsample.0 is downsample_0.
+"""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from occnet_jax.nn.blocks import AffineBatchNorm, Linear
+from occnet_jax.nn.convolution import Conv, max_pool, standardise_colours
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BOTTLENECK_DEPTHS = (50, 101)
+EXPANSION = 4  # features that a bottleneck puts out, per feature of its 3 x 3
+
+HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class Resnet(nn.Module):
+  """A residual network, its features averaged over the image, and a linear layer.
+
+  Attributes:
+    depth: 18, 34, 50 or 101.
+    c_dim: size of the code.
+    normalize: whether ImageNet's mean and deviation are taken out of the colours.
+    use_linear: whether the linear layer is there; without it the code is the features.
+    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+  """
+
+  depth: int
+  c_dim: int = 256
+  normalize: bool = True
+  use_linear: bool = True
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b h w 3"], *, train: bool
+  ) -> Float[Array, "b c"]:
+    """The code of each image, whose colours are in [0, 1].
+
+    Raises:
+      ValueError: a depth there is not, or no linear layer and another c_dim than the
+        size of the features.
+    """
+    if self.depth not in BLOCKS:
+      raise ValueError(
+        f"a residual network of depth {self.depth}, want one of {sorted(BLOCKS)}"
+      )
+    size = 512 * (EXPANSION if self.depth in BOTTLENECK_DEPTHS else 1)
+    if not self.use_linear and self.c_dim != size:
+      raise ValueError(
+        f"c_dim is {self.c_dim} without a linear layer, want the {size} features of "
+        f"depth {self.depth}; set c_dim={size} or use_linear=True"
+      )
+    if self.normalize:
+      images = standardise_colours(images)
+    net = ResnetFeatures(
+      self.depth, self.axis_name, self.unbiased_variance, name="features"
+    )(images, train=train)
+    return Linear(self.c_dim, name="fc")(net) if self.use_linear else net
+
+
+class ResnetFeatures(nn.Module):
+  """All layers of a residual network but the last, averaged over the image.
+
+  Attributes: as of `Resnet`.
+  """
+
+  depth: int
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b f"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    block = Bottleneck if self.depth in BOTTLENECK_DEPTHS else BasicBlock
+    net = _conv(64, 7, stride=2, name="conv1")(x)
+    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = max_pool(net, 3, padding=1)
+    for i, count in enumerate(BLOCKS[self.depth]):
+      for j in range(count):
+        stride = 2 if i > 0 and j == 0 else 1
+        layer = block(64 * 2**i, stride, **norm, name=f"layer{i + 1}_{j}")
+        net = layer(net, train=train)
+    return net.mean((1, 2))
+
+
+class BasicBlock(nn.Module):
+  """Two 3 x 3 convolutions around a shortcut.
+
+  Attributes:
+    features: of both convolutions.
+    stride: of the first one.
+    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+  """
+
+  features: int
+  stride: int = 1
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w i"], *, train: bool
+  ) -> Float[Array, "b k l o"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    net = _conv(self.features, 3, stride=self.stride, name="conv1")(x)
+    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = _conv(self.features, 3, name="conv2")(net)
+    net = AffineBatchNorm(**norm, name="bn2")(net, train=train)
+    return nn.relu(net + _shortcut(x, self.features, self.stride, norm, train))
+
+
+class Bottleneck(nn.Module):
+  """1 x 1, 3 x 3 and 1 x 1 convolutions around a shortcut.
+
+  Attributes:
+    features: of the first two; the third has four times as many.
+    stride: of the 3 x 3 convolution.
+    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+  """
+
+  features: int
+  stride: int = 1
+  axis_name: str | None = None
+  unbiased_variance: bool = True
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w i"], *, train: bool
+  ) -> Float[Array, "b k l o"]:
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    size = EXPANSION * self.features
+    net = _conv(self.features, 1, name="conv1")(x)
+    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = _conv(self.features, 3, stride=self.stride, name="conv2")(net)
+    net = nn.relu(AffineBatchNorm(**norm, name="bn2")(net, train=train))
+    net = _conv(size, 1, name="conv3")(net)
+    net = AffineBatchNorm(**norm, name="bn3")(net, train=train)
+    return nn.relu(net + _shortcut(x, size, self.stride, norm, train))
+
+
+def _conv(features: int, width: int, *, stride: int = 1, name: str) -> Conv:
+  return Conv(features, width, stride, width // 2, False, HE_NORMAL, name=name)
+
+
+def _shortcut(
+  x: Float[Array, "b h w i"], features: int, stride: int, norm: dict, train: bool
+) -> Float[Array, "b k l o"]:
+  """x itself, or its projection where the block changes the shape."""
+  if stride == 1 and x.shape[-1] == features:
+    return x
+  x = _conv(features, 1, stride=stride, name="downsample_0")(x)
+  return AffineBatchNorm(**norm, name="downsample_1")(x, train=train)

@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from occnet_jax.nn.codes import CodeTable
+from occnet_jax.nn.decoders import (
+  BatchNormDecoder,
+  CBatchNormDecoder,
+  CBatchNormDecoder2,
+  CBatchNormNoResnetDecoder,
+  SimpleDecoder,
+)
+from occnet_jax.nn.latent import LatentEncoder
+from occnet_jax.nn.resnet import Resnet
+from occnet_jax.nn.voxels import VoxelSimple
+
+POINTS = jnp.zeros((2, 5, 3))
+RESNET = (Resnet(18, 256), jnp.zeros((2, 32, 32, 3)))
+VOXELS = (VoxelSimple(256), jnp.zeros((2, 32, 32, 32)))
+CODES = (CodeTable(4746, 512), jnp.zeros(2, jnp.int32))
+LATENT = (LatentEncoder(128), POINTS, jnp.zeros((2, 5)), None)
+
+
+def params_of(net, *args):
+  return jax.eval_shape(lambda: net.init(jax.random.key(0), *args, train=True))[
+    "params"
+  ]
+
+
+@pytest.mark.parametrize(
+  ("encoder", "decoder", "z_dim", "c_dim", "wanted"),
+  [
+    (RESNET, CBatchNormDecoder(), 0, 256, 13_414_465),
+    (RESNET, BatchNormDecoder(), 0, 256, 12_038_465),
+    (RESNET, CBatchNormNoResnetDecoder(), 0, 256, 12_427_585),
+    (VOXELS, CBatchNormDecoder(), 0, 256, 7_857_473),
+    (CODES, CBatchNormDecoder(), 0, 512, 5_978_369),
+    (LATENT, SimpleDecoder(), 128, 0, 298_369),
+  ],
+  ids=["image", "nocbn", "noresnet", "voxels", "repr_power", "unconditional"],
+)
+def test_published_models_have_as_many_parameters_as_the_reference(
+  encoder, decoder, z_dim, c_dim, wanted
+):
+  z, c = (jnp.zeros((2, size)) if size else None for size in (z_dim, c_dim))
+  both = params_of(*encoder), params_of(decoder, POINTS, z, c)
+  assert sum(a.size for a in jax.tree.leaves(both)) == wanted
+
+
+DECODERS = [
+  CBatchNormDecoder(8),
+  CBatchNormDecoder2(8, n_blocks=2),
+  CBatchNormNoResnetDecoder(8),
+  BatchNormDecoder(8),
+  SimpleDecoder(8),
+]
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda net: type(net).__name__)
+def test_octaves_widen_the_first_layer_alone(decoder):
+  z, c = jnp.zeros((2, 4)), jnp.zeros((2, 6))
+  plain = params_of(decoder, POINTS, z, c)
+  first = "conv_p" if isinstance(decoder, CBatchNormDecoder2) else "fc_p"
+  wider = params_of(decoder.clone(octaves=3), POINTS, z, c)
+  assert plain[first]["kernel"].shape == (3, 8)
+  assert wider[first]["kernel"].shape == (3 + 3 * 2 * 3, 8)
+  del plain[first], wider[first]
+  assert jax.tree.all(jax.tree.map(lambda a, b: a.shape == b.shape, plain, wider))
+
+
+@pytest.mark.parametrize("decoder", DECODERS[3:], ids=lambda net: type(net).__name__)
+def test_a_code_that_is_not_there_has_no_layer(decoder):
+  c = jnp.zeros((2, 6))
+  assert {"fc_z", "fc_c"} & params_of(decoder, POINTS, None, c).keys() == {"fc_c"}
+  assert {"fc_z", "fc_c"} & params_of(decoder, POINTS, c, None).keys() == {"fc_z"}
