@@ -38,7 +38,6 @@ def get_config() -> ml_collections.ConfigDict:
   data.points = 2048  # labelled points per shape and step
   data.near_fraction = 0.0  # of them drawn near the surface, if prep made such points
   data.stretch = 0.0  # random scale of each axis in training: at most 1 + this
-  data.bend = 0.0  # random shift along every axis between the ends, 0 to 0.5
   data.sampling = "uniform"  # of points in the cube, or equal: as many in as out
   data.inputs = "cloud"  # what is seen: cloud, image, images, voxels, index or none
   data.cloud_points = 300  # points of the input cloud

@@ -15,13 +15,14 @@ def get_config():
   config.name = "quickstart"
   config.prep.update(
     out="data/quickstart",
-    per_category=70,
-    near_points=8192,
-    val_fraction=0.1,
-    test_fraction=0.1,
+    seed=1,  # the settings below were chosen on shapes of another seed
+    per_category=100,
+    near_points=4096,
+    val_fraction=0.07,
+    test_fraction=0.07,
   )
   config.data.update(
-    points=256, near_fraction=0.5, stretch=0.25, workers=0, in_memory=True
+    points=256, near_fraction=0.5, stretch=0.5, workers=0, in_memory=True
   )
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, octaves=5, tau=0.3
@@ -34,7 +35,7 @@ def get_config():
     ema_decay=0.995,
   )
   config.train.update(
-    steps=11_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+    steps=13_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )
   config.val.points = 8192
   return config

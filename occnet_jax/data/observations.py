@@ -50,12 +50,11 @@ def make(data: Mapping[str, Any]) -> Observation:
       f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
     )
   observation = _KINDS[kind](data)
-  for name in ("stretch", "bend"):
-    if data[name] and not observation.deforms:
-      raise ValueError(
-        f"config.data.{name} is {data[name]}, but inputs of kind {kind!r} cannot be "
-        "deformed with the shape; set it to 0"
-      )
+  if data["stretch"] and not observation.deforms:
+    raise ValueError(
+      f"config.data.stretch is {data['stretch']}, but inputs of kind {kind!r} cannot "
+      "be deformed with the shape; set it to 0"
+    )
   return observation
 
 

@@ -16,11 +16,11 @@ Sampling = Literal["uniform", "equal"]
 
 
 def fields(
-  observation: Observation, *, near_fraction: float = 0.0, deformed: bool = False
+  observation: Observation, *, near_fraction: float = 0.0, stretch: float = 0.0
 ) -> dict[str, Any]:
   """What `make_example` reads, for `data.source.open_split`."""
   near = {"points_surface": LABELLED} if near_fraction else {}
-  surface = {"pointcloud": {"points": True}} if deformed else {}
+  surface = {"pointcloud": {"points": True}} if stretch else {}
   return {"points": LABELLED, **near, **surface, **observation.fields}
 
 
@@ -74,51 +74,19 @@ def subsample_points(
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
 
-def random_deformation(
-  surface: Shaped[np.ndarray, "m 3"],
-  rng: np.random.Generator,
-  *,
-  stretch: float,
-  bend: float,
+def random_stretch(
+  surface: Shaped[np.ndarray, "m 3"], rng: np.random.Generator, amount: float
 ) -> Deform:
   """A random change of proportions that keeps a shape in the unit cube's frame.
 
-  Every axis is mapped by itself, so labels stay true, and another shape costs no
-  preparation. Over the shape's extent, u in [-1, 1] along an axis, `bend` moves u to
-  u + q (u^2 - 1) / 2 + c (u^3 - u) / 2 with |q|, |c| up to it: what is between the two
-  ends shifts, and grows in one place at the cost of another. The first axis, across
-  which most objects are symmetric, has no q. `stretch` then scales an axis by up to
-  1 + stretch either way, but never beyond the extent of the longest, which stays.
-
-  Args:
-    surface: points of the shape, centred.
-    rng: draws.
-    stretch: at least 0.
-    bend: from 0 to 0.5; beyond it the map could fold.
-
-  Returns:
-    points (n, 3) -> points, float32.
-
-  Raises:
-    ValueError: `bend` is out of range.
+  The longest axis keeps its extent of 1; the others change by up to 1 + amount either
+  way, but never beyond it. A shape of other proportions costs no preparation.
   """
-  if not 0 <= bend <= 0.5:
-    raise ValueError(f"config.data.bend is {bend}; want 0 to 0.5")
-  some = surface[::8].astype(np.float32)
-  extents = np.ptp(some, axis=0).clip(1e-6)
-  middle = (some.max(0) + some.min(0)) / 2
-  factors = (1 + stretch) ** rng.uniform(-1, 1, 3)
+  extents = np.ptp(surface[::8].astype(np.float32), axis=0)
+  factors = (1 + amount) ** rng.uniform(-1, 1, 3)
   factors[extents.argmax()] = 1
-  factors = np.minimum(factors, extents.max() / extents).astype(np.float32)
-  square, cube = rng.uniform(-bend, bend, (2, 3)).astype(np.float32) / 2
-  square[0] = 0
-
-  def deform(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    u = ((points - middle) / (extents / 2)).clip(-1, 1)
-    moved = (u * u - 1) * (square + cube * u)
-    return (points + moved * (extents / 2)) * factors
-
-  return deform
+  factors = np.minimum(factors, extents.max() / extents.clip(1e-6)).astype(np.float32)
+  return lambda points: points * factors
 
 
 def make_example(
@@ -131,7 +99,6 @@ def make_example(
   near_fraction: float = 0.0,
   sampling: Sampling = "uniform",
   stretch: float = 0.0,
-  bend: float = 0.0,
   float16_noise: float = 0.0,
 ) -> dict[str, Shaped[np.ndarray, "..."]]:
   """One shape as a task sees it.
@@ -144,7 +111,7 @@ def make_example(
     train: whether the observation may be drawn at random (a view, a crop).
     near_fraction: of the points drawn near the surface instead of in the cube.
     sampling: how the others are drawn, as of `subsample_points`.
-    stretch, bend: of a `random_deformation` of the whole shape; 0 for none.
+    stretch: amount of `random_stretch` of the whole shape; 0 for none.
     float16_noise: as of `subsample_points`.
 
   Returns:
@@ -170,9 +137,8 @@ def make_example(
     )
   sampled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   deform = _unchanged
-  if stretch or bend:
-    surface = example["pointcloud"]["points"]
-    deform = random_deformation(surface, rng, stretch=stretch, bend=bend)
+  if stretch:
+    deform = random_stretch(example["pointcloud"]["points"], rng, stretch)
   sampled["points"] = deform(sampled["points"])
   return {**sampled, "inputs": observation.observe(example, rng, deform, train)}
 

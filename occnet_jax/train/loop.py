@@ -45,7 +45,7 @@ def train(
   fields = transforms.fields(
     observation,
     near_fraction=config["data"]["near_fraction"],
-    deformed=config["data"]["stretch"] > 0 or config["data"]["bend"] > 0,
+    stretch=config["data"]["stretch"],
   )
   data = source.open_split(config["data"]["dir"], "train", fields)
   config = complete(config, len(data))
@@ -166,7 +166,7 @@ def transform(
     train: whether near-surface points, stretch and random views have their part.
   """
   data = config["data"]
-  varied = ("near_fraction", "sampling", "stretch", "bend")
+  varied = ("near_fraction", "sampling", "stretch")
   return functools.partial(
     transforms.make_example,
     observation=observations.make(data),

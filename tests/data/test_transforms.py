@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from occnet_jax.data import observations, transforms
 
@@ -12,7 +11,6 @@ DATA = {
   "image_views": 3,
   "voxel_side": 8,
   "stretch": 0.0,
-  "bend": 0.0,
 }
 
 
@@ -136,32 +134,6 @@ def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
   seen = np.array(seen)
   assert (seen > 0.78).all() and (seen < 1.27).all()
   assert seen[:, 1:].std(0).min() > 0.08
-
-
-def test_a_bent_shape_keeps_its_labels_and_its_ends():
-  middles = []
-  for seed in range(30):
-    out, half = boxes(seed, bend=0.5)
-    np.testing.assert_allclose(np.abs(out["inputs"]).max(0), half, atol=0.01)
-    guessed = (np.abs(out["points"]) < half).all(1)
-    assert (guessed == out["occupancies"].astype(bool)).mean() > 0.99
-    middles.append(np.median(out["inputs"], axis=0) / half)
-  spread = np.std(middles, axis=0)
-  assert spread[0] < 0.02 and spread[1:].min() > 0.05  # symmetric along x alone
-
-
-def test_the_strongest_bend_folds_nothing():
-  line = np.repeat(np.linspace(-0.55, 0.55, 2000, dtype=np.float32)[:, None], 3, 1)
-  for seed in range(200):
-    deform = transforms.random_deformation(
-      line / 2, np.random.default_rng(seed), stretch=0.5, bend=0.5
-    )
-    assert (np.diff(deform(line), axis=0) > 0).all()
-
-
-def test_a_bend_that_could_fold_is_refused():
-  with pytest.raises(ValueError, match=r"bend is 0.7; want 0 to 0.5"):
-    boxes(0, bend=0.7)
 
 
 def test_equal_sampling_takes_outside_first_and_as_many_inside():
