@@ -25,7 +25,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODE = flags.DEFINE_enum(
-  "mode", "all", [*STAGES, "all", "reconstruct"], "One stage, or all in this order."
+  "mode",
+  "all",
+  [*STAGES, "all", "reconstruct", "interpolate", "import", "export_torch"],
+  "One stage, all in this order, or a use of a trained network.",
+)
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", None, "import: .pt file of the reference; export_torch: file to write."
+)
+_STEPS = flags.DEFINE_integer(
+  "steps", 8, "interpolate: meshes from one shape to the next, both ends included."
 )
 _INPUT = flags.DEFINE_string(
   "input", None, "reconstruct: cloud or mesh file (PLY, XYZ, NPY, NPZ, OBJ, ...)."
@@ -45,8 +54,19 @@ def main(argv: list[str]) -> None:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, config)
     return
+  if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
+    raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE.pt")
+  if _MODE.value == "export_torch":
+    stages.export_torch(workdir, _CHECKPOINT.value)
+    return
   if config is None:
     raise ValueError(f"--mode={_MODE.value} needs --config=FILE, see configs/")
+  if _MODE.value == "import":
+    stages.import_torch(config, workdir, _CHECKPOINT.value)
+    return
+  if _MODE.value == "interpolate":
+    stages.interpolate(config, workdir, _STEPS.value)
+    return
   for name, stage in STAGES.items():
     if _MODE.value in (name, "all"):
       stage(config, workdir)

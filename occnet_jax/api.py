@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import trimesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from occnet_jax.data import observations
 from occnet_jax.extract.field import Field, decoder_field
@@ -133,7 +133,7 @@ class Model:
   def posterior(
     self,
     points: Float[np.ndarray | Array, "b t 3"],
-    occupancies: Float[np.ndarray | Array, "b t"],
+    occupancies: Shaped[np.ndarray | Array, "b t"],
     inputs: Any = None,
   ) -> Posterior:
     """Mean and logarithm of the standard deviation of z (b, z) of labelled shapes.
@@ -155,7 +155,7 @@ class Model:
   def fit(
     self,
     points: Float[np.ndarray | Array, "b t 3"],
-    occupancies: Float[np.ndarray | Array, "b t"],
+    occupancies: Shaped[np.ndarray | Array, "b t"],
     *,
     steps: int = 300,
     learning_rate: float = 1e-2,

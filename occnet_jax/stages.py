@@ -131,13 +131,20 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
 
 
 def evaluate(config: Config, workdir: pathlib.Path) -> None:
-  """Meshes -> evaluation/per_mesh.csv and summary.csv."""
+  """Meshes -> evaluation/per_mesh.csv and summary.csv; samples -> generation.json."""
   from occnet_jax.data import loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
   from occnet_jax.evaluation import tables
 
   check_workdir(config, workdir)
   open_test = _open_test(config)
+  if config["generation"]["sample"]:
+    from occnet_jax import samples
+
+    with _timed(workdir, "evaluate"):
+      found = samples.judge(config, workdir, open_test())
+    print("\n".join(f"{name:24} {value:.4g}" for name, value in found.items()))  # noqa: T201
+    return
   with _timed(workdir, "evaluate"):
     rows = evaluate_lib.evaluate(
       open_test,
@@ -150,11 +157,14 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
 
 
 def report(config: Config, workdir: pathlib.Path) -> None:
-  """Everything above -> report.html."""
+  """Everything above -> report.html. (Samples have evaluation/samples.png instead.)"""
   from occnet_jax.evaluation import gallery
   from occnet_jax.train import loop
 
   check_workdir(config, workdir)
+  if config["generation"]["sample"]:
+    print(f"Samples: {workdir / 'evaluation' / 'samples.png'}")  # noqa: T201
+    return
   with _timed(workdir, "report"):
     path = gallery.gather(
       config, workdir, _open_test(config)(), loop.transform(config, points=1)
@@ -184,6 +194,30 @@ def reconstruct(
   mesh = model.reconstruct(cloud)
   meshes.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
   print(f"{target}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")  # noqa: T201
+
+
+def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:
+  """Pairs of test shapes -> meshes and a picture of the way from one to the other."""
+  from occnet_jax import samples
+
+  check_workdir(config, workdir)
+  path = samples.interpolate(config, workdir, _open_test(config)(), steps)
+  print(f"Picture: {path}")  # noqa: T201
+
+
+def import_torch(config: Config, workdir: pathlib.Path, source: str) -> None:
+  """A checkpoint of the reference -> a run."""
+  from occnet_jax import exchange
+
+  exchange.import_torch(config, workdir, source)
+  print(f"{workdir}: a run with the weights of {source}")  # noqa: T201
+
+
+def export_torch(workdir: pathlib.Path, target: str) -> None:
+  """The best checkpoint of a run -> a file that the reference loads."""
+  from occnet_jax import exchange
+
+  print(f"Written: {exchange.export_torch(workdir, target)}")  # noqa: T201
 
 
 def check_workdir(config: Config, workdir: pathlib.Path) -> None:

@@ -23,7 +23,11 @@ LEVELS = {
   "occnet_jax.interop": 1,
   "occnet_jax.api": 6,
   "data_prep": 6,
+  "occnet_jax.pictures": 7,
+  "occnet_jax.reconstruct": 7,
   "occnet_jax.stages": 7,
+  "occnet_jax.samples": 7,
+  "occnet_jax.exchange": 7,
   "main": 8,
 }
 APART = [  # neighbours of one level that do not know each other

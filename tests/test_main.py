@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = {
   "prep.points": 2000,
   "prep.surface_points": 1000,
+  "prep.val_fraction": 0.25,
+  "prep.test_fraction": 0.25,
   "data.points": 128,
   "data.cloud_points": 32,
   "model.encoder_hidden_size": 16,

@@ -203,7 +203,7 @@ def _means(category: str, rows: Sequence[Row], names: Sequence[str]) -> Row:
   return {"category": category} | counts | means
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float | int]) -> float:
   return sum(map(float, values)) / len(values) if values else math.nan
 
 

@@ -6,7 +6,7 @@ highest. Arrays over a grid are indexed (x, y, z). Shape letter: n points.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 PADDING = 0.1  # the cube's side is 1 + PADDING: [-0.55, 0.55]^3
 
@@ -50,3 +50,32 @@ def from_keys(keys: Int[np.ndarray, " n"], side: int) -> Indices:
   rows, z = np.divmod(keys, side)
   x, y = np.divmod(rows, side)
   return np.stack([x, y, z], axis=1)
+
+
+def cube_surface(
+  occupied: Bool[np.ndarray, "r r r"],
+) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+  """The surface of the occupied cells of [-0.5, 0.5]^3: two triangles a bare square.
+
+  Closed and outward; where cells touch in an edge alone, four faces share it.
+  """
+  side = occupied.shape[0]
+  filled = np.pad(occupied, 1)
+  corners = []
+  for axis in range(3):
+    u, v = (axis + 1) % 3, (axis + 2) % 3
+    for up in (0, 1):
+      beyond = np.roll(filled, 1 - 2 * up, axis)
+      cells = np.argwhere(filled & ~beyond) - 1
+      square = np.zeros((4, 3), np.int64)
+      square[:, axis] = up
+      square[[1, 2], u] = 1
+      square[[2, 3], v] = 1
+      corners.append(cells[:, None] + (square if up else square[::-1]))
+  squares = np.concatenate(corners)
+  keys, index = np.unique(
+    to_keys(squares.reshape(-1, 3), side + 1), return_inverse=True
+  )
+  index = index.reshape(-1, 4)
+  faces = np.concatenate([index[:, [0, 1, 2]], index[:, [0, 2, 3]]])
+  return from_keys(keys, side + 1) / side - 0.5, faces

@@ -1,4 +1,5 @@
 import numpy as np
+import trimesh
 
 from occnet_jax.geometry import grids
 
@@ -43,3 +44,19 @@ def test_keys_do_not_collide_on_grids_whose_points_exceed_32_bits():
   keys = grids.to_keys(indices, side)
   assert keys.min() == 0 and keys.max() == side**3 - 1
   np.testing.assert_array_equal(grids.from_keys(keys, side), indices)
+
+
+def test_the_surface_of_cells_is_closed_outward_and_has_their_volume_and_area():
+  occupied = np.zeros((4, 4, 4), bool)
+  occupied[1:3, 0:4, 2] = True
+  occupied[0, 0, 0] = True
+  mesh = trimesh.Trimesh(*grids.cube_surface(occupied), process=False)
+  assert mesh.is_watertight
+  np.testing.assert_allclose(mesh.volume, occupied.sum() / 4**3)
+  np.testing.assert_allclose(mesh.area, (28 + 6) / 4**2)
+  np.testing.assert_allclose(mesh.bounds, [[-0.5, -0.5, -0.5], [0.25, 0.5, 0.25]])
+
+
+def test_no_cell_has_no_surface():
+  vertices, faces = grids.cube_surface(np.zeros((3, 3, 3), bool))
+  assert vertices.shape == (0, 3) and faces.shape == (0, 3)

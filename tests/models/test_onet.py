@@ -1,0 +1,122 @@
+"""The generative model and several views against closed forms and simpler models."""
+
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from occnet_jax import losses
+from occnet_jax.models import registry
+
+BASE = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "base.py"))
+SMALL = {
+  "encoder_hidden_size": 8,
+  "c_dim": 6,
+  "hidden_size": 8,
+  "latent_hidden_size": 8,
+}
+RNG = np.random.default_rng(0)
+
+
+def build(**changed):
+  model = BASE["get_config"]().model.to_dict() | SMALL | changed
+  return registry.build(model, tau=0.2)
+
+
+def batch(b=3, t=20, inputs=None):
+  points = RNG.uniform(-0.5, 0.5, (b, t, 3)).astype(np.float32)
+  return {
+    "points": jnp.asarray(points),
+    "occupancies": jnp.asarray(np.linalg.norm(points, axis=-1) < 0.4, jnp.float32),
+    "inputs": jnp.zeros((b, 0)) if inputs is None else jnp.asarray(inputs),
+  }
+
+
+def init(method, data):
+  variables = method.init(jax.random.key(0), data)
+  # No layer at zero: what it hides would be hidden from the test too.
+  params = jax.tree.map(
+    lambda a: a + 0.1 * RNG.standard_normal(a.shape).astype(np.float32),
+    variables["params"],
+  )
+  return {**variables, "params": params}
+
+
+def test_kl_is_that_of_normal_distributions():
+  mean, logstd = RNG.standard_normal((2, 4, 5))
+  draws = RNG.standard_normal((200_000, 4, 5)) * np.exp(logstd) + mean
+  log_q = -0.5 * ((draws - mean) / np.exp(logstd)) ** 2 - logstd
+  log_p = -0.5 * draws**2
+  wanted = (log_q - log_p).mean(0).sum(-1).mean()
+  np.testing.assert_allclose(
+    losses.kl_to_standard_normal(jnp.asarray(mean), jnp.asarray(logstd)),
+    wanted,
+    rtol=1e-2,
+  )
+  assert losses.kl_to_standard_normal(jnp.zeros((2, 3)), jnp.zeros((2, 3))) == 0
+
+
+UNCONDITIONAL = {"encoder": "none", "c_dim": 0, "z_dim": 4, "decoder": "simple"}
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
+def test_the_loss_of_the_generative_model_is_cross_entropy_and_weighted_kl(weight):
+  method = build(**UNCONDITIONAL, kl_weight=weight)
+  data = batch()
+  variables = init(method, data)
+  key = jax.random.key(3)
+  value, (stats, scalars) = method.loss(variables, data, key, True)
+  mean, logstd = method.posterior(variables, data)
+  z = mean + jnp.exp(logstd) * jax.random.normal(key, mean.shape)
+  logits = method.decode(
+    variables,
+    method.with_z(method.encode(variables, data["inputs"]), z),
+    data["points"],
+  )
+  wanted = losses.occupancy_cross_entropy(logits, data["occupancies"])
+  kl = losses.kl_to_standard_normal(mean, logstd)
+  assert kl > 0.01
+  np.testing.assert_allclose(value, wanted + weight * kl, rtol=1e-5)
+  np.testing.assert_allclose(scalars["kl"], kl, rtol=1e-5)
+  assert stats == {}
+
+
+def test_a_code_and_a_random_latent_go_together():
+  method = build(z_dim=4)
+  data = batch(inputs=RNG.uniform(-0.5, 0.5, (3, 9, 3)).astype(np.float32))
+  variables = init(method, data)
+  latent = method.encode(variables, data["inputs"])
+  assert latent.c.shape == (3, 6) and not np.asarray(latent.z).any()
+  moved = method.with_z(latent, jnp.ones((3, 4)))
+  a, b = (method.decode(variables, x, data["points"]) for x in (latent, moved))
+  assert np.abs(a - b).max() > 1e-3
+
+
+def test_several_views_of_one_kind_make_the_code_of_one():
+  method = build(encoder="simple_conv")
+  view = jnp.asarray(RNG.random((2, 64, 64, 3)), jnp.float32)
+  data = batch(b=2, inputs=view)
+  variables = init(method, data)
+  one = method.encode(variables, view).c
+  same = method.encode(variables, jnp.repeat(view[:, None], 3, axis=1)).c
+  np.testing.assert_allclose(one, same, rtol=1e-4, atol=1e-4)
+  other = jnp.asarray(RNG.random((2, 64, 64, 3)), jnp.float32)
+  mixed = method.encode(variables, jnp.stack([view, other], axis=1)).c
+  wanted = (one + method.encode(variables, other).c) / 2
+  np.testing.assert_allclose(mixed, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("changed", "message"),
+  [
+    ({"encoder": "resnet19"}, r"model.encoder is 'resnet19'; want one of: code_table"),
+    ({"encoder": "none"}, r"c_dim is 6 without an encoder"),
+    ({"encoder": "none", "c_dim": 0}, r"neither an encoder nor a z_dim"),
+  ],
+)
+def test_fields_that_do_not_go_together_are_refused(changed, message):
+  with pytest.raises(ValueError, match=message):
+    build(**changed)
