@@ -5,7 +5,10 @@ pads a strided window unevenly where PyTorch pads evenly, so no name of a paddin
 used here, only its size.
 """
 
+import itertools
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -49,18 +52,53 @@ class Conv(nn.Module):
     default = uniform_by_fan_in(self.width**axes * x.shape[-1])
     shape = (self.width,) * axes + (x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init or default, shape)
-    letters = "DHW"[-axes:]
-    y = lax.conv_general_dilated(
-      x,
-      kernel,
-      (self.stride,) * axes,
-      [(self.padding, self.padding)] * axes,
-      dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
-    )
+    # XLA's convolution in 3D on a CPU, its gradient above all, is a plain loop
+    # (benchmarks/convolution.py), so there it is left to a matrix product.
+    by_product = axes == 3 and jax.default_backend() == "cpu"
+    convolve = convolve_by_product if by_product else convolve_by_xla
+    y = convolve(x, kernel, self.stride, self.padding)
     if not self.use_bias:
       return y
     bias = self.param("bias", default, (self.features,))
     return y + bias.reshape((1,) * (axes + 1) + (-1,))
+
+
+def convolve_by_xla(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
+) -> Float[Array, "b *t o"]:
+  """The convolution of XLA."""
+  axes = x.ndim - 2
+  letters = "DHW"[-axes:]
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride,) * axes,
+    [(padding, padding)] * axes,
+    dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+  )
+
+
+def convolve_by_product(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
+) -> Float[Array, "b *t o"]:
+  """The same as one matrix product: the shifted inputs of a window, side by side."""
+  axes = x.ndim - 2
+  width, (inputs, outputs) = kernel.shape[0], kernel.shape[-2:]
+  padded = jnp.pad(x, [(0, 0), *[(padding, padding)] * axes, (0, 0)])
+  sides = [(side - width) // stride + 1 for side in padded.shape[1:-1]]
+  shifted = []
+  for offset in itertools.product(range(width), repeat=axes):
+    ends = [o + stride * (n - 1) + 1 for o, n in zip(offset, sides, strict=True)]
+    shifted.append(
+      lax.slice(
+        padded,
+        (0, *offset, 0),
+        (padded.shape[0], *ends, inputs),
+        (1, *[stride] * axes, 1),
+      )
+    )
+  windows = jnp.concatenate(shifted, axis=-1)
+  return windows @ kernel.reshape(-1, outputs)
 
 
 def max_pool(

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from occnet_jax.nn import convolution
 from occnet_jax.nn.codes import CodeTable
 from occnet_jax.nn.convnets import R2N2Resnet, R2N2Simple, SimpleConv
 from occnet_jax.nn.convolution import Conv, max_pool
@@ -160,3 +161,22 @@ def test_a_code_table_gives_rows_and_no_number_for_a_row_it_has_not():
   codes = net.apply(variables, jnp.array([3, 999, 1000]), train=True)
   np.testing.assert_array_equal(codes[:2], table[jnp.array([3, 999])])
   assert np.isnan(codes[2]).all()
+
+
+@pytest.mark.parametrize(
+  ("sides", "inputs", "width", "stride", "padding"),
+  [((6, 7, 8), 3, 3, 2, 1), ((5, 5, 5), 1, 3, 1, 1), ((9, 8), 2, 5, 2, 0)],
+)
+def test_a_convolution_by_one_product_is_that_of_xla(
+  sides, inputs, width, stride, padding
+):
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(rng.standard_normal((2, *sides, inputs)), jnp.float32)
+  kernel = rng.standard_normal((width,) * len(sides) + (inputs, 4))
+  args = (x, jnp.asarray(kernel, jnp.float32), stride, padding)
+  np.testing.assert_allclose(
+    convolution.convolve_by_product(*args),
+    convolution.convolve_by_xla(*args),
+    rtol=1e-4,
+    atol=1e-4,
+  )

@@ -1,0 +1,121 @@
+"""The notebooks, run top to bottom with small sizes in place of their parameters."""
+
+import ast
+import json
+import os
+import pathlib
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+import trimesh
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+QUICKSTART = """
+OUT = pathlib.Path({out!r})
+CATEGORIES, SHAPES = ("car", "sofa"), 5
+POINTS, NEAR_POINTS, SURFACE_POINTS = 2000, 500, 1000
+SIZES = {{
+  "model.encoder_hidden_size": 16,
+  "model.c_dim": 16,
+  "model.hidden_size": 16,
+  "optim.name": "adam",  # it compiles faster
+  "data.cloud_points": 50,
+}}
+STEPS, RUN_STEPS = 6, 6
+SLICE_SIDE, RESOLUTION_0, UPSAMPLING_STEPS, MORPHS = 16, 8, 1, 2
+"""
+OFFICIAL = """
+OUT = pathlib.Path({out!r})
+DOWNLOAD, CLOUD, IMAGE = False, "", ""
+CHECKPOINTS = {{"pointcloud": "absent.pt", "image": "absent_too.pt"}}
+GRID = {{"generation.resolution_0": 16, "generation.upsampling_steps": 1}}
+DECODER = {{"model.c_dim": 16, "model.hidden_size": 16, **GRID}}
+CHANGES = {{
+  "pointcloud": {{"model.encoder_hidden_size": 16, **DECODER}},
+  "image": {{"model.encoder": "simple_conv", "data.image_side": 64, **DECODER}},
+}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation(monkeypatch):
+  """Small networks take longer to compile than to run; kernels inherit this."""
+  flags = os.environ.get("XLA_FLAGS", "")
+  monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_backend_optimization_level=0")
+
+
+def run(name, parameters, question, out):
+  """Runs a notebook with other parameters; the value of an expression at its end."""
+  notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+  (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+  cell.source = parameters.format(out=str(out))
+  answer = out / "answer.json"
+  asked = f"json.dump({question}, open({str(answer)!r}, 'w'))"
+  notebook.cells.append(nbformat.v4.new_code_cell(f"import json\n{asked}"))
+  # The package need not be installed: a kernel imports from where it is started.
+  nbclient.NotebookClient(
+    notebook, timeout=240, resources={"metadata": {"path": str(ROOT)}}
+  ).execute()
+  return json.loads(answer.read_text())
+
+
+def check_closed(path):
+  mesh = trimesh.load_mesh(path, process=False)
+  assert mesh.is_watertight
+  assert mesh.volume > 0
+  return mesh
+
+
+def test_the_quickstart_trains_and_writes_a_closed_mesh_in_millimetres(tmp_path):
+  question = (
+    "{'loss': loss_per_point.tolist(), 'step': model.record['step'],"
+    " 'scan': np.stack([scan.min(0), scan.max(0)]).tolist(),"
+    " 'morphs': [len(morph.faces) for morph in morphs]}"
+  )
+  found = run("quickstart", QUICKSTART, question, tmp_path)
+  assert len(found["loss"]) == 6
+  assert np.isfinite(found["loss"]).all()
+  # A network that knows nothing gives every point a probability of about one half.
+  np.testing.assert_allclose(found["loss"][0], np.log(2), rtol=0.2)
+  assert found["step"] in (2, 4, 6)  # that were validated
+  assert len(found["morphs"]) == 2
+  mesh = check_closed(tmp_path / "reconstruction.ply")
+  check_in_padded_box(mesh, np.array(found["scan"]))
+
+
+def test_the_official_checkpoint_reconstructs_a_cloud_and_an_image(tmp_path):
+  question = "np.stack([cloud.min(0), cloud.max(0)]).tolist()"
+  box = np.array(run("official_checkpoint", OFFICIAL, question, tmp_path))
+  from_cloud = check_closed(tmp_path / "from_cloud.ply")
+  from_image = check_closed(tmp_path / "from_image.ply")
+  check_in_padded_box(from_cloud, box)
+  # The stand-ins have half of the padded cube inside, at the tau that was imported.
+  for mesh, side in ((from_cloud, 1.1 * np.ptp(box, axis=0).max()), (from_image, 1.1)):
+    np.testing.assert_allclose(mesh.volume, side**3 / 2, rtol=0.05)
+
+
+def check_in_padded_box(mesh, box):
+  """A mesh stays in the cube with padding of its cloud, and is of about its size."""
+  centre, extent = box.mean(0), np.ptp(box, axis=0).max()
+  assert np.abs(mesh.vertices - centre).max() <= 0.55 * extent * (1 + 1e-4)
+  assert mesh.extents.max() > 0.2 * extent
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_valid_parse_and_hold_no_outputs(path):
+  notebook = nbformat.read(path, as_version=4)
+  nbformat.validate(notebook)
+  assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+  assert notebook.metadata.kernelspec.name == "python3"
+  for cell in notebook.cells:
+    if cell.cell_type == "code":
+      ast.parse(cell.source)
+      assert cell.outputs == []
+      assert cell.execution_count is None
+
+
+def test_there_are_two_notebooks():
+  assert [path.stem for path in NOTEBOOKS] == ["official_checkpoint", "quickstart"]
