@@ -37,10 +37,16 @@ _STEPS = flags.DEFINE_integer(
   "steps", 8, "interpolate: meshes from one shape to the next, both ends included."
 )
 _INPUT = flags.DEFINE_string(
-  "input", None, "reconstruct: cloud or mesh file (PLY, XYZ, NPY, NPZ, OBJ, ...)."
+  "input", None, "reconstruct: what the network sees, a file or a folder of files."
 )
 _OUTPUT = flags.DEFINE_string(
-  "output", "reconstruction.glb", "reconstruct: mesh file (GLB, PLY, OBJ or OFF)."
+  "output",
+  None,
+  "reconstruct: mesh file (GLB, PLY, OBJ, OFF or STL), or folder for a folder; "
+  "reconstruction.glb or reconstructions by default.",
+)
+_MASKS = flags.DEFINE_string(
+  "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
 )
 
 
@@ -52,7 +58,7 @@ def main(argv: list[str]) -> None:
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
-    stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, config)
+    stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config)
     return
   if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
     raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE.pt")

@@ -271,9 +271,10 @@ class Model:
     chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
     inputs = clouds.to_frame(cloud[chosen], loc, scale).astype(np.float32)
     mesh = self.extract(self.encode(inputs[None]), **settings)
-    normals = mesh.vertex_normals
-    mesh.vertices = clouds.from_frame(mesh.vertices, loc, scale)
-    mesh.vertex_normals = normals
+    if len(mesh.faces):
+      normals = mesh.vertex_normals
+      mesh.vertices = clouds.from_frame(mesh.vertices, loc, scale)
+      mesh.vertex_normals = normals
     return mesh
 
   def generation(self) -> dict[str, Any]:

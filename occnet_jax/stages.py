@@ -175,25 +175,18 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
 
 def reconstruct(
-  workdir: pathlib.Path, source: str, target: str, overriding: Config | None = None
+  workdir: pathlib.Path,
+  source: str,
+  target: str | None,
+  masks: str | None = None,
+  overriding: Config | None = None,
 ) -> None:
-  """One cloud or mesh file of the user's own -> one mesh file in its own frame.
+  """What a user brings, a file or a folder -> meshes; see `occnet_jax.reconstruct`."""
+  from occnet_jax import reconstruct as reconstruct_lib
 
-  Args:
-    workdir: of a trained run.
-    source: cloud or mesh file.
-    target: mesh file to write; its suffix names the format.
-    overriding: config whose generation settings count instead of the run's own.
-  """
-  from occnet_jax import api
-  from occnet_jax.geometry import clouds, meshes
-
-  meshes.check_written_suffix(target)
-  cloud = clouds.read_cloud(source)
-  model = api.restore(workdir, overriding=overriding)
-  mesh = model.reconstruct(cloud)
-  meshes.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
-  print(f"{target}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")  # noqa: T201
+  reconstruct_lib.reconstruct(
+    workdir, source, target, masks=masks, overriding=overriding
+  )
 
 
 def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:

@@ -1,0 +1,202 @@
+"""Photographs: read, and made like the pictures of the training (host).
+
+Networks were trained on rendered pictures of one object before white.
+
+Shape letters: h, w sides of a photograph, s of a square one, c channels, k pictures.
+"""
+
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+# In `data_prep.render.render_views` the longer side of an object's bounding box takes
+# 0.61 of the picture's on average: 24 views each of 8 shapes of the 13 synthetic
+# categories; 9 of 10 pictures lie between 0.42 and 0.81.
+MARGIN = 0.195
+
+
+def read_photo(path: str | os.PathLike) -> UInt8[np.ndarray, "h w c"]:
+  """A photograph the way it is shown: c is 3, or 4 if it has transparency.
+
+  Its EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB of
+  8 bits. Of an animation it is the first picture.
+
+  Raises:
+    ValueError: there is no such file, or it cannot be decoded.
+  """
+  image = _load(path)
+  if image.mode.startswith("I"):  # grey of 16 bits
+    values = np.asarray(image).astype(np.float32) / 257  # 65535 is white
+    image = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
+  return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+
+
+def read_mask(path: str | os.PathLike) -> Bool[np.ndarray, "h w"]:
+  """Where a mask has an object: wherever its value is not 0.
+
+  Of a label map any label counts, also one that stands for "unknown"; of a palette it
+  is the index that counts, of RGB any channel. A mask that is transparent somewhere is
+  read by its transparency.
+
+  Raises:
+    ValueError: there is no such file, or it cannot be decoded.
+  """
+  image = _load(path)
+  if "A" in image.getbands():
+    alpha = np.asarray(image.getchannel("A"))
+    if alpha.min() < 255:
+      return alpha > 0
+    image = image.convert("RGB")
+  values = np.asarray(image) != 0
+  return values if values.ndim == 2 else values.any(2)
+
+
+def find_masks(
+  masks: str | os.PathLike, source: pathlib.Path, paths: Sequence[pathlib.Path]
+) -> dict[pathlib.Path, pathlib.Path]:
+  """The mask files of photographs; whether they exist is for `read_mask` to say.
+
+  Args:
+    masks: a folder with a PNG of the same relative name for each, or, where `source`
+      is a photograph, its mask file.
+    source: a photograph, or the folder that all of them lie in.
+    paths: of the photographs.
+
+  Raises:
+    ValueError: there is no such folder, or it is a file and `source` a folder.
+  """
+  masks = pathlib.Path(masks)
+  if not masks.exists():
+    raise ValueError(f"{masks}: no such folder or file of masks")
+  if masks.is_dir():
+    root = source if source.is_dir() else source.parent
+    return {p: (masks / p.relative_to(root)).with_suffix(".png") for p in paths}
+  if source.is_dir():
+    raise ValueError(f"{masks}: is one file for the folder {source}; want a folder too")
+  return dict.fromkeys(paths, masks)
+
+
+def read_squares(
+  paths: Sequence[pathlib.Path], masks: Sequence[pathlib.Path] = ()
+) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+  """Photographs as `prepare_photo` makes them, each with its mask, or none with one.
+
+  Raises:
+    ValueError: naming the file that cannot be used, and why.
+  """
+  squares = []
+  for path, mask_path in zip(paths, masks or [None] * len(paths), strict=True):
+    if mask_path is not None and not mask_path.is_file():
+      raise ValueError(
+        f"{path}: has no mask {mask_path}, want one for every photograph"
+      )
+    image = read_photo(path)
+    mask = None if mask_path is None else read_mask(mask_path)
+    try:
+      squares.append(prepare_photo(image, mask))
+    except ValueError as error:
+      raise ValueError(f"{mask_path or path}: {error}") from error
+  return squares
+
+
+def prepare_photo(
+  image: UInt8[np.ndarray, "h w c"],
+  mask: Bool[np.ndarray, "_ _"] | None = None,
+  *,
+  margin: float = MARGIN,
+) -> UInt8[np.ndarray, "s s 3"]:
+  """A photograph as a network of rendered pictures can read it; its aspect is kept.
+
+  With a mask all else becomes white, and the bounding box of the object is put in the
+  middle of a white square. Without one the whole photograph is.
+
+  Args:
+    image: RGB or RGBA.
+    mask: (h, w), the object. None takes the transparency, where there is some; the
+      box then holds what is at least half as opaque as the most opaque pixel.
+    margin: what stays free along either border of the longer side, as a share of the
+      square's side; for photographs with a mask.
+
+  Raises:
+    ValueError: other channels, a mask without an object or of another size, or a margin
+      that leaves no room.
+  """
+  if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
+    raise ValueError(
+      f"a photograph of shape {image.shape} and type {image.dtype}, want (h, w, 3) or "
+      "(h, w, 4) of uint8; convert it to RGB or RGBA first"
+    )
+  if not 0 <= margin < 0.5:
+    raise ValueError(f"margin is {margin}, want at least 0 and less than 0.5")
+  given, colours = mask is not None, image[..., :3]
+  if image.shape[2] == 4:
+    alpha = image[..., 3:]
+    share = alpha / np.float32(255)
+    colours = np.rint(share * colours + (1 - share) * 255).astype(np.uint8)
+    if not given and alpha.min() < 255:
+      mask = alpha[..., 0] >= max(alpha.max() / 2, 1)
+  if mask is None:
+    return _centre(colours, max(colours.shape[:2]))
+  _check_mask(mask, image)
+  if given:
+    colours = np.where(mask[..., None], colours, np.uint8(255))
+  rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+  colours = colours[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+  return _centre(colours, round(max(colours.shape[:2]) / (1 - 2 * margin)))
+
+
+def contact_sheet(pictures: UInt8[np.ndarray, "k s s 3"]) -> UInt8[np.ndarray, "h h 3"]:
+  """Square pictures, row by row in the least square that holds them, before white."""
+  count, side = pictures.shape[:2]
+  columns = math.ceil(math.sqrt(count))
+  cells = np.full((columns**2, side, side, 3), 255, np.uint8)
+  cells[:count] = pictures
+  rows = cells.reshape(columns, columns, side, side, 3).swapaxes(1, 2)
+  return rows.reshape(columns * side, columns * side, 3)
+
+
+def _check_mask(mask: Bool[np.ndarray, "..."], image: UInt8[np.ndarray, "..."]) -> None:
+  if mask.shape != image.shape[:2]:
+    (height, width), (own_height, own_width) = image.shape[:2], mask.shape
+    raise ValueError(
+      f"a mask of {own_width} x {own_height} pixels, want {width} x {height} as the "
+      "photograph has (turned as its EXIF orientation says); scale the mask to that"
+    )
+  if not mask.any():
+    raise ValueError(
+      "the mask is empty, want at least one pixel of an object (other than 0, or not "
+      "transparent); draw it again, or leave it out"
+    )
+
+
+def _centre(
+  colours: UInt8[np.ndarray, "h w 3"], side: int
+) -> UInt8[np.ndarray, "s s 3"]:
+  """In the middle of a white square."""
+  height, width = colours.shape[:2]
+  top, left = (side - height) // 2, (side - width) // 2
+  square = np.full((side, side, 3), 255, np.uint8)
+  square[top : top + height, left : left + width] = colours
+  return square
+
+
+def _load(path: str | os.PathLike) -> Image.Image:
+  """The first picture of a file, turned as its EXIF orientation says."""
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise ValueError(f"{path}: no such file")
+  try:
+    with Image.open(path) as image:
+      image.load()
+      return ImageOps.exif_transpose(image)
+  except Exception as error:  # whatever a parser may raise on broken bytes
+    raise ValueError(
+      f"{path}: cannot be decoded ({type(error).__name__}: {error}); want a whole PNG, "
+      "JPEG, WebP or BMP file, save it again"
+    ) from error
