@@ -1,9 +1,16 @@
 """Strict for every test: shapes checked, rank promotion and warnings are errors."""
 
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+# Tests spend most of their time in compilation, often of the same program in another
+# process; workers and what they call inherit this place to share the results.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  _cache = tempfile.TemporaryDirectory(prefix="occnet-compiled-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 from jaxtyping import install_import_hook
 

@@ -41,7 +41,7 @@ def call(*args, check=True):
     capture_output=True,
     text=True,
     cwd=ROOT,
-    timeout=280,
+    timeout=580,
   )
   if check:
     assert done.returncode == 0, done.stderr[-3000:]
@@ -166,3 +166,11 @@ def test_a_cloud_that_shows_nothing_is_named(finished, tmp_path):
   run = finished[0]
   args = ["--mode=reconstruct", f"--workdir={run}", f"--input={tmp_path / 'cloud.npy'}"]
   assert "not finite" in error_of(*args)
+
+
+@pytest.mark.parametrize("mode", ["import", "export_torch"])
+def test_exchange_asks_for_its_file(tmp_path, mode):
+  done = call(f"--mode={mode}", f"--workdir={tmp_path}", check=False)
+  assert done.returncode != 0
+  assert f"--mode={mode} needs --checkpoint=FILE.pt" in done.stderr
+  assert "Traceback" not in done.stderr

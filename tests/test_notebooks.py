@@ -57,7 +57,7 @@ def run(name, parameters, question, out):
   notebook.cells.append(nbformat.v4.new_code_cell(f"import json\n{asked}"))
   # The package need not be installed: a kernel imports from where it is started.
   nbclient.NotebookClient(
-    notebook, timeout=240, resources={"metadata": {"path": str(ROOT)}}
+    notebook, timeout=500, resources={"metadata": {"path": str(ROOT)}}
   ).execute()
   return json.loads(answer.read_text())
 
