@@ -35,7 +35,7 @@ def get_config():
     ema_decay=0.995,
   )
   config.train.update(
-    steps=13_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+    steps=12_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )
   config.val.points = 8192
   return config

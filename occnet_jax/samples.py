@@ -47,7 +47,7 @@ def read_samples(
 
 def judge(
   config: dict[str, Any], workdir: pathlib.Path, shapes: Examples
-) -> dict[str, float]:
+) -> dict[str, float | int]:
   """Coverage and MMD of the samples against as many shapes of the test split.
 
   Writes evaluation/generation.json and evaluation/samples.png.

@@ -13,7 +13,7 @@ from occnet_jax.evaluation import ledger as ledger_lib
 from occnet_jax.evaluation.charts import Chart
 from occnet_jax.evaluation.report import ReportShape, write_report
 from occnet_jax.evaluation.tables import Row
-from occnet_jax.geometry import meshes
+from occnet_jax.geometry import grids, meshes
 from occnet_jax.train import log
 
 MEASURED = pathlib.Path("evaluation", "measured.jsonl")
@@ -131,13 +131,21 @@ def _shape(config, workdir, shapes, transform, row: Row) -> ReportShape:
     reconstruction = meshes.read_mesh(path) if row["faces"] else empty
   solid = pathlib.Path(config["data"]["dir"], "solids", category, f"{id}.ply")
   cloud = example["pointcloud"]
+  inputs = transform(example, loader.shape_rng(config["seed"], index))["inputs"]
   return ReportShape(
     id=id,
     category=category,
     metrics=row,
-    input_points=transform(example, loader.shape_rng(config["seed"], index))["inputs"],
+    seen=_seen(config["data"]["inputs"], inputs),
     reconstruction=reconstruction,
     truth=meshes.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),
     truth_normals=cloud["normals"].astype(np.float32),
   )
+
+
+def _seen(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
+  """An observation as `ReportShape.seen` has it."""
+  if kind == "voxels":
+    return grids.cube_surface(inputs > 0.5)
+  return None if kind in ("index", "none") else inputs

@@ -1,7 +1,7 @@
 """report.html: one file, opened from disk, that shows what a run came to (host).
 
-Facts, metrics with their meaning, curves, and shapes in 3D: the input cloud, the
-reconstruction and the truth side by side under linked cameras. The page holds
+Facts, metrics with their meaning, curves, and shapes in 3D: what the network saw,
+the reconstruction and the truth side by side under linked cameras. The page holds
 everything it shows and its content security policy forbids it to fetch anything.
 
 Shape letters: n points, v vertices, f faces.
@@ -10,6 +10,7 @@ Shape letters: n points, v vertices, f faces.
 import base64
 import html
 import importlib.resources
+import io
 import math
 import os
 import re
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from occnet_jax import files
 from occnet_jax.evaluation import charts, glb, tables
@@ -37,7 +39,8 @@ class ReportShape(NamedTuple):
     id: of the shape.
     category: of the shape.
     metrics: its row, as `metrics.evaluate_mesh` returns it; may lack any figure.
-    input_points: (n, 3) what the network saw.
+    seen: what the network saw: a cloud (n, 3), a picture (h, w, 3) from 0 to 1 or
+      several (k, h, w, 3), an occupancy grid as a mesh, or None for nothing.
     reconstruction: mesh; one without faces is shown as empty, None as missing.
     truth: mesh, if there is one.
     truth_points: (n, 3) on the true surface, drawn where there is no mesh.
@@ -47,7 +50,7 @@ class ReportShape(NamedTuple):
   id: str
   category: str
   metrics: dict[str, Any]
-  input_points: np.ndarray
+  seen: np.ndarray | Mesh | None
   reconstruction: Mesh | None
   truth: Mesh | None = None
   truth_points: np.ndarray | None = None
@@ -222,13 +225,23 @@ def _shape(shape: ReportShape) -> str:
 
 
 def _input_pane(shape: ReportShape, name: str) -> str:
-  count = len(shape.input_points)
+  seen = shape.seen
+  if seen is None:
+    return _pane("Input", "", _words("None: this network sees nothing of a shape."))
+  if isinstance(seen, tuple):
+    data = glb.mesh_glb(*seen, INPUT_COLOUR)
+    return _pane("Input", "occupancy grid", _viewer(data, f"Input grid of {name}"))
+  if seen.ndim > 2:
+    pictures = seen if seen.ndim == 4 else seen[None]
+    caption = "one picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    return _pane("Input", caption, _picture(pictures, f"Input of {name}"))
+  count = len(seen)
   if not count:
     return _pane("Input", "", _words("No input points."))
   caption = f"{count:,} points"
   if count > glb.MAX_BALLS:
     caption += f", {glb.MAX_BALLS:,} shown"
-  data = glb.cloud_glb(shape.input_points, INPUT_COLOUR)
+  data = glb.cloud_glb(seen, INPUT_COLOUR)
   return _pane("Input", caption, _viewer(data, f"Input points of {name}"))
 
 
@@ -276,6 +289,17 @@ def _pane(title: str, caption: str, content: str) -> str:
 def _words(sentence: str, reason: str = "") -> str:
   reason = f"<br>{html.escape(str(reason))}" if reason else ""
   return f'<p class="words">{html.escape(sentence)}{reason}</p>'
+
+
+def _picture(pictures: np.ndarray, alt: str) -> str:
+  """Pictures (k, h, w, 3) from 0 to 1, side by side."""
+  strip = np.concatenate(list(pictures), axis=1)
+  buffer = io.BytesIO()
+  Image.fromarray(np.rint(255 * strip).astype(np.uint8)).save(buffer, "PNG")
+  encoded = base64.b64encode(buffer.getvalue()).decode()
+  return (
+    f'<img class="seen" alt="{html.escape(alt)}" src="data:image/png;base64,{encoded}">'
+  )
 
 
 def _viewer(data: bytes, alt: str) -> str:
