@@ -16,10 +16,10 @@ def get_config():
   config.prep.update(
     out="data/quickstart",
     seed=1,  # the settings below were chosen on shapes of another seed
-    per_category=100,
+    per_category=140,
     near_points=4096,
-    val_fraction=0.07,
-    test_fraction=0.07,
+    val_fraction=0.05,
+    test_fraction=0.05,
   )
   config.data.update(
     points=256, near_fraction=0.5, stretch=0.5, workers=0, in_memory=True
@@ -35,7 +35,7 @@ def get_config():
     ema_decay=0.995,
   )
   config.train.update(
-    steps=12_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+    steps=14_500, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )
   config.val.points = 8192
   return config

@@ -269,18 +269,18 @@ _CHILD = """
 import sys
 from data_prep.prepare import prepare
 if __name__ == "__main__":
-  prepare(source=sys.argv[1], out=sys.argv[2], points=400, surface_points=300,
-          voxel_side=8, workers=2, shard_size=3)
+  prepare(source=sys.argv[1], out=sys.argv[2], points=int(sys.argv[3]),
+          surface_points=300, voxel_side=8, workers=2, shard_size=3)
   assert not {"jax", "flax", "tensorflow"} & sys.modules.keys(), "imported"
 """
 
 
-def _start(source, out):
+def _start(source, out, points=400):
   script = out.parent / f"{out.name}.py"
   script.write_text(_CHILD)
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
   return subprocess.Popen(
-    [sys.executable, str(script), source, str(out)],
+    [sys.executable, str(script), source, str(out), str(points)],
     env=environment,
     stderr=subprocess.PIPE,
     text=True,
@@ -318,7 +318,7 @@ def _group_is_alive(group):
 
 def test_control_c_ends_every_process(source, tmp_path):
   out = tmp_path / "out"
-  with _start(source, out) as process:
+  with _start(source, out, points=500_000) as process:  # enough work to interrupt
     deadline = time.monotonic() + 60
     while not (out / "prepare.json").exists() and time.monotonic() < deadline:
       time.sleep(0.002)
