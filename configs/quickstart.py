@@ -1,4 +1,4 @@
-"""The whole road on two CPU cores in a quarter of an hour, on embedded data.
+"""The whole road on two CPU cores in less than twenty minutes, on embedded data.
 
   python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 

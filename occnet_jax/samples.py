@@ -112,7 +112,7 @@ def interpolate(
   if steps < 2:
     raise ValueError(f"--steps={steps}; want at least 2, the two ends")
   model = api.restore(workdir, overriding=config)
-  transform = loop.transform(config, points=4096 if model.method.z_dim else 1)
+  transform = loop.transform(config, points=config["data"]["points"])
   chosen = loader.spread(len(shapes), config["report"]["shapes"]).tolist()
   out, rows = workdir / "interpolation", []
   ends = list(zip(chosen[::2], chosen[1::2], strict=False))

@@ -85,7 +85,11 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
     if s > start and (last or s % run["validate_every"] == 0):
       monitor.flush()
       found = validate(
-        method, state.variables, validation_batches(config), validation_taus(config)
+        method,
+        state.variables,
+        validation_batches(config),
+        validation_taus(config),
+        posterior_points=config["data"]["points"],
       )
       monitor.validated(s, found)
       if _score(config, found) > _score(config, best):

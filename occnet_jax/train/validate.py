@@ -12,18 +12,26 @@ from occnet_jax import losses
 from occnet_jax.types import Batch, Method, Variables
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 4))
 def score(
-  method: Method, variables: Variables, batch: Batch, levels: Float[Array, " k"]
+  method: Method,
+  variables: Variables,
+  batch: Batch,
+  levels: Float[Array, " k"],
+  posterior_points: int = 0,
 ) -> tuple[Float[Array, " b"], Float[Array, "b k"]]:
   """Loss of every shape, and its IoU at every logit level.
 
-  With a random z both are those of its posterior's mean, and the loss has its KL.
+  With a random z both are those of its posterior's mean, and the loss has its KL. The
+  posterior sees `posterior_points` of a shape's points, 0 for all: its encoder pools
+  over them by maximum, so it wants as many as in training.
   """
   latent = method.encode(variables, batch["inputs"])
   inside, kl = batch["occupancies"], 0.0
   if method.posterior is not None:
-    mean, logstd = method.posterior(variables, batch)
+    some = slice(posterior_points or None)
+    seen = {name: batch[name][:, some] for name in ("points", "occupancies")}
+    mean, logstd = method.posterior(variables, {**batch, **seen})
     latent = method.with_z(latent, mean)
     kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
   logits = method.decode(variables, latent, batch["points"])
@@ -38,6 +46,8 @@ def validate(
   variables: Variables,
   batches: Iterable[tuple[Batch, int]],
   taus: tuple[float, ...],
+  *,
+  posterior_points: int = 0,
 ) -> dict[str, float]:
   """Means over shapes, and the threshold that does best.
 
@@ -46,6 +56,7 @@ def validate(
     variables: its variables.
     batches: (batch, how many of its shapes count), as `data.loader` yields them.
     taus: the probabilities to try.
+    posterior_points: as of `score`.
 
   Returns:
     loss (summed over the points of a shape), iou at the best tau, and that tau.
@@ -56,7 +67,9 @@ def validate(
   levels = jnp.asarray([losses.logit(tau) for tau in taus])
   found, ious = [], []
   for batch, count in batches:
-    loss, iou = jax.device_get(score(method, variables, batch, levels))
+    loss, iou = jax.device_get(
+      score(method, variables, batch, levels, posterior_points)
+    )
     found.append(loss[:count])
     ious.append(iou[:count])
   if not found:

@@ -10,6 +10,7 @@ import pytest
 
 from occnet_jax import losses
 from occnet_jax.models import registry
+from occnet_jax.train.validate import score
 
 BASE = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "base.py"))
 SMALL = {
@@ -120,3 +121,18 @@ def test_several_views_of_one_kind_make_the_code_of_one():
 def test_fields_that_do_not_go_together_are_refused(changed, message):
   with pytest.raises(ValueError, match=message):
     build(**changed)
+
+
+def test_validation_shows_the_posterior_as_many_points_as_training():
+  method, data = build(**UNCONDITIONAL), batch(t=40)
+  variables = init(method, data)
+  loss, _ = score(method, variables, data, jnp.zeros(1), 10)
+  few = {name: data[name][:, :10] for name in ("points", "occupancies")}
+  mean, logstd = method.posterior(variables, {**data, **few})
+  latent = method.with_z(method.encode(variables, data["inputs"]), mean)
+  logits = method.decode(variables, latent, data["points"])
+  wanted = losses.occupancy_cross_entropy(logits, data["occupancies"])
+  wanted += losses.kl_to_standard_normal(mean, logstd)
+  np.testing.assert_allclose(loss.mean(), wanted, rtol=1e-5)
+  of_all, _ = score(method, variables, data, jnp.zeros(1))
+  assert abs(of_all.mean() - wanted) > 1e-4
