@@ -93,7 +93,7 @@ def _turns_from_z(normals: Points) -> Float[np.ndarray, "n 4"]:
   """Quaternions (x, y, z, w) that turn the z axis to each normal, the shortest way."""
   x, y, z = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).T
   turns = np.stack([-y, x, np.zeros_like(x), 1 + z], axis=1)
-  turns[z < -1 + 1e-9] = [1, 0, 0, 0]  # opposite: any half turn
+  turns[z < -1 + 1e-6] = [1, 0, 0, 0]  # opposite: any half turn (float32 included)
   return turns / np.linalg.norm(turns, axis=1, keepdims=True)
 
 

@@ -266,9 +266,12 @@ def test_views_without_the_renderer_are_refused_at_once(source, tmp_path, monkey
 
 
 _CHILD = """
+import signal
 import sys
 from data_prep.prepare import prepare
 if __name__ == "__main__":
+  # A shell's background job ignores Ctrl-C, and hands that down to its children.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   prepare(source=sys.argv[1], out=sys.argv[2], points=int(sys.argv[3]),
           surface_points=300, voxel_side=8, workers=2, shard_size=3)
   assert not {"jax", "flax", "tensorflow"} & sys.modules.keys(), "imported"

@@ -135,3 +135,8 @@ def test_colours_are_linear_in_the_file(colour):
   red = document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"][0]
   linear = {"#000000": 0, "#ffffff": 1, "#bc0000": 0.5029}
   np.testing.assert_allclose(red, linear[colour], atol=1e-3)
+
+
+def test_a_normal_straight_back_turns_the_z_axis_over():
+  (turn,) = glb._turns_from_z(np.array([[0, 0, -1]], np.float32))
+  np.testing.assert_allclose(Rotation.from_quat(turn).apply([0, 0, 1]), [0, 0, -1])
