@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
   model.unbiased_variance = True  # of running statistics: PyTorch's way, or Flax's
 
   optim = config.optim = ml_collections.ConfigDict()
-  optim.name = "adam"  # adam, adamw or sgd
+  optim.name = "adam"  # adam, adamw, muon or sgd
   optim.learning_rate = 1e-4  # at its highest
   optim.schedule = "constant"  # or cosine: down to zero at train.steps
   optim.warmup_steps = 0  # linear from zero
