@@ -32,21 +32,32 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory):
+def write_meshes():
+  """A function (folder, count) -> folder, now with so many boxes and ellipsoids."""
+  return _write_meshes
+
+
+def _write_meshes(folder, count):
+  for i in range(count):
+    wide, narrow = 0.9 - 0.4 * i / count, 0.4 + 0.6 * i / count
+    box = trimesh.creation.box((1, narrow, wide))
+    ball = trimesh.creation.icosphere(2)
+    ball.apply_scale((1, wide, narrow))
+    for category, mesh in (("box", box), ("ellipsoid", ball)):
+      path = folder / category / f"{category}_{i:02}.ply"
+      path.parent.mkdir(parents=True, exist_ok=True)
+      mesh.export(path)
+  return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory, write_meshes):
   """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points each."""
   from data_prep.prepare import prepare
 
   directory = tmp_path_factory.mktemp("tiny")
-  for i in range(20):
-    box = trimesh.creation.box((1, 0.4 + 0.03 * i, 0.9 - 0.02 * i))
-    ball = trimesh.creation.icosphere(2)
-    ball.apply_scale((1, 0.9 - 0.03 * i, 0.4 + 0.03 * i))
-    for category, mesh in (("box", box), ("ellipsoid", ball)):
-      path = directory / "meshes" / category / f"{category}_{i:02}.ply"
-      path.parent.mkdir(parents=True, exist_ok=True)
-      mesh.export(path)
   prepare(
-    source=f"folder:{directory / 'meshes'}",
+    source=f"folder:{write_meshes(directory / 'meshes', 20)}",
     out=directory / "data",
     points=2000,
     surface_points=1000,

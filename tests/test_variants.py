@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-import trimesh
 
 import occnet_jax
 from occnet_jax import stages
@@ -19,21 +18,13 @@ VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory, write_meshes):
   """Eight boxes and eight ellipsoids with views and a grid of 16^3."""
   from data_prep.prepare import prepare
 
   where = tmp_path_factory.mktemp("views")
-  for i in range(8):
-    box = trimesh.creation.box((1, 0.4 + 0.07 * i, 0.9 - 0.05 * i))
-    ball = trimesh.creation.icosphere(2)
-    ball.apply_scale((1, 0.9 - 0.05 * i, 0.4 + 0.07 * i))
-    for category, mesh in (("box", box), ("ellipsoid", ball)):
-      path = where / "meshes" / category / f"{category}_{i}.ply"
-      path.parent.mkdir(parents=True, exist_ok=True)
-      mesh.export(path)
   prepare(
-    source=f"folder:{where / 'meshes'}",
+    source=f"folder:{write_meshes(where / 'meshes', 8)}",
     out=where / "data",
     points=2000,
     surface_points=1000,
