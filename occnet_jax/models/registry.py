@@ -146,7 +146,10 @@ SCHEDULES = {
 OPTIMIZERS = {
   "adam": lambda optim, rate: optax.adam(rate),
   "adamw": lambda optim, rate: optax.adamw(rate, weight_decay=optim["weight_decay"]),
-  "muon": lambda optim, rate: optax.contrib.muon(rate),
+  # Three Newton-Schulz steps after Schatten scaling train as well as five without it.
+  "muon": lambda optim, rate: optax.contrib.muon(
+    rate, ns_steps=3, preconditioning="schatten"
+  ),
   "sgd": lambda optim, rate: optax.sgd(rate, momentum=0.9),
 }
 
