@@ -15,8 +15,8 @@ import pathlib
 from benchmarks import small
 from occnet_jax.evaluation import ledger, tables
 
-# Sampling is what is compared, so the quickstart's points near the surface are left out;
-# there are 256 in place of the paper's 2,048.
+# Sampling is compared, so the quickstart's points near the surface are left out; there
+# are 256 in place of the paper's 2,048.
 SHARED = {"data__near_fraction": 0.0}
 INPUTS = {
   "cloud": {"data__inputs": "cloud", "model__encoder": "pointnet_resnet"},
