@@ -16,7 +16,7 @@ def get_config():
   config.prep.update(
     out="data/quickstart",
     seed=1,  # the settings below were chosen on shapes of another seed
-    per_category=140,
+    per_category=100,
     near_points=4096,
     val_fraction=0.05,
     test_fraction=0.05,
@@ -35,7 +35,7 @@ def get_config():
     ema_decay=0.995,
   )
   config.train.update(
-    steps=14_500, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+    steps=16_500, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )
   config.val.points = 8192
   return config
