@@ -2,6 +2,8 @@
 
 python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 python main.py --mode=reconstruct --workdir=runs/quickstart --input=scan.ply
+python main.py --mode=prepare --config=configs/own_data.py \
+  --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
 """
 
 import logging
@@ -23,7 +25,9 @@ STAGES = {
 _CONFIG = config_flags.DEFINE_config_file(
   "config", help_string="Config file, such as configs/onet.py:pointcloud."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Directory of the run; --mode=prepare needs none."
+)
 _MODE = flags.DEFINE_enum(
   "mode",
   "all",
@@ -53,8 +57,10 @@ _MASKS = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
-  workdir = pathlib.Path(_WORKDIR.value)
   config = _CONFIG.value.to_dict() if _CONFIG.value else None
+  if not _WORKDIR.value and _MODE.value != "prepare":
+    raise ValueError(f"--mode={_MODE.value} needs --workdir=DIR, where the run lies")
+  workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")

@@ -14,7 +14,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.seed = 0  # of initial values, data order and every draw
 
   prep = config.prep = ml_collections.ConfigDict()
-  prep.source = "synthetic"  # synthetic, or folder:/path/to/meshes
+  # synthetic, folder:PATH (sub-folders are categories), csv:PATH (a table of files),
+  # shapenet:PATH (raw), official:PATH (ShapeNet as the reference prepared it),
+  # sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet
+  prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
   prep.seed = 0  # of shapes, samples and splits
   prep.per_category = 200  # synthetic shapes per category
@@ -28,10 +31,26 @@ def get_config() -> ml_collections.ConfigDict:
   prep.view_side = 137  # pixels
   prep.dtype = "float16"  # of points and normals as stored, or float32
   prep.solid_splits = ("test",)  # whose labelled surfaces are kept as meshes
-  prep.val_fraction = 0.1  # of each category
+  prep.val_fraction = 0.1  # of each category, where the source fixes no split
   prep.test_fraction = 0.2
+  prep.duplicates = "drop"  # or keep: files with the same content as an earlier one
   prep.workers = 0  # processes; 0 for all cores
+  prep.time_limit = 180.0  # seconds per mesh; 0 for none
+  prep.memory_limit = 4.0  # GiB of resident memory per process; 0 for none
+  prep.retry = False  # take up meshes again that were lost to a crash or a limit
   prep.shard_size = 64  # shapes per shard
+
+  solid = prep.solid = ml_collections.ConfigDict()  # of meshes that are not closed
+  solid.fill = True  # close holes with triangles
+  solid.resolution = 128  # cells along the cube where only voxels can tell; 0 to reject
+  solid.thickness = 0.006  # of slabs that sheets become, to either side; 0 for none
+  solid.tolerance = 0.02  # a surface further than this from the other is added or lost
+  solid.max_ambiguous = 0.3  # largest shares that are trusted: of unclear points,
+  solid.max_denied = 0.03  # of the mesh whose clear winding numbers say otherwise,
+  solid.max_added = 0.3  # of labelled surface that the mesh does not have,
+  solid.max_lost = 0.05  # of the mesh's surface that the labels do not have,
+  solid.max_sheets = 0.5  # and of the mesh that encloses nothing
+  solid.crop_outliers = False  # cut far-away parts off before the mesh is scaled
 
   data = config.data = ml_collections.ConfigDict()
   data.dir = prep.get_ref("out")  # where the prepared data set lies

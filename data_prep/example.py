@@ -1,9 +1,9 @@
 """One mesh file to one serialised example (host, numpy)."""
 
-import hashlib
 import importlib.util
 import pathlib
 import time
+import typing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,24 +11,28 @@ import tensorflow_datasets as tfds
 
 from data_prep import labels, sample, shards, voxelize
 from data_prep import solid as solids
+from data_prep.plan import make_rng
+from data_prep.report import Row, make_row
+from data_prep.sources import official
+from data_prep.sources.entry import SPLITS, Entry
 from occnet_jax.geometry import meshes
 
-COLUMNS = ("id", "category", "split", "outcome", "reason", "seconds")
-SPLITS = ("train", "val", "test")
-
 Settings = dict[str, Any]
-Row = dict[str, Any]  # of the report, by COLUMNS
 
 
 class Task(NamedTuple):
-  """One mesh on its way to an example."""
+  """One mesh on its way to an example.
+
+  Attributes:
+    settings: of the data set.
+    entry: of the mesh.
+    split: that it is in.
+    solid_path: where its labelled surface is written, or None.
+  """
 
   settings: Settings
-  category: str
-  model_id: str
-  path: pathlib.Path
+  entry: Entry
   split: str
-  shard: int
   solid_path: pathlib.Path | None
 
 
@@ -57,50 +61,75 @@ def check_settings(settings: Settings) -> None:
       f"val_fraction {settings['val_fraction']} and test_fraction "
       f"{settings['test_fraction']} leave nothing to train on; want a sum below 1"
     )
-  if settings["dtype"] not in ("float16", "float32"):
-    raise ValueError(f"dtype is {settings['dtype']!r}, want float16 or float32")
+  for name, known in {
+    "dtype": ("float16", "float32"),
+    "duplicates": ("drop", "keep"),
+  }.items():
+    if settings[name] not in known:
+      raise ValueError(f"{name} is {settings[name]!r}, want {' or '.join(known)}")
   if unknown := set(settings["solid_splits"]) - set(SPLITS):
     raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
-  if settings["views"] and importlib.util.find_spec("embreex") is None:
+  rendered = settings["views"] and not is_official(settings)
+  if rendered and importlib.util.find_spec("embreex") is None:
     raise ValueError(
       f"views is {settings['views']}, but the renderer Embree is not installed: pip "
       "install embreex, or set prep.views to 0"
     )
 
 
-def make_rng(seed: int, *names: str) -> np.random.Generator:
-  """A generator of its own for every name, the same on every machine."""
-  digest = hashlib.sha256("\0".join(names).encode()).digest()
-  return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+def is_official(settings: Settings) -> bool:
+  """Whether the source holds examples of the reference's making instead of meshes."""
+  return settings["source"].startswith("official:")
 
 
 def prepare_one(task: Task) -> tuple[Row, bytes | None]:
   """One mesh: its row of the report, and the serialised example if it could be used."""
   start = time.perf_counter()
+
+  def row(outcome: str, reason: str = "", **known: Any) -> Row:
+    seconds = time.perf_counter() - start
+    return make_row(task.entry, task.split, outcome, reason, seconds, **known)
+
   try:
-    record = make_features(task.settings).serialize_example(make_example(task))
+    example = make_example(task)
+    record = shards.serialize(make_features(task.settings), example)
+  except MemoryError as error:
+    return row("memory", f"more memory than there is: {error}"), None
   except Exception as error:  # whatever is wrong with this mesh, the others go on
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return make_row(
-      task, "rejected", f"{kind}{error}", time.perf_counter() - start
-    ), None
-  return make_row(task, "ok", "", time.perf_counter() - start), record
+    # The report names the mesh already.
+    reason = f"{kind}{error}".removeprefix(f"{task.entry.path}: ")
+    return row("rejected", reason), None
+  return row("ok", quality=example.get("quality")), record
 
 
 def make_example(task: Task) -> shards.Example:
-  """From a mesh file to the arrays of `shards.make_features`.
+  """From a mesh file, or what others made of it, to the arrays of `make_features`.
 
   Raises:
     ValueError: the file cannot be read, or what is in it is no solid.
   """
-  settings = task.settings
-  solid = solids.close(*meshes.read_mesh(task.path))
-  loc, scale = meshes.unit_cube_frame(solid.vertices)
-  solid = solids.Solid((solid.vertices - loc) / scale, solid.faces)
+  settings, entry = task.settings, task.entry
+  if is_official(settings):
+    arrays = official.read_example(entry.path, **_arrays(settings))
+  else:
+    arrays = _sample_mesh(task)
+  return arrays | {
+    "id": entry.model_id,
+    "category": entry.category,
+    "split": task.split,
+    "attribution": entry.attribution,
+    "licence": entry.licence,
+  }
+
+
+def _sample_mesh(task: Task) -> shards.Example:
+  settings, entry = task.settings, task.entry
+  solid, quality, loc, scale = read_solid(entry.path, settings["solid"])
   contains = labels.labeller(solid)
 
   def rng(what: str) -> np.random.Generator:
-    return make_rng(settings["seed"], what, task.category, task.model_id)
+    return make_rng(settings["seed"], what, entry.category, entry.model_id)
 
   points, occupancies = sample.uniform_points(
     contains,
@@ -129,17 +158,44 @@ def make_example(task: Task) -> shards.Example:
     example["points_surface"] = {"points": near, "occupancies": near_occupancies}
   if settings["views"]:
     example["views"] = _draw_views(solid, rng("views"), settings)
-  if task.solid_path is not None:
-    meshes.write_mesh(task.solid_path, *solid)
-  return example | {
+  example |= {
     "points": {"points": points, "occupancies": occupancies},
     "pointcloud": {"points": surface, "normals": normals},
     "voxels": voxelize.voxelize(contains, side=settings["voxel_side"]),
     "loc": loc,
     "scale": np.float64(scale),
-    "id": task.model_id,
-    "category": task.category,
+    "quality": quality._asdict(),
   }
+  if task.solid_path is not None:
+    meshes.write_mesh(task.solid_path, *solid)
+  return example
+
+
+def read_solid(
+  path: pathlib.Path, options: dict[str, Any]
+) -> tuple[solids.Solid, solids.Quality, np.ndarray, float]:
+  """The solid of a mesh file in the unit cube, which it touches.
+
+  Args:
+    path: of the file.
+    options: fields of `solid.Options`.
+
+  Returns:
+    solid, quality, loc (3,) and scale: vertex in the file = scale * vertex here + loc.
+
+  Raises:
+    ValueError: the file cannot be read, or what is in it is no solid.
+  """
+  chosen = solids.Options(**options)
+  vertices, faces = meshes.read_mesh(path)
+  if chosen.crop_outliers:
+    vertices, faces = solids.crop_outliers(vertices, faces)
+  loc, scale = meshes.unit_cube_frame(vertices[np.unique(faces)])
+  solid, quality = solids.trust((vertices - loc) / scale, faces, chosen)
+  # What was dropped, as sheets are, or thickened may have set the bounds.
+  shift, factor = meshes.unit_cube_frame(solid.vertices)
+  solid = solids.Solid((solid.vertices - shift) / factor, solid.faces)
+  return solid, quality, loc + scale * shift, scale * factor
 
 
 def _draw_views(
@@ -153,11 +209,12 @@ def _draw_views(
   return {**views._asdict(), "images": [render.encode(image) for image in views.images]}
 
 
-def make_features(settings: Settings) -> tfds.features.FeaturesDict:
+def _arrays(settings: Settings) -> dict[str, Any]:
+  """Settings that say what arrays an example has."""
   names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
-  return shards.make_features(**{name: settings[name] for name in names})
+  return {name: settings[name] for name in names}
 
 
-def make_row(task: Task, outcome: str, reason: str, seconds: float) -> Row:
-  values = (task.model_id, task.category, task.split, outcome, reason)
-  return dict(zip(COLUMNS, (*values, round(seconds, 3)), strict=True))
+def make_features(settings: Settings) -> tfds.features.FeaturesDict:
+  quality = {} if is_official(settings) else typing.get_type_hints(solids.Quality)
+  return shards.make_features(**_arrays(settings), quality=quality)

@@ -3,7 +3,7 @@
 A winding number changes only where the surface is. So the solid's box is cut into
 cells, those that a triangle may meet are marked, and all others that hang together
 share one label: one query each. Only points in marked cells, a few in a hundred, are
-asked one by one. The labels are those of `solid.contains`.
+asked one by one. The labels are those of `chain.contains`.
 
 Shape letters: f triangles, n points.
 """
@@ -11,11 +11,11 @@ Shape letters: f triangles, n points.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from data_prep import solid as solids
-from data_prep.solid import Solid
+from data_prep import chain
+from data_prep.chain import Solid
 
 Contains = Callable[[np.ndarray], np.ndarray]  # (n, 3) points -> (n,) whether inside
 
@@ -25,7 +25,7 @@ _BLOCK = 65_536  # triangles split at a time, to bound the memory
 
 
 def labeller(solid: Solid, *, side: int = 32) -> Contains:
-  """A function of points (n, 3) that says which are inside, as `solid.contains` does.
+  """A function of points (n, 3) that says which are inside, as `chain.contains` does.
 
   It pays from a few thousand points on: 100,000 uniform ones take about a third of the
   time, that of cutting the box included.
@@ -37,33 +37,46 @@ def labeller(solid: Solid, *, side: int = 32) -> Contains:
   lower, upper = solid.vertices.min(0), solid.vertices.max(0)
   cell = (upper - lower).max() / side
   shape = np.floor((upper - lower) / cell).astype(int) + 1
-  marked = np.zeros(shape, bool)
-  for triangles in _split((solid.vertices[solid.faces] - lower) / cell):
-    # A piece of at most one cell's extent meets at most two cells along an axis.
-    ends = (triangles.min(1) - _MARGIN, triangles.max(1) + _MARGIN)
-    ends = [np.floor(end).astype(int).clip(0, shape - 1) for end in ends]
-    for corner in np.ndindex(2, 2, 2):
-      marked[tuple(ends[high][:, axis] for axis, high in enumerate(corner))] = True
+  marked = cells_met((solid.vertices[solid.faces] - lower) / cell, shape)
   region, count = ndimage.label(~marked)
   number, first = np.unique(region, return_index=True)
   cells = np.stack(np.unravel_index(first[number > 0], shape), axis=1)
   centres = lower + (cells + 0.5) * cell
   kinds = np.full(count + 1, _MARKED, np.int8)
-  kinds[1:] = np.where(solids.contains(solid, centres), _INSIDE, _OUTSIDE)
+  kinds[1:] = np.where(chain.contains(solid, centres), _INSIDE, _OUTSIDE)
   grid = kinds[region]
 
   def contains(points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
-    solids.check_finite(points)
+    chain.check_finite(points)
     inside = np.zeros(len(points), bool)
     boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
     index = np.floor((points[boxed] - lower) / cell).astype(int).clip(0, shape - 1)
     kind = grid[tuple(index.T)]
     inside[boxed] = kind == _INSIDE
     asked = boxed[kind == _MARKED]
-    inside[asked] = solids.winding_number(solid, points[asked]) > 0.5
+    inside[asked] = chain.winding_number(solid, points[asked]) > 0.5
     return inside
 
   return contains
+
+
+def cells_met(
+  triangles: Float[np.ndarray, "f 3 3"], shape: Int[np.ndarray, "3"]
+) -> Bool[np.ndarray, "x y z"]:
+  """Which cells of a grid triangles may meet: all that they do, and few others.
+
+  Args:
+    triangles: in cells; cell (i, j, k) is [i, i + 1] x [j, j + 1] x [k, k + 1].
+    shape: cells along each axis; what is beyond counts for the last.
+  """
+  met = np.zeros(shape, bool)
+  for pieces in _split(triangles):
+    # A piece of at most one cell's extent meets at most two cells along an axis.
+    ends = (pieces.min(1) - _MARGIN, pieces.max(1) + _MARGIN)
+    ends = [np.floor(end).astype(int).clip(0, shape - 1) for end in ends]
+    for corner in np.ndindex(2, 2, 2):
+      met[tuple(ends[high][:, axis] for axis, high in enumerate(corner))] = True
+  return met
 
 
 def _split(

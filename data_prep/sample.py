@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data_prep import solid as solids
+from data_prep import chain
+from data_prep.chain import Solid
 from data_prep.labels import Contains
-from data_prep.solid import Solid
 
 _OFFSET = 1e-6  # off the surface, in cube units, where a sample is tested
 _PILOT = 2048  # samples that tell whether one part crosses itself
@@ -91,8 +91,8 @@ def surface_points(
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
   """Points uniform by area on the surface of the solid, with outward face normals.
 
-  Where closed parts overlap, what lies inside another part is no surface of the solid:
-  samples there are drawn again.
+  Where closed parts overlap, what lies inside another part is no surface of the solid,
+  and neither are sheets that enclose nothing: samples there are drawn again.
 
   Raises:
     ValueError: no sample is on the surface (every part is buried in another).
@@ -111,7 +111,7 @@ def surface_points(
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     return corners[face, 0] + u * edge_1[face] + v * edge_2[face], face
 
-  parts = int(solids.components(solid).max()) + 1
+  parts = int(chain.components(solid).max()) + 1
   points, faces = np.zeros((0, 3)), np.zeros(0, np.int64)
   size = count
   for _ in range(_MOST_ROUNDS):
@@ -138,10 +138,17 @@ def _is_exposed(
 ) -> Bool[np.ndarray, "n"]:
   """Whether the solid is on the inner side only of a sample's face.
 
-  A point just outside a face tells: inside the solid, the face is buried. One connected
-  part is taken to be free of itself if a pilot of it is.
+  Inside the solid on both sides, the face is buried; outside, it is a sheet. One
+  connected part is taken to be free of both if a pilot of it is.
   """
-  outside = points + _OFFSET * normals
-  if parts == 1 and not solids.contains(solid, outside[:_PILOT]).any():
+  step = _OFFSET * normals
+
+  def bounds(sample: slice) -> Bool[np.ndarray, "_"]:
+    outer, inner = points[sample] + step[sample], points[sample] - step[sample]
+    found = ~chain.contains(solid, outer)
+    found[found] = chain.contains(solid, inner[found])
+    return found
+
+  if parts == 1 and bounds(slice(_PILOT)).all():
     return np.ones(len(points), bool)
-  return ~solids.contains(solid, outside)
+  return bounds(slice(None))

@@ -14,26 +14,32 @@ Feature layout, after the reference's files:
   views/world_mat          (v, 3, 4)  from this frame to the camera's
   views/camera_mat         (v, 3, 3)  from there to pixels
   loc, scale               (3,), ()  vertex in the file = scale * vertex here + loc
-  id, category             text
+  id, category, split      text
+  attribution, licence     text, as the source gives it
+  quality/*                fields of solid.Quality; not of data that others labelled
 """
 
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
+from tensorflow_datasets.proto import tf_example_pb2
 
 from occnet_jax import files
 
 DATASET = "occnet"
-METADATA = "dataset_info.json"  # is written last: a directory with it is complete
+_METADATA = "dataset_info.json"
 # One record per chunk for random access. Uncompressed reads a 1.8 MB record in 1.5 ms
 # instead of 3.5 ms (zstd, the default), for 11 % more disk: floats hardly compress.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
+
+_TEXTS = ("id", "category", "split", "attribution", "licence")
 
 Example = dict[str, Any]
 
@@ -46,11 +52,19 @@ def make_features(
   voxel_side: int,
   dtype: str,
   views: int = 0,
+  quality: Mapping[str, type] = MappingProxyType({}),
 ) -> tfds.features.FeaturesDict:
   """Shapes and types of the arrays of an example.
 
   They have the names of the reference's files: points.npz, points_surface.npz (left out
   if there are none), pointcloud.npz; and views (left out likewise) for img_choy2016.
+
+  Args:
+    points, near_points, surface_points: per shape.
+    voxel_side: of the grid.
+    dtype: of points and normals.
+    views: per shape.
+    quality: names and types (str, bool, int or float) of what is told of the labels.
   """
 
   def tensor(shape: tuple[int, ...], kind: str) -> tfds.features.Tensor:
@@ -68,11 +82,16 @@ def make_features(
     "world_mat": tensor((views, 3, 4), "float32"),
     "camera_mat": tensor((views, 3, 3), "float32"),
   }
+  told = {
+    name: tfds.features.Text() if kind is str else tensor((), np.dtype(kind).name)
+    for name, kind in quality.items()
+  }
   return tfds.features.FeaturesDict(
     {
       "points": labelled(points),
       **near,
       **({"views": pictures} if views else {}),
+      **({"quality": told} if quality else {}),
       "pointcloud": {
         "points": tensor((surface_points, 3), dtype),
         "normals": tensor((surface_points, 3), dtype),
@@ -80,10 +99,18 @@ def make_features(
       "voxels": tensor((-(-(voxel_side**3) // 8),), "uint8"),
       "loc": tensor((3,), "float64"),
       "scale": tensor((), "float64"),
-      "id": tfds.features.Text(),
-      "category": tfds.features.Text(),
+      **{name: tfds.features.Text() for name in _TEXTS},
     }
   )
+
+
+def serialize(features: tfds.features.FeaturesDict, example: Example) -> bytes:
+  """An example as a tf.train.Example, with the same bytes in any process.
+
+  Its map of features is written in an order of chance by `serialize_example` alone.
+  """
+  record = tf_example_pb2.Example.FromString(features.serialize_example(example))
+  return record.SerializeToString(deterministic=True)
 
 
 def shard_path(
@@ -141,7 +168,7 @@ def finish(
     tfds.folder_dataset.write_metadata(
       data_dir=aside, features=features, split_infos=splits, check_data=False
     )
-    for name in ("features.json", METADATA):
+    for name in ("features.json", _METADATA):
       (aside / name).replace(directory / name)
   finally:
     shutil.rmtree(aside, ignore_errors=True)
@@ -149,4 +176,9 @@ def finish(
 
 def is_complete(directory: pathlib.Path) -> bool:
   """Whether preparation reached its end here."""
-  return (directory / METADATA).exists()
+  return metadata_path(directory).exists()
+
+
+def metadata_path(directory: pathlib.Path) -> pathlib.Path:
+  """The file that is written last: a directory with it is complete."""
+  return directory / _METADATA

@@ -1,38 +1,138 @@
-"""From a triangle mesh to trusted inside and outside labels (host, numpy).
+"""From a triangle soup to trusted inside and outside labels (host, numpy).
 
-A solid is a closed chain of oriented triangles: along every edge as many triangles run
-one way as the other. Its winding number is then a whole number off the surface, so
-parts may overlap, touch or lie in each other, and inside means at least 1. libigl
-computes it; a `Solid` from `close` meets what libigl takes for granted, at least one
-face and finite coordinates.
+Most meshes that people make are not closed, and some say nothing about an inside. What
+is safe is repaired, what can be told from outside is filled, and what cannot be trusted
+is refused: a wrong label is worse than a shape less.
 
-Shape letters: v, w vertices, f, g faces, n points, e entries of a table.
+Shape letters: v vertices, f faces, n points.
 """
 
+import importlib.util
 from typing import NamedTuple
 
 import igl
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import sparse
+from jaxtyping import Float, Int
 
-_WELD = 1e-6  # of the largest extent: vertices closer than this become one
+from data_prep import chain, filling, measure, repair
+from data_prep.chain import Solid
+from data_prep.filling import Doubts
+
+_LARGEST = 1.1  # the padded cube: room for rounding and noise
+_NO_AREA = 1e-9  # cube units^2
+_SAMPLES = 2000  # of either surface, to tell how far they are apart
+_OFFSET = 1e-6  # off a face, in cube units, where it is seen to be buried
 
 
-class Solid(NamedTuple):
-  """A closed, consistently wound mesh whose faces look outward.
+class Options(NamedTuple):
+  """What `trust` may do, and what it takes for a solid. Lengths are in cube units.
 
   Attributes:
-    vertices: (v, 3) float64, all in use.
-    faces: (f, 3) int64, at least four.
+    fill: whether to close holes with triangles.
+    resolution: cells along the cube where only voxels can tell; 0 to reject instead.
+    thickness: by which sheets become slabs towards either side, or 0 to leave them out;
+      the reference thickens everything by 1.5 of 256 voxels.
+    tolerance: a surface further than this from the other one is added or lost.
+    max_ambiguous, max_denied, max_added, max_lost, max_sheets: largest shares, as in
+      `Quality`, that are trusted.
+    crop_outliers: whether far-away parts are cut off, before the mesh is put into the
+      unit cube: by the caller, with `crop_outliers`.
   """
 
-  vertices: Float[np.ndarray, "v 3"]
-  faces: Int[np.ndarray, "f 3"]
+  fill: bool = True
+  resolution: int = 128
+  thickness: float = 0.006
+  tolerance: float = 0.02
+  max_ambiguous: float = 0.3
+  max_denied: float = 0.03
+  max_added: float = 0.3
+  max_lost: float = 0.05
+  max_sheets: float = 0.5
+  crop_outliers: bool = False
+
+
+DEFAULTS = Options()
+
+
+class Quality(NamedTuple):
+  """How a mesh became a solid, and how far that is from the mesh. Units of the cube.
+
+  Attributes:
+    method: "closed" where the mesh was, "filled" where triangles close its holes,
+      "volume" where voxels hold what is inside to its winding number.
+    watertight: whether the mesh was closed as it stood, once welded.
+    ambiguous: share of a lattice in the padded cube where the winding number of the
+      mesh, its faces put right, is further than 0.25 from a whole one, or negative.
+    denied: share of the mesh just under which its winding number is clear, and says
+      otherwise than the filled solid.
+    sheets: share of the mesh that encloses nothing: thickened, or left out.
+    volume_before: signed volume under the faces of the mesh as it was.
+    volume_after: of the solid, where parts overlap counted for each.
+    accuracy: mean distance of the solid's surface from the mesh.
+    completeness: mean distance of the mesh from the solid, 0 for what is inside it.
+    added: share of the solid's surface beyond the tolerance from the mesh.
+    lost: share of the mesh that lies outside of the solid beyond the tolerance.
+    warning: what to look at, or "".
+  """
+
+  method: str
+  watertight: bool
+  ambiguous: float
+  denied: float
+  sheets: float
+  volume_before: float
+  volume_after: float
+  accuracy: float
+  completeness: float
+  added: float
+  lost: float
+  warning: str
+
+
+def trust(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  options: Options = DEFAULTS,
+) -> tuple[Solid, Quality]:
+  """The solid that a mesh of any kind stands for, and how well it does.
+
+  The first of three methods that the options trust: the mesh itself, if it is closed;
+  the mesh with its faces turned outward, holes filled and sheets thickened; voxels
+  where its winding number says inside.
+
+  Args:
+    vertices, faces: in the unit-cube frame; so is the solid, but for sheets thickened
+      beyond it.
+    options: of methods and limits.
+
+  Raises:
+    ValueError: the mesh is empty, not finite, without area or larger than the unit
+      cube; or no method is to be trusted, and why.
+  """
+  _check(vertices, faces)
+  vertices, faces = repair.weld(vertices, faces)
+  before = Solid(vertices, faces)
+  if (extent := np.ptp(vertices, axis=0).max()) > _LARGEST:
+    raise ValueError(f"the mesh is {extent:g} large; put it into the unit cube first")
+  if measure.triangle_normals(*before)[1].sum() < _NO_AREA:
+    raise ValueError("the faces have no area: all corners lie on a line; want a solid")
+  attempts = [("closed", _close)]
+  if options.fill:
+    attempts += [("filled", _fill)]
+  if options.resolution:
+    attempts += [("volume", _enclose)]
+  reasons = []
+  for method, attempt in attempts:
+    try:
+      solid, doubts = attempt(before, options)
+      return solid, _judge(before, solid, method, doubts, options)
+    except ValueError as error:
+      reasons.append(f"{method}: {error}")
+  raise ValueError("; ".join(dict.fromkeys(reasons)))
 
 
 def close(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Solid:
-  """Welds, cleans and orients a closed mesh.
+  """Welds, cleans and orients a closed mesh, in any frame.
 
   Repeated vertices become one; faces that lose their extent by that, and pairs of the
   same face wound both ways, are dropped. Inconsistent winding is repaired where no
@@ -42,159 +142,125 @@ def close(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> 
   Raises:
     ValueError: the mesh is empty, not finite, flat, or not closed.
   """
+  _check(vertices, faces)
+  return _close(Solid(*repair.weld(vertices, faces)), DEFAULTS)[0]
+
+
+def crop_outliers(
+  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> tuple[Float[np.ndarray, "_ 3"], Int[np.ndarray, "_ 3"]]:
+  """Leaves out parts so far away that they would shrink all others, in any frame.
+
+  Raises:
+    ValueError: the mesh is empty, not finite, or all in one place.
+  """
+  _check(vertices, faces)
+  vertices, faces = repair.weld(vertices, faces)
+  far = measure.far_faces(vertices, faces, chain.components(Solid(vertices, faces)))
+  return repair.drop_unused(vertices, faces[~far])
+
+
+def _fill(before: Solid, options: Options) -> tuple[Solid, Doubts]:
+  return filling.fill_holes(
+    before,
+    thickness=options.thickness,
+    max_added=options.max_added,
+    limits=Doubts(options.max_ambiguous, options.max_denied, options.max_sheets),
+  )
+
+
+def _enclose(before: Solid, options: Options) -> tuple[Solid, Doubts]:
+  """What the mesh surrounds on a grid of voxels, small holes filled before."""
+  if not importlib.util.find_spec("embreex"):
+    raise ValueError("voxels need the ray caster Embree: pip install embreex")
+  from data_prep import volumetric
+
+  once = Solid(before.vertices, repair.keep_once(before.faces))
+  mesh = filling.fill_small(filling.turn(once), options.max_added)
+  sheets = filling.check_sheets(volumetric.sheet_share(mesh), options.max_sheets)
+  vertices, faces = volumetric.enclose(
+    *mesh, resolution=options.resolution, thickness=options.thickness
+  )
+  chain.check_left(faces)
+  solid = Solid(vertices, faces)
+  return solid, Doubts(filling.unclear_share(mesh, solid), 0.0, sheets)
+
+
+def _check(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> None:
   if not len(faces) or not np.isfinite(vertices).all():
     raise ValueError(
       f"{len(faces)} faces and {np.count_nonzero(~np.isfinite(vertices))} coordinates "
       "that are not finite; want at least 4 faces and 0"
     )
-  vertices, faces = _weld(vertices, faces)
-  if open_edges := _count_open_edges(faces):
+
+
+def _close(before: Solid, options: Options) -> tuple[Solid, Doubts]:
+  """The welded mesh, if it is closed or needs to be turned only."""
+  faces = before.faces[~repair.is_paired(before.faces)]
+  vertices, faces = repair.drop_unused(before.vertices, faces)
+  if open_edges := len(repair.boundary(faces)):
     faces = igl.bfs_orient(faces)[0].astype(np.int64)
-    if _count_open_edges(faces):
+    if len(repair.boundary(faces)):
       raise ValueError(
         f"{open_edges} open edges, want 0: there is no inside without a closed "
         "surface; fill the holes and join the parts in a mesh editor (Blender: Merge "
         "by Distance, Fill Holes), or leave this shape out"
       )
-  if len(faces) < 4:
+  return chain.finish(vertices, faces), Doubts(0.0, 0.0, 0.0)
+
+
+def _judge(
+  before: Solid, solid: Solid, method: str, doubts: Doubts, options: Options
+) -> Quality:
+  """The record of a solid; ValueError if the options do not trust it."""
+  accuracy = completeness = added = lost = 0.0
+  if method != "closed" or len(solid.faces) != len(before.faces):
+    apart = _surface_distances(before, solid), _outside_distances(before, solid)
+    accuracy, completeness = (float(found.mean()) for found in apart)
+    added, lost = (float((found > options.tolerance).mean()) for found in apart)
+  if added > options.max_added:
     raise ValueError(
-      f"{len(faces)} faces that enclose something, want at least 4; give the sheet a "
-      "thickness"
+      f"{added:.1%} of the closed surface are further than {options.tolerance:g} from "
+      f"the mesh, want at most {options.max_added:.1%}; close large openings in a mesh "
+      "editor, or raise max_added"
     )
-  solid = _orient(Solid(vertices, faces))
-  if _volumes(solid).sum() <= 0:
-    raise ValueError("the volume is 0; give the sheet a thickness")
-  return solid
-
-
-def contains(solid: Solid, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
-  """Whether points are inside: winding number above one half.
-
-  Raises:
-    ValueError: a point is not finite.
-  """
-  check_finite(points)
-  inside = np.zeros(len(points), bool)
-  lower, upper = solid.vertices.min(0), solid.vertices.max(0)
-  boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
-  inside[boxed] = winding_number(solid, points[boxed]) > 0.5
-  return inside
-
-
-def winding_number(
-  solid: Solid, points: Float[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "n"]:
-  """Generalised winding number (Barill et al. 2018, by libigl, to about 0.01).
-
-  Raises:
-    ValueError: a point is not finite.
-  """
-  check_finite(points)
-  if not len(points):
-    return np.zeros(0)
-  return igl.fast_winding_number(
-    np.ascontiguousarray(solid.vertices, np.float64),
-    np.ascontiguousarray(solid.faces, np.int64),
-    np.ascontiguousarray(points, np.float64),
+  if lost > options.max_lost:
+    raise ValueError(
+      f"{lost:.1%} of the mesh are sheets further than {options.tolerance:g} from what "
+      f"it encloses, want at most {options.max_lost:.1%}; give them a thickness, here "
+      "or in a mesh editor, or raise max_lost"
+    )
+  far = measure.far_faces(*before, chain.components(before))
+  return Quality(
+    method=method,
+    watertight=not len(repair.boundary(before.faces)),
+    **doubts._asdict(),
+    volume_before=float(chain.volumes(before).sum()),
+    volume_after=float(chain.volumes(solid).sum()),
+    accuracy=accuracy,
+    completeness=completeness,
+    added=added,
+    lost=lost,
+    warning=(
+      f"{far.sum()} of {len(far)} faces lie so far away that they shrink the others; "
+      "crop_outliers cuts them off"
+      if far.any()
+      else ""
+    ),
   )
 
 
-def check_finite(points: Float[np.ndarray, "n 3"]) -> None:
-  """Raises ValueError where libigl would answer anything at all."""
-  if not np.isfinite(points).all():
-    raise ValueError("some points are not finite; drop them first")
+def _surface_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
+  """From points of the solid's surface, buried parts left out, to the mesh."""
+  points, face = measure.even_samples(*solid, _SAMPLES)
+  normals = measure.triangle_normals(*solid)[0][face]
+  exposed = ~chain.contains(solid, points + _OFFSET * normals)
+  return measure.distance(points[exposed], *before)
 
 
-def components(solid: Solid) -> Int[np.ndarray, "f"]:
-  """Number of the connected component of each face, from 0."""
-  return _components(len(solid.vertices), solid.faces)
-
-
-def _components(
-  vertex_count: int, faces: Int[np.ndarray, "f 3"]
-) -> Int[np.ndarray, "f"]:
-  tail, head = faces[:, :2].ravel(), faces[:, 1:].ravel()
-  graph = sparse.coo_array(
-    (np.ones(len(tail), np.int8), (tail, head)), shape=(vertex_count, vertex_count)
-  )
-  labels = sparse.csgraph.connected_components(graph, directed=False)[1]
-  return np.unique(labels[faces[:, 0]], return_inverse=True)[1]
-
-
-def _weld(
-  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
-) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-  """Joins vertices in the same place; drops what that leaves without extent.
-
-  None of this opens a closed chain of triangles.
-  """
-  lower = vertices[faces].min((0, 1))
-  extent = float((vertices[faces].max((0, 1)) - lower).max())
-  if extent == 0:
-    raise ValueError("all vertices lie in one place; want a solid")
-  used, corner = np.unique(faces, return_inverse=True)
-  grid = np.round((vertices[used] - lower) / (_WELD * extent)).astype(np.int64)
-  key = (grid[:, 0] << 42) + (grid[:, 1] << 21) + grid[:, 2]  # 1e6 fits 21 bits
-  _, first, welded = np.unique(key, return_index=True, return_inverse=True)
-  vertices, faces = vertices[used[first]], welded[corner].reshape(-1, 3)
-  faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
-  faces = _cancel(faces)
-  used, corner = np.unique(faces, return_inverse=True)
-  return vertices[used], corner.reshape(-1, 3)
-
-
-def _cancel(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
-  """Drops pairs of faces with the same corners and opposite winding."""
-  unique, group = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
-  if len(unique) == len(faces):
-    return faces
-  a, b, c = faces.T
-  even = ((b > a) ^ (c > a) ^ (c > b)).astype(np.int64)
-  kind = 2 * group.ravel() + even
-  count = np.bincount(kind, minlength=2 * len(unique))
-  order = np.argsort(kind, kind="stable")
-  rank = np.empty_like(order)
-  rank[order] = np.arange(len(order)) - (np.cumsum(count) - count)[kind[order]]
-  return faces[rank >= count[kind ^ 1]]
-
-
-def _count_open_edges(faces: Int[np.ndarray, "f 3"]) -> int:
-  """Edges along which not as many faces run one way as the other."""
-  tail, head = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-  key = (np.minimum(tail, head) << 32) + np.maximum(tail, head)
-  _, edge = np.unique(key, return_inverse=True)
-  return int(np.count_nonzero(np.bincount(edge, np.where(tail < head, 1, -1))))
-
-
-def _volumes(solid: Solid) -> Float[np.ndarray, "f"]:
-  """Signed volume between each face and the centre; their sum is the solid's."""
-  a, b, c = (solid.vertices - solid.vertices.mean(0))[solid.faces].transpose(1, 0, 2)
-  return np.einsum("fk,fk->f", a, np.cross(b, c)) / 6
-
-
-def _orient(solid: Solid) -> Solid:
-  """Turns the mesh, and then each part, so that faces look outward.
-
-  A part that is still inside out stays so if it lies in what larger parts fill: then it
-  is a cavity.
-  """
-  vertices, faces = solid
-  volumes = _volumes(solid)
-  if volumes.sum() < 0:
-    faces, volumes = faces[:, ::-1], -volumes
-  part = components(solid)
-  volume = np.bincount(part, volumes)
-  if (volume >= 0).all():
-    return Solid(vertices, np.ascontiguousarray(faces))
-  faces = faces.copy()
-  order = np.argsort(-np.abs(volume))
-  for position, number in enumerate(order):
-    if volume[number] >= 0:
-      continue
-    mine = part == number
-    larger = np.isin(part, order[:position])
-    probes = vertices[np.unique(faces[mine])[:64]]
-    around = winding_number(Solid(vertices, faces[larger]), probes) if position else 0
-    if np.median(around) < 0.5:
-      faces[mine] = faces[mine][:, ::-1]
-  return Solid(vertices, faces)
+def _outside_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
+  """From points of the mesh to the solid: 0 for those in it."""
+  points, _ = measure.even_samples(*before, _SAMPLES)
+  found = measure.distance(points, *solid)
+  found[chain.contains(solid, points)] = 0
+  return found

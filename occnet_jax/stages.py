@@ -44,12 +44,14 @@ FREE = (
 )
 
 
-def prepare(config: Config, workdir: pathlib.Path) -> None:
-  """Mesh files -> TFDS shards in config.prep.out."""
+def prepare(config: Config, workdir: pathlib.Path | None) -> None:
+  """Mesh files -> TFDS shards in config.prep.out, and a summary in words."""
   from data_prep import prepare as prepare_lib
+  from data_prep import report as report_lib
 
-  with _timed(workdir, "prepare"):
-    prepare_lib.prepare(**config["prep"])
+  with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
+    prepared = prepare_lib.prepare(**config["prep"])
+  print(report_lib.summarise(prepared.directory))  # noqa: T201
 
 
 def train(config: Config, workdir: pathlib.Path) -> None:

@@ -1,1 +1,62 @@
 """Where meshes come from."""
+
+import pathlib
+
+from data_prep.sources import (
+  folder,
+  official,
+  pybullet,
+  sh3f,
+  shapenet,
+  synthetic,
+  table,
+)
+from data_prep.sources.entry import Entry, check_names
+
+KINDS = (
+  "synthetic",
+  "folder:/path/to/meshes",
+  "csv:/path/to/table.csv",
+  "sh3f:debian",
+  "sh3f:/path/to/library.sh3f",
+  "pybullet",
+  "shapenet:/path/to/ShapeNetCore",
+  "official:/path/to/preprocessed/ShapeNet",
+)
+
+
+def collect(
+  source: str, out: pathlib.Path, *, per_category: int, seed: int, workers: int
+) -> list[Entry]:
+  """The meshes of a source, in order of category and id; each name is there once.
+
+  Args:
+    source: one of KINDS.
+    out: directory of the data set; what a source makes, downloads or unpacks lies in
+      `out/meshes` and is kept for a second call.
+    per_category: synthetic shapes per category.
+    seed: of synthetic shapes.
+    workers: processes that make synthetic shapes; 0 for one per core.
+
+  Raises:
+    ValueError: the source is none of KINDS, or cannot be listed.
+  """
+  kind, _, where = source.partition(":")
+  if source == "synthetic":
+    synthetic.write_meshes(
+      out / "meshes", per_category=per_category, seed=seed, workers=workers
+    )
+    return folder.list_meshes(out / "meshes")
+  if kind == "pybullet":
+    return pybullet.list_meshes(where, out / "meshes")
+  if kind == "sh3f" and where:
+    return sh3f.list_meshes(where, out / "meshes")
+  lists = {
+    "folder": folder.list_meshes,
+    "csv": table.list_meshes,
+    "shapenet": shapenet.list_meshes,
+    "official": official.list_examples,
+  }
+  if kind not in lists or not where:
+    raise ValueError(f"source is {source!r}, want one of: {', '.join(KINDS)}")
+  return check_names(lists[kind](where))

@@ -2,18 +2,11 @@
 
 import os
 import pathlib
+import re
 from collections import Counter
-from typing import NamedTuple
 
+from data_prep.sources.entry import Entry
 from occnet_jax.geometry import meshes
-
-
-class Entry(NamedTuple):
-  """One mesh file: its category, its name within that, and where it lies."""
-
-  category: str
-  model_id: str
-  path: pathlib.Path
 
 
 def list_meshes(root: str | os.PathLike) -> list[Entry]:
@@ -22,7 +15,8 @@ def list_meshes(root: str | os.PathLike) -> list[Entry]:
   `root/chair/a.obj` is model "a" of "chair", and `root/chair/a/model.obj` is model
   "a-model"; a file directly in `root` has the folder's own name as its category. Where
   only the suffix tells two files apart, it becomes part of the name. Links are followed
-  and hidden files are left out.
+  and hidden files are left out. In names, U+FFFD stands for control characters and for
+  bytes that are no UTF-8.
 
   Raises:
     ValueError: there is no such folder, or no mesh file in it.
@@ -36,8 +30,8 @@ def list_meshes(root: str | os.PathLike) -> list[Entry]:
     for name in names:
       path = pathlib.Path(folder, name)
       if not name.startswith(".") and path.suffix.lower() in meshes.SUFFIXES:
-        *above, name = path.relative_to(root).parts
-        category = above[0] if above else root.resolve().name
+        *above, name = map(_readable, path.relative_to(root).parts)
+        category = above[0] if above else _readable(root.resolve().name)
         name = "-".join([*above[1:], name])
         found.append((category, name, path))
   if not found:
@@ -54,3 +48,9 @@ def list_meshes(root: str | os.PathLike) -> list[Entry]:
 
 def _stem(name: str) -> str:
   return name.rpartition(".")[0]
+
+
+def _readable(name: str) -> str:
+  """The name as text that can be stored; the file system's may be any bytes."""
+  name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+  return re.sub(r"[\0-\x1f]", "\ufffd", name)

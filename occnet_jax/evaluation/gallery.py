@@ -1,5 +1,6 @@
 """Gathers what a run left in its workdir into report.html (host)."""
 
+import csv
 import json
 import pathlib
 from typing import Any
@@ -43,13 +44,16 @@ def gather(
   sources = [source for source in (workdir / MEASURED, logs) if source.exists()]
   if path.exists() and all(_time(path) > _time(source) for source in sources):
     return path
+  credits = _credits(pathlib.Path(config["data"]["dir"], "prepare_report.csv"))
   write_report(
     path,
     title=f"Occupancy network: {config['name']}",
     facts=_facts(config, workdir, settings, rows),
     summary=tables.summarise(rows),
     charts=_charts(config, log.read(logs)),
-    shapes=[_shape(config, workdir, shapes, transform, rows[i]) for i in chosen],
+    shapes=[
+      _shape(config, workdir, shapes, transform, rows[i], credits) for i in chosen
+    ],
   )
   return path
 
@@ -120,7 +124,7 @@ def _charts(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Chart]:
   ]
 
 
-def _shape(config, workdir, shapes, transform, row: Row) -> ReportShape:
+def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape:
   category, id, index = row["category"], row["id"], row["index"]
   example = shapes[index]
   form = config["generation"]["format"]
@@ -141,7 +145,21 @@ def _shape(config, workdir, shapes, transform, row: Row) -> ReportShape:
     truth=meshes.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),
     truth_normals=cloud["normals"].astype(np.float32),
+    credit=credits.get((category, id), ""),
   )
+
+
+def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
+  """Who made a shape and under which licence, by category and id, where it is known."""
+  if not path.exists():
+    return {}
+  with path.open(newline="", encoding="utf-8") as stream:
+    return {
+      (row["category"], row["id"]): ", ".join(
+        filter(None, (row.get("attribution"), row.get("licence")))
+      )
+      for row in csv.DictReader(stream)
+    }
 
 
 def _seen(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:

@@ -45,6 +45,7 @@ class ReportShape(NamedTuple):
     truth: mesh, if there is one.
     truth_points: (n, 3) on the true surface, drawn where there is no mesh.
     truth_normals: (n, 3) there; without them the points are drawn as balls.
+    credit: who made the shape, and its licence.
   """
 
   id: str
@@ -55,6 +56,7 @@ class ReportShape(NamedTuple):
   truth: Mesh | None = None
   truth_points: np.ndarray | None = None
   truth_normals: np.ndarray | None = None
+  credit: str = ""
 
 
 def write_report(
@@ -215,12 +217,13 @@ def _shape(shape: ReportShape) -> str:
   panes = (
     _input_pane(shape, name) + _output_pane(shape, name) + _truth_pane(shape, name)
   )
+  credit = f'<p class="note">{html.escape(shape.credit)}</p>' if shape.credit else ""
   return (
     f'<article class="shape" aria-label="{html.escape(name)}"><header>'
     f"<h3>{html.escape(shape.category)} <small>{html.escape(shape.id)}</small></h3>"
     f'<p class="figures">{figures}</p>'
     '<button type="button" class="reset">Reset view</button>'
-    f'</header><div class="panes">{panes}</div></article>'
+    f'</header><div class="panes">{panes}</div>{credit}</article>'
   )
 
 

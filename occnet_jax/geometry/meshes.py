@@ -3,6 +3,7 @@
 Shape letters: v vertices, f faces.
 """
 
+import importlib.util
 import os
 import pathlib
 
@@ -11,8 +12,9 @@ import trimesh
 from jaxtyping import Float, Int
 
 from occnet_jax import files
+from occnet_jax.geometry import parsers
 
-SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
+SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
 
 
@@ -22,11 +24,13 @@ def read_mesh(
   """Vertices and triangles of a mesh file; the parts of a scene are put together.
 
   Polygons are cut into fans. Vertices stay as the file has them: where it repeats them
-  (STL always, OBJ at texture seams) they are not welded.
+  (STL always) they are not welded. DAE needs the package pycollada; its up axis
+  becomes y.
 
   Raises:
-    ValueError: the file is missing, broken, compressed with Draco, of another format,
-      without faces, or has indices out of range or coordinates that are not finite.
+    ValueError: the file is missing, broken, cut off, compressed with Draco, of another
+      format, without faces, or has indices out of range or coordinates that are not
+      finite.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -34,15 +38,10 @@ def read_mesh(
     raise ValueError(f"{path}: suffix {suffix!r}; want one of {' '.join(SUFFIXES)}")
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
+  if suffix == ".dae" and importlib.util.find_spec("collada") is None:
+    raise ValueError(f"{path}: DAE needs another package: pip install pycollada")
   try:
-    if suffix == ".off":
-      vertices, faces = _parse_off(path.read_text())
-    else:
-      # Trimesh loads what Draco packed as points without extent, without a word.
-      if suffix in (".glb", ".gltf") and b"draco" in path.read_bytes():
-        raise ValueError("Draco compression; export it again without compression")
-      mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
-      vertices, faces = mesh.vertices, mesh.faces
+    vertices, faces = _read(path, suffix)
     vertices = np.array(vertices, np.float64).reshape(-1, 3)
     faces = np.array(faces, np.int64).reshape(-1, 3)
   except Exception as error:  # whatever a parser may raise on a broken file
@@ -62,6 +61,25 @@ def read_mesh(
       f"{path}: {bad} vertices are not finite (NaN or infinity); export it again"
     )
   return vertices, faces
+
+
+def _read(path: pathlib.Path, suffix: str) -> parsers.Arrays:
+  """By the parser of the suffix, or else by Trimesh."""
+  if suffix == ".obj":
+    return parsers.parse_obj(path.read_bytes())
+  if suffix == ".off":
+    return parsers.parse_off(path.read_bytes())
+  if suffix == ".ply":
+    return parsers.parse_ply(path.read_bytes())
+  if suffix == ".stl" and (arrays := parsers.parse_binary_stl(path.read_bytes())):
+    return arrays
+  if suffix in (".glb", ".gltf"):
+    parsers.check_gltf(path.read_bytes(), binary=suffix == ".glb")
+  mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+  if suffix == ".dae":
+    upright = parsers.collada_upright(path.read_bytes())
+    return mesh.vertices @ upright.T, mesh.faces
+  return mesh.vertices, mesh.faces
 
 
 def write_mesh(
@@ -116,37 +134,8 @@ def unit_cube_frame(
   if not len(vertices):
     raise ValueError("0 vertices; want a mesh that has some")
   lower, upper = vertices.min(0), vertices.max(0)
-  scale = float((upper - lower).max())
+  with np.errstate(over="ignore"):  # of huge coordinates
+    scale = float((upper - lower).max())
   if not (np.isfinite(scale) and scale > 0):
     raise ValueError(f"the largest extent is {scale}; want a finite one above 0")
   return (lower + upper) / 2, scale
-
-
-def _parse_off(text: str) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-  """OFF with polygons of any size; Trimesh fails from five sides on."""
-  lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-  lines = [line for line in lines if line]
-  keyword, _, counts = (lines[0] if lines else "").partition("OFF")
-  if keyword not in ("", "C", "N", "CN", "ST") or "OFF" not in (lines or [""])[0]:
-    raise ValueError("does not start with OFF")
-  rest = lines[1:]
-  if not counts:  # else "OFF8 12 0", as in ModelNet
-    counts, rest = rest[0], rest[1:]
-  vertex_count, face_count = (int(word) for word in counts.split()[:2])
-  rows = rest[vertex_count : vertex_count + face_count]
-  if len(rows) < face_count:
-    raise ValueError(f"ends after {len(rows)} of {face_count} faces")
-  if not rows:
-    return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-  vertices = np.loadtxt(rest[:vertex_count], usecols=(0, 1, 2), ndmin=2)
-  if all(row.startswith("3 ") for row in rows):
-    return vertices, np.loadtxt(rows, np.int64, usecols=(1, 2, 3), ndmin=2)
-  triangles = []
-  for row in rows:
-    words = row.split()
-    sides = int(words[0])
-    corners = [int(word) for word in words[1 : 1 + sides]]  # colours may follow
-    if len(corners) < sides:
-      raise ValueError(f"a face names {len(corners)} of {sides} vertices")
-    triangles += [[corners[0], corners[i], corners[i + 1]] for i in range(1, sides - 1)]
-  return vertices, np.array(triangles)

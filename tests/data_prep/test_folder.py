@@ -1,5 +1,8 @@
 """How a folder's files become categories and names."""
 
+import os
+import sys
+
 import pytest
 
 from data_prep.sources import folder
@@ -38,3 +41,23 @@ def test_a_folder_without_meshes_is_refused(tmp_path):
     folder.list_meshes(tmp_path)
   with pytest.raises(ValueError, match="no such folder"):
     folder.list_meshes(tmp_path / "none")
+
+
+def test_names_with_spaces_and_of_any_script_are_kept(tmp_path):
+  _touch(tmp_path, "Stühle & Tische/椅子 (1).obj", "Stühle & Tische/ .a.b.PLY")
+  entries = folder.list_meshes(tmp_path)
+  assert [entry[:2] for entry in entries] == [
+    ("Stühle & Tische", " .a.b"),
+    ("Stühle & Tische", "椅子 (1)"),
+  ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_text_can_be_stored_and_their_files_found(tmp_path):
+  for name in (b"a\xff.obj", b"b\nc.obj"):
+    (tmp_path / "chair").mkdir(exist_ok=True)
+    with open(os.fsencode(tmp_path / "chair") + b"/" + name, "w"):
+      pass
+  entries = folder.list_meshes(tmp_path)
+  assert [entry.model_id for entry in entries] == ["a\ufffd", "b\ufffdc"]
+  assert all(entry.path.is_file() for entry in entries)

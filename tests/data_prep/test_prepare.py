@@ -1,77 +1,16 @@
-"""The whole stage on small boxes and tori, interrupted and disturbed."""
+"""The whole stage on small boxes and tori: what comes out, and when it goes on."""
 
 import csv
-import importlib.util
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import trimesh
+from small_data import SMALL, SPLITS, read_examples
 
 from data_prep import pool, shards
 from data_prep import prepare as prepare_lib
-from occnet_jax.data import source as source_lib
-from occnet_jax.data import views as views_lib
-from occnet_jax.geometry import cameras
-
-SMALL = {
-  "points": 400,
-  "surface_points": 300,
-  "voxel_side": 8,
-  "workers": 2,
-  "shard_size": 3,
-}
-SPLITS = ("train", "val", "test")
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-  """Eight boxes, four tori, and three files that cannot be used."""
-  root = tmp_path_factory.mktemp("source")
-  for name in ("box", "torus", "bad"):
-    (root / name).mkdir()
-  for i in range(8):
-    box = trimesh.creation.box(extents=(2, 1 + i / 10, 0.5))
-    box.apply_translation((i, 0, 0)).export(root / "box" / f"box{i}.off")
-  for i in range(4):
-    torus = trimesh.creation.torus(0.3, 0.05 + i / 50, 16, 8)
-    torus.export(root / "torus" / f"torus{i}.obj")
-  opened = trimesh.creation.box()
-  opened.update_faces(np.arange(11))
-  opened.export(root / "bad" / "open.off")
-  (root / "bad" / "nan.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-  (root / "bad" / "text.ply").write_text("hello")
-  return f"folder:{root}"
-
-
-@pytest.fixture(scope="module")
-def prepared(source, tmp_path_factory):
-  """An uninterrupted run."""
-  out = tmp_path_factory.mktemp("prepared")
-  return prepare_lib.prepare(source=source, out=out, **SMALL)
-
-
-def _read(directory):
-  """Every example of a data set by split and id, as bytes that can be compared."""
-  builder = tfds.builder_from_directory(directory)
-  return {
-    (split, example["id"].decode()): _flatten(example)
-    for split in builder.info.splits
-    for example in builder.as_data_source(split)
-  }
-
-
-def _flatten(example):
-  if isinstance(example, dict):
-    return {key: _flatten(value) for key, value in example.items()}
-  return np.asarray(example).tobytes()
 
 
 def _files(directory):
@@ -87,15 +26,15 @@ def test_every_sound_mesh_becomes_an_example_and_every_bad_one_a_row(prepared):
   assert sum(prepared.shapes.values()) == 12 and prepared.rejected == 3
   rows = list(csv.DictReader((prepared.directory / "prepare_report.csv").open()))
   reasons = {row["id"]: row["reason"] for row in rows if row["outcome"] == "rejected"}
-  assert reasons.keys() == {"open", "nan", "text"}
-  assert "3 open edges" in reasons["open"] and "not finite" in reasons["nan"]
+  assert reasons.keys() == {"line", "nan", "text"}
+  assert "not finite" in reasons["nan"]
   accepted = {(row["split"], row["id"]) for row in rows if row["outcome"] == "ok"}
-  assert accepted == set(_read(prepared.directory))
+  assert accepted == set(read_examples(prepared.directory))
   assert all(float(row["seconds"]) > 0 for row in rows if row["outcome"] == "ok")
 
 
 def test_each_category_is_split_by_the_fractions_with_one_at_least(prepared):
-  split = {name: split for split, name in _read(prepared.directory)}
+  split = {name: split for split, name in read_examples(prepared.directory)}
   for category, want in (("box", (5, 1, 2)), ("torus", (2, 1, 1))):
     members = [split[name] for name in split if name.startswith(category)]
     assert tuple(map(members.count, SPLITS)) == want
@@ -128,7 +67,9 @@ def test_examples_are_true_to_their_mesh(prepared):
 
 def test_labelled_surfaces_are_kept_for_the_test_split_only(prepared):
   kept = {path.stem: path for path in prepared.directory.glob("solids/*/*.ply")}
-  assert kept.keys() == {n for split, n in _read(prepared.directory) if split == "test"}
+  assert kept.keys() == {
+    n for split, n in read_examples(prepared.directory) if split == "test"
+  }
   for path in kept.values():
     mesh = trimesh.load_mesh(path)
     assert mesh.is_watertight and mesh.volume > 0
@@ -140,12 +81,28 @@ def test_neither_worker_count_nor_shard_size_changes_an_example(
 ):
   other = {**SMALL, "workers": 1, "shard_size": 100}
   prepare_lib.prepare(source=source, out=tmp_path, **other)
-  assert _read(tmp_path) == _read(prepared.directory)
+  assert read_examples(tmp_path) == read_examples(prepared.directory)
+
+
+def test_an_example_is_the_same_in_any_subset_of_the_meshes(prepared, source, tmp_path):
+  (tmp_path / "torus").mkdir()
+  for i in (1, 3):
+    name = f"torus{i}.obj"
+    shutil.copy(f"{source.removeprefix('folder:')}/torus/{name}", tmp_path / "torus")
+  part = prepare_lib.prepare(
+    source=f"folder:{tmp_path}", out=tmp_path / "out", **{**SMALL, "test_fraction": 0.0}
+  )
+  whole = {
+    name: example for (_, name), example in read_examples(prepared.directory).items()
+  }
+  for (_, name), example in read_examples(part.directory).items():
+    assert {**example, "split": 0} == {**whole[name], "split": 0}
+  assert sum(part.shapes.values()) == 2
 
 
 def test_a_seed_changes_the_samples(prepared, source, tmp_path):
   prepare_lib.prepare(source=source, out=tmp_path, seed=1, **SMALL)
-  first, second = _read(prepared.directory), _read(tmp_path)
+  first, second = read_examples(prepared.directory), read_examples(tmp_path)
   for key in first.keys() & second.keys():
     assert first[key]["points"] != second[key]["points"]
 
@@ -186,160 +143,8 @@ def test_an_interrupted_run_goes_on_to_the_same_data(
   resumed = prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
   assert resumed.shapes == prepared.shapes
   assert {path: path.stat().st_mtime_ns for path in written} == kept
-  assert _read(tmp_path) == _read(prepared.directory)
+  assert read_examples(tmp_path) == read_examples(prepared.directory)
   assert _files(tmp_path).keys() == _files(prepared.directory).keys()
-
-
-@pytest.fixture(scope="module")
-def pictured(source, tmp_path_factory):
-  """The same run with three views of each shape."""
-  out = tmp_path_factory.mktemp("pictured")
-  return prepare_lib.prepare(source=source, out=out, **SMALL, views=3, view_side=40)
-
-
-def test_views_leave_everything_else_as_it_was(prepared, pictured):
-  with_views, without = _read(pictured.directory), _read(prepared.directory)
-  assert with_views.keys() == without.keys()
-  for key, example in with_views.items():
-    assert example.pop("views").keys() == {"images", "world_mat", "camera_mat"}
-    assert example == without[key]
-
-
-def test_the_surface_of_a_shape_is_where_its_views_show_it(pictured):
-  """300 surface points fall on the silhouette and nearly span it."""
-  fields = {"views": views_lib.FIELDS, "pointcloud": {"points": True}}
-  shapes = source_lib.open_split(pictured.directory, "train", fields)
-  for i in range(len(shapes)):
-    views, surface = shapes[i]["views"], shapes[i]["pointcloud"]["points"]
-    assert views_lib.count_views(views) == 3
-    for view in range(3):
-      image = views_lib.decode_view(views, view)
-      assert image.shape == (40, 40, 3)
-      pixels, _ = cameras.project(
-        surface.astype(np.float64), views["world_mat"][view], views["camera_mat"][view]
-      )
-      columns, rows = np.floor(pixels).astype(int).T
-      assert (image[rows, columns, 0] < 255).mean() > 0.9  # a border pixel may be white
-      covered = np.argwhere(image[..., 0] < 255)
-      low, high = np.floor(pixels.min(0)), np.ceil(pixels.max(0))
-      np.testing.assert_allclose(covered.min(0), low[::-1], atol=4)
-      np.testing.assert_allclose(covered.max(0) + 1, high[::-1], atol=4)
-
-
-def test_shapes_have_cameras_of_their_own_that_do_not_depend_on_the_workers(
-  pictured, source, tmp_path
-):
-  other = {**SMALL, "workers": 1, "shard_size": 100}
-  prepare_lib.prepare(source=source, out=tmp_path, **other, views=3, view_side=40)
-  found = _read(tmp_path)
-  assert found == _read(pictured.directory)
-  assert len({example["views"]["world_mat"] for example in found.values()}) == 12
-
-
-def test_other_views_on_the_same_directory_are_refused(prepared, pictured, source):
-  with pytest.raises(ValueError, match="views = 0, now wanted 3"):
-    prepare_lib.prepare(source=source, out=prepared.directory, **SMALL, views=3)
-  with pytest.raises(ValueError, match="views = 3, now wanted 0"):
-    prepare_lib.prepare(source=source, out=pictured.directory, **SMALL)
-  with pytest.raises(ValueError, match="view_side = 40, now wanted 137"):
-    prepare_lib.prepare(source=source, out=pictured.directory, **SMALL, views=3)
-
-
-def test_data_from_before_there_were_views_are_data_without(
-  prepared, source, tmp_path, monkeypatch
-):
-  out = tmp_path / "old"
-  shutil.copytree(prepared.directory, out)
-  settings = json.loads((out / "prepare.json").read_text())
-  del settings["views"], settings["view_side"]
-  (out / "prepare.json").write_text(json.dumps(settings))
-  with pytest.raises(ValueError, match="views = 0, now wanted 3"):
-    prepare_lib.prepare(source=source, out=out, **SMALL, views=3)
-  monkeypatch.setattr(pool, "run_tasks", None)
-  assert prepare_lib.prepare(source=source, out=out, **SMALL).shapes == prepared.shapes
-
-
-def test_views_without_the_renderer_are_refused_at_once(source, tmp_path, monkeypatch):
-  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ValueError, match="Embree is not installed: pip install embreex"):
-    prepare_lib.prepare(source=source, out=tmp_path, **SMALL, views=1)
-
-
-_CHILD = """
-import signal
-import sys
-from data_prep.prepare import prepare
-if __name__ == "__main__":
-  # A shell's background job ignores Ctrl-C, and hands that down to its children.
-  signal.signal(signal.SIGINT, signal.default_int_handler)
-  prepare(source=sys.argv[1], out=sys.argv[2], points=int(sys.argv[3]),
-          surface_points=300, voxel_side=8, workers=2, shard_size=3)
-  assert not {"jax", "flax", "tensorflow"} & sys.modules.keys(), "imported"
-"""
-
-
-def _start(source, out, points=400):
-  script = out.parent / f"{out.name}.py"
-  script.write_text(_CHILD)
-  environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-  return subprocess.Popen(
-    [sys.executable, str(script), source, str(out), str(points)],
-    env=environment,
-    stderr=subprocess.PIPE,
-    text=True,
-    start_new_session=True,
-  )
-
-
-def test_a_killed_run_leaves_whole_shards_only_and_no_worker(
-  prepared, source, tmp_path
-):
-  out = tmp_path / "out"
-  with _start(source, out) as process:
-    deadline = time.monotonic() + 60
-    while not list(out.glob("occnet-*")) and time.monotonic() < deadline:
-      time.sleep(0.002)
-    process.kill()
-  for path in out.glob("occnet-*"):
-    twin = prepared.directory / path.name
-    assert path.stat().st_size == twin.stat().st_size
-  for path in out.glob("rows/*.json"):
-    json.loads(path.read_text())
-  deadline = time.monotonic() + 20
-  while _group_is_alive(process.pid) and time.monotonic() < deadline:
-    time.sleep(0.05)
-  assert not _group_is_alive(process.pid)
-
-
-def _group_is_alive(group):
-  try:
-    os.killpg(group, 0)
-  except ProcessLookupError:
-    return False
-  return True
-
-
-def test_control_c_ends_every_process(source, tmp_path):
-  out = tmp_path / "out"
-  with _start(source, out, points=500_000) as process:  # enough work to interrupt
-    deadline = time.monotonic() + 60
-    while not (out / "prepare.json").exists() and time.monotonic() < deadline:
-      time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-  assert "KeyboardInterrupt" in errors
-  deadline = time.monotonic() + 20
-  while _group_is_alive(process.pid) and time.monotonic() < deadline:
-    time.sleep(0.05)
-  assert not _group_is_alive(process.pid)
-  assert not shards.is_complete(out)
-
-
-def test_preparation_runs_without_jax_flax_or_tensorflow(prepared, source, tmp_path):
-  with _start(source, tmp_path / "out") as process:
-    _, errors = process.communicate(timeout=120)
-  assert process.returncode == 0, errors
-  assert _read(tmp_path / "out") == _read(prepared.directory)
 
 
 def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
@@ -351,7 +156,7 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
 @pytest.mark.parametrize(
   ("setting", "message"),
   [
-    ({"source": "web"}, "want 'synthetic' or 'folder:"),
+    ({"source": "web"}, "source is 'web', want one of: synthetic, "),
     ({"points": 0}, "points is 0, want at least 1"),
     ({"dtype": "float8"}, "want float16 or float32"),
     ({"val_fraction": 0.5, "test_fraction": 0.5}, "want a sum below 1"),

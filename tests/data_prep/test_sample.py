@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from data_prep import labels, sample
+from data_prep import chain, labels, sample
 from data_prep import solid as solids
 
 
@@ -76,9 +76,9 @@ def test_one_part_that_crosses_itself_loses_what_is_inside():
   vertices, faces = np.array(mesh.vertices), np.array(mesh.faces, np.int64)
   faces[faces == 8 + 7] = 7  # the corners (0.25, 0.25, 0.25) and (0.35, 0.35, 0.35)
   solid = solids.close(vertices, faces)
-  assert solids.components(solid).max() == 0
+  assert chain.components(solid).max() == 0
   points, normals = sample.surface_points(solid, _rng(), count=5000, dtype="float32")
-  assert solids.contains(solid, points + 1e-4 * normals).mean() < 0.001
+  assert chain.contains(solid, points + 1e-4 * normals).mean() < 0.001
 
 
 def test_a_cavity_is_surface_too():

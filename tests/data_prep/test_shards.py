@@ -31,7 +31,19 @@ def _example(rng, name, dtype, views=0):
     "scale": np.float64(1 / 3),
     "id": name,
     "category": "Stühle",
+    "split": "train",
+    "attribution": "Zoë, 2019",
+    "licence": "",
+    "quality": {
+      "method": "filled",
+      "watertight": bool(rng.integers(2)),
+      "parts": 3,
+      "lost": rng.random(),
+    },
   }
+
+
+QUALITY = {"method": str, "watertight": bool, "parts": int, "lost": float}
 
 
 def _assert_same(read, written):
@@ -42,6 +54,8 @@ def _assert_same(read, written):
       assert list(read[key]) == value
     elif isinstance(value, str):
       assert read[key].decode() == value
+    elif isinstance(value, bool | int | float):
+      assert read[key] == value
     else:
       assert read[key].dtype == value.dtype
       np.testing.assert_array_equal(read[key], value)
@@ -51,7 +65,12 @@ def _assert_same(read, written):
 def test_a_data_set_is_read_back_by_tfds_as_it_was_written(tmp_path, dtype):
   rng = np.random.default_rng(0)
   features = shards.make_features(
-    points=50, near_points=0, surface_points=40, voxel_side=5, dtype=dtype
+    points=50,
+    near_points=0,
+    surface_points=40,
+    voxel_side=5,
+    dtype=dtype,
+    quality=QUALITY,
   )
   lengths = {"train": [3, 0, 2], "val": [0], "test": [1]}  # as after rejected meshes
   written = {}
@@ -85,6 +104,7 @@ def test_views_are_read_back_byte_by_byte_and_only_if_asked_for(tmp_path, views)
     voxel_side=5,
     dtype="float16",
     views=views,
+    quality=QUALITY,
   )
   examples = [_example(rng, f"shape{i}", "float16", views) for i in range(3)]
   records = map(features.serialize_example, examples)

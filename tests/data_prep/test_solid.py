@@ -6,6 +6,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from data_prep import chain
 from data_prep import solid as solids
 from data_prep.solid import Solid
 
@@ -36,7 +37,7 @@ def test_a_sphere_contains_the_points_within_its_radius():
   solid = solids.close(*_arrays(trimesh.creation.icosphere(4, radius=0.5)))
   radius = np.linalg.norm(POINTS, axis=1)
   clear = (radius < 0.495) | (radius > 0.5)  # chords lie inside by 0.0015
-  inside = solids.contains(solid, POINTS)
+  inside = chain.contains(solid, POINTS)
   np.testing.assert_array_equal(inside[clear], (radius < 0.5)[clear])
 
 
@@ -45,17 +46,17 @@ def test_overlapping_boxes_are_labelled_as_their_union():
   parts = [_box(e, c) for e, c in zip(extents, centres, strict=True)]
   want = _in_box(POINTS, 0.5) | _in_box(POINTS, 0.4, centres[1])
   solid = solids.close(*_arrays(*parts))
-  np.testing.assert_array_equal(solids.contains(solid, POINTS), want)
-  np.testing.assert_allclose(solids.winding_number(solid, POINTS).max(), 2, atol=0.02)
+  np.testing.assert_array_equal(chain.contains(solid, POINTS), want)
+  np.testing.assert_allclose(chain.winding_number(solid, POINTS).max(), 2, atol=0.02)
 
 
 def test_a_box_in_a_box_fills_and_a_turned_one_is_a_cavity():
   outer, inner = _box(0.9), _box(0.5)
   nested = solids.close(*_arrays(outer, inner))
-  np.testing.assert_array_equal(solids.contains(nested, POINTS), _in_box(POINTS, 0.9))
+  np.testing.assert_array_equal(chain.contains(nested, POINTS), _in_box(POINTS, 0.9))
   hollow = solids.close(*_arrays(outer, _turned(inner)))
   np.testing.assert_array_equal(
-    solids.contains(hollow, POINTS), _in_box(POINTS, 0.9) & ~_in_box(POINTS, 0.5)
+    chain.contains(hollow, POINTS), _in_box(POINTS, 0.9) & ~_in_box(POINTS, 0.5)
   )
 
 
@@ -65,7 +66,7 @@ def test_an_inside_out_part_is_turned_wherever_it_stands(turn_first):
   parts = (_turned(left), right) if turn_first else (left, _turned(right))
   want = _in_box(POINTS, 0.3, (-0.3, 0, 0)) | _in_box(POINTS, 0.4, (0.25, 0, 0))
   solid = solids.close(*_arrays(*parts))
-  np.testing.assert_array_equal(solids.contains(solid, POINTS), want)
+  np.testing.assert_array_equal(chain.contains(solid, POINTS), want)
   np.testing.assert_allclose(trimesh.Trimesh(*solid).volume, 0.3**3 + 0.4**3)
 
 
@@ -73,7 +74,7 @@ def test_a_mesh_that_is_wholly_inside_out_keeps_its_cavity():
   vertices, faces = _arrays(_turned(_box(0.9)), _box(0.5))
   solid = solids.close(vertices, faces)
   np.testing.assert_allclose(trimesh.Trimesh(*solid).volume, 0.9**3 - 0.5**3)
-  assert not solids.contains(solid, np.zeros((1, 3))).any()
+  assert not chain.contains(solid, np.zeros((1, 3))).any()
 
 
 def test_faces_wound_at_random_are_put_right():
@@ -82,8 +83,8 @@ def test_faces_wound_at_random_are_put_right():
   shuffled = faces.copy()
   shuffled[wrong] = shuffled[wrong][:, ::-1]
   np.testing.assert_array_equal(
-    solids.contains(solids.close(vertices, shuffled), POINTS),
-    solids.contains(solids.close(vertices, faces), POINTS),
+    chain.contains(solids.close(vertices, shuffled), POINTS),
+    chain.contains(solids.close(vertices, faces), POINTS),
   )
 
 
@@ -127,7 +128,7 @@ def test_what_encloses_nothing_is_refused(vertices, faces):
 def test_a_point_that_is_not_finite_is_refused():
   solid = solids.close(*_arrays(_box(0.5)))
   with pytest.raises(ValueError, match="not finite"):
-    solids.contains(solid, np.array([[0, 0, np.nan]]))
+    chain.contains(solid, np.array([[0, 0, np.nan]]))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -137,7 +138,7 @@ def test_winding_numbers_agree_with_the_exact_sum_in_any_pose(seed):
   turn = Rotation.random(rng=seed).as_matrix()
   vertices = np.ascontiguousarray(vertices @ turn.T)
   want = igl.winding_number(vertices, faces, POINTS)
-  got = solids.winding_number(Solid(vertices, faces), POINTS)
+  got = chain.winding_number(Solid(vertices, faces), POINTS)
   np.testing.assert_allclose(got, want, atol=0.02)
 
 
@@ -146,7 +147,7 @@ def test_points_in_line_with_edges_and_corners_are_labelled():
   axis = np.linspace(-0.5, 0.5, 17)
   lattice = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(-1, 3)
   off = np.abs(np.abs(lattice) - 0.25).min(1) > 1e-9
-  inside = solids.contains(solid, lattice)
+  inside = chain.contains(solid, lattice)
   np.testing.assert_array_equal(inside[off], _in_box(lattice, 0.5)[off])
 
 
@@ -161,6 +162,6 @@ def test_many_long_thin_parts_are_labelled_as_one_by_one():
   points = POINTS[:5000]
   want = np.zeros(len(points), bool)
   for rod in rods:
-    want |= solids.contains(solids.close(*_arrays(rod)), points)
+    want |= chain.contains(solids.close(*_arrays(rod)), points)
   solid = solids.close(*_arrays(*rods))
-  np.testing.assert_array_equal(solids.contains(solid, points), want)
+  np.testing.assert_array_equal(chain.contains(solid, points), want)

@@ -130,7 +130,7 @@ def test_seed_and_index_change_the_shape():
 
 
 def test_other_processes_make_the_same_shapes_in_any_order(written):
-  for category, name, path in written:
+  for category, name, path, *_ in written:
     vertices, faces = synthetic.make_shape(category, 3, int(name[-4:]))
     mesh = trimesh.load(path, process=False)
     np.testing.assert_array_equal(mesh.vertices, vertices)
@@ -139,7 +139,7 @@ def test_other_processes_make_the_same_shapes_in_any_order(written):
 
 def test_files_stay_closed_when_a_reader_welds_them(written):
   assert len(written) == len(synthetic.CATEGORIES)
-  for _, _, path in written:
+  for _, _, path, *_ in written:
     raw, welded = (trimesh.load(path, process=weld) for weld in (False, True))
     assert welded.is_watertight and welded.volume > 0
     assert welded.faces.shape == raw.faces.shape

@@ -9,6 +9,7 @@ from occnet_jax.evaluation.charts import Chart
 TITLE = 'Cars & <chairs> "quoted" {{style}}'
 FACTS = {"Config": "configs/x.py", "Checkpoint": "step 1,000", "Wall time": "1 < 2 min"}
 STEPS = np.arange(0, 1001, 10)
+CREDIT = "Zoë & <Co>, CC-BY-4.0"
 CHARTS = [
   Chart(
     "Loss",
@@ -55,7 +56,9 @@ def write(path):
     summary=tables.summarise(rows),
     charts=CHARTS,
     shapes=[
-      report.ReportShape("id-good", "car", rows[0], cloud, ball(), **seen),
+      report.ReportShape(
+        "id-good", "car", rows[0], cloud, ball(), **seen, credit=CREDIT
+      ),
       report.ReportShape("id-empty", "car", rows[1], cloud, nothing, truth=box()),
       report.ReportShape("id-missing", "chair", lost, cloud, None),
     ],

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import trimesh
-from report_example import CHARTS, FACTS, TITLE, ball, box, write
+from report_example import CHARTS, CREDIT, FACTS, TITLE, ball, box, write
 
 from occnet_jax.evaluation import report, tables
 
@@ -66,6 +66,7 @@ def test_text_is_shown_as_it_is_written(page):
   for chart in CHARTS:
     assert chart.unit in words
   assert "the field is <NaN>" in words
+  assert words.count(CREDIT) == 1
 
 
 def test_the_table_has_a_row_for_every_category_and_mean(page):

@@ -1,0 +1,143 @@
+"""Preparation: meshes per minute, seconds by stage, and memory.
+
+  python -m benchmarks.prepare                                  # synthetic shapes
+  python -m benchmarks.prepare --source=folder:/path --meshes=100 --views=24
+
+First the whole command, in as many processes as there are cores; then the same meshes
+one after another in this process, to see where the time goes.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+import psutil
+
+from data_prep import example, jobs, labels, pool, report, sample, shards, voxelize
+from data_prep import prepare as prepare_lib
+from data_prep import solid as solids
+from occnet_jax.geometry import meshes
+
+STAGES = {  # the functions that do the work
+  "read": (meshes, "read_mesh"),
+  "solid": (solids, "trust"),
+  "cells for labels": (labels, "labeller"),
+  "label points": (sample, "uniform_points"),
+  "near points": (sample, "near_points"),
+  "surface": (sample, "surface_points"),
+  "voxels": (voxelize, "voxelize"),
+  "views": (example, "_draw_views"),
+  "write solid": (meshes, "write_mesh"),
+  "serialise": (shards, "serialize"),
+  "write shard": (jobs, "write_job"),
+}
+_GIB = 2**30
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[dict[str, float]]:
+  """Yields the seconds that each stage takes while this is open."""
+  seconds: dict[str, float] = defaultdict(float)
+
+  def wrap(stage, function):
+    def call(*args, **kwargs):
+      start = time.perf_counter()
+      try:
+        return function(*args, **kwargs)
+      finally:
+        seconds[stage] += time.perf_counter() - start
+
+    return call
+
+  originals = {stage: getattr(*where) for stage, where in STAGES.items()}
+  try:
+    for stage, (module, name) in STAGES.items():
+      setattr(module, name, wrap(stage, originals[stage]))
+    yield seconds
+  finally:
+    for stage, (module, name) in STAGES.items():
+      setattr(module, name, originals[stage])
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[dict[str, float]]:
+  """Yields the most GiB that any process and all together hold while this is open."""
+  most = {"largest process": 0.0, "all processes": 0.0}
+  done = threading.Event()
+
+  def watch():
+    this = psutil.Process()
+    while not done.wait(0.1):
+      held = []
+      for process in [this, *this.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+          held.append(process.memory_info().rss / _GIB)
+      most["largest process"] = max(most["largest process"], *held)
+      most["all processes"] = max(most["all processes"], sum(held))
+
+  thread = threading.Thread(target=watch)
+  thread.start()
+  try:
+    yield most
+  finally:
+    done.set()
+    thread.join()
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--source", default="synthetic")
+  parser.add_argument("--meshes", type=int, default=104)
+  parser.add_argument("--near_points", type=int, default=4096)
+  parser.add_argument("--views", type=int, default=0)
+  parser.add_argument("--workers", type=int, default=0)
+  args = parser.parse_args()
+  taken = []
+
+  def run(all_jobs: list[jobs.Job], means: jobs.Means) -> None:
+    """Makes the first meshes in both ways."""
+    tasks = [task for job in all_jobs for task in job.tasks][: args.meshes]
+    job = all_jobs[0]._replace(tasks=tasks)
+    start = time.perf_counter()
+    with watched() as most:
+      jobs.run_here([job], means)
+    taken.append((time.perf_counter() - start, len(tasks), means.workers, most))
+    start = time.perf_counter()
+    with timed() as seconds:
+      jobs.write_job(job, [example.prepare_one(task) for task in tasks])
+    taken.append((time.perf_counter() - start, seconds))
+
+  with tempfile.TemporaryDirectory() as scratch:
+    out = pathlib.Path(scratch)
+    prepare_lib.prepare(
+      source=args.source,
+      out=out,
+      per_category=-(-args.meshes // 13),
+      near_points=args.near_points,
+      views=args.views,
+      val_fraction=0.0,
+      test_fraction=0.0,
+      solid_splits=("train",),
+      shard_size=10**9,
+      workers=args.workers,
+      run=run,
+    )
+    print(report.summarise(out))  # noqa: T201
+  (wall, count, workers, most), (alone, seconds) = taken
+  rate = 60 * count / wall
+  print(f"\n{workers} processes: {count} meshes in {wall:.1f} s, {rate:.0f} a minute,")  # noqa: T201
+  print(f"{rate / workers:.0f} a minute and core ({pool.count_cores()} cores here)")  # noqa: T201
+  print("memory in GiB: " + ", ".join(f"{k} {v:.2f}" for k, v in most.items()))  # noqa: T201
+  print(f"\n{'stage':20} ms a mesh   share")  # noqa: T201
+  for stage, taken_here in [*seconds.items(), ("other", alone - sum(seconds.values()))]:
+    print(f"{stage:20} {1000 * taken_here / count:9.1f} {taken_here / alone:7.1%}")  # noqa: T201
+  print(f"{'all':20} {1000 * alone / count:9.1f}")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,41 @@
+"""Your own meshes, prepared in one command, and a network that learns from them.
+
+  python main.py --mode=prepare --config=configs/own_data.py \
+    --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
+  python main.py --config=configs/own_data.py --workdir=runs/mine \
+    --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
+
+Sub-folders are categories; `prep.source` in configs/base.py has the other sources. The
+network is the paper's for point clouds at a size that a few hundred shapes and a CPU
+can train; the settings of its training are those of configs/quickstart.py.
+"""
+
+from configs import base
+
+
+def get_config():
+  config = base.get_config()
+  config.name = "own_data"
+  config.prep.update(
+    source="folder:meshes",
+    out="data/own",
+    near_points=4096,
+    val_fraction=0.1,
+    test_fraction=0.1,
+  )
+  config.data.update(points=512, near_fraction=0.5, stretch=0.3)
+  config.model.update(
+    encoder_hidden_size=128, c_dim=256, hidden_size=128, octaves=5, tau=0.3
+  )
+  config.optim.update(
+    name="muon",
+    learning_rate=4e-3,
+    schedule="cosine",
+    warmup_steps=100,
+    ema_decay=0.995,
+  )
+  config.train.update(
+    steps=20_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+  )
+  config.val.points = 8192
+  return config

@@ -1,0 +1,61 @@
+"""What every source lists: one mesh, and what is known of it before it is read."""
+
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+SPLITS = ("train", "val", "test")
+_LONGEST = 100  # characters of a slug: file names end at 255 bytes
+
+
+class Entry(NamedTuple):
+  """One mesh file.
+
+  Attributes:
+    category: its class.
+    model_id: its name, unique within the category.
+    path: where it lies; for the official layout the folder of the model.
+    split: train, val or test if the source fixes it; "" to assign it by fractions.
+    attribution: who made it, as the source says.
+    licence: under which it may be used, as the source says.
+  """
+
+  category: str
+  model_id: str
+  path: pathlib.Path
+  split: str = ""
+  attribution: str = ""
+  licence: str = ""
+
+
+def slug(text: str) -> str:
+  """The text as a name for files: "Living room" becomes "living-room"."""
+  return re.sub(r"[^\w.]+", "-", text.lower()).strip("-._")[:_LONGEST] or "unnamed"
+
+
+def check_names(entries: Iterable[Entry]) -> list[Entry]:
+  """The entries as they are.
+
+  Raises:
+    ValueError: two have the same category and id, or one of these cannot be the name of
+      a file.
+  """
+  entries = list(entries)
+  for entry in entries:
+    for name in entry[:2]:
+      if not name or name.startswith(".") or re.search(r"[/\0-\x1f]", name):
+        raise ValueError(
+          f"{entry.path}: its category and id are {entry.category!r} and "
+          f"{entry.model_id!r}; want names without a leading dot, slashes and control "
+          "characters"
+        )
+  counts = Counter(entry[:2] for entry in entries)
+  if repeated := [names for names, count in counts.items() if count > 1]:
+    paths = [str(entry.path) for entry in entries if entry[:2] == repeated[0]]
+    raise ValueError(
+      f"{len(paths)} meshes are {'/'.join(repeated[0])}: {', '.join(paths[:3])}; "
+      "rename them, or name each in the column id of a table (csv:/path/to/table.csv)"
+    )
+  return entries

@@ -1,0 +1,257 @@
+"""The preprocessed ShapeNet of Occupancy Networks (host); official_writer writes it.
+
+  metadata.yaml                  {synset: {id, name}}
+  <synset>/{train,val,test}.lst  ids, one a line; models without lists have no split
+  <synset>/<id>/points.npz       points (n, 3), occupancies packed, loc (3,), scale
+                pointcloud.npz   points, normals (n, 3), loc, scale
+                model.binvox     32^3 cells
+                img_choy2016/    000.jpg, ... and cameras.npz: world_mat_0 (3, 4),
+                                 camera_mat_0 (3, 3), ...
+
+Points are in the frame of the unit cube, as ours, but its cameras see the mesh file:
+with x = scale * p + loc, world_mat = [R | t] there is [R | (R loc + t) / scale] here.
+Its points were labelled before they were rounded to float16: about one label in 10,000
+is that of a neighbour.
+"""
+
+import io
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image
+from trimesh.exchange import binvox
+
+from data_prep.sources import shapenet, table
+from data_prep.sources.entry import SPLITS, Entry
+
+IMAGES = "img_choy2016"
+
+Example = dict[str, Any]
+
+
+def list_examples(root: str | os.PathLike) -> list[Entry]:
+  """Every model in order of category and id, with its split; paths are folders.
+
+  A synset without any list of a split is taken whole, to be split by fractions. Whether
+  folders exist is not looked at. Who made a model, and the licence, stand in meshes.csv
+  if there is one; else numbered synsets are ShapeNet's.
+
+  Raises:
+    ValueError: there is no such folder, no model in it, an id in two lists, or
+      a table cannot be read.
+  """
+  root = pathlib.Path(root)
+  synsets = shapenet.list_synsets(root)
+  names = shapenet.categories(synsets, _read_names(root / "metadata.yaml"))
+  known = {}
+  if (root / table.TABLE).exists():
+    for entry in table.list_meshes(root / table.TABLE):
+      known[entry.path] = (entry.attribution, entry.licence)
+  entries = []
+  for synset in synsets:
+    shapenets = (shapenet.ATTRIBUTION, shapenet.LICENCE)
+    default = shapenets if synset.isdigit() else ("", "")
+    splits = _read_lists(root / synset)
+    if splits is None:
+      splits = {path.parent.name: "" for path in root.glob(f"{synset}/*/points.npz")}
+    for model, split in splits.items():
+      path = root / synset / model
+      about = known.get(path, default)
+      entries.append(Entry(names[synset], model, path, split, *about))
+  if not entries:
+    raise ValueError(
+      f"{root}: no models; want <synset>/{{train,val,test}}.lst, or "
+      "<synset>/<id>/points.npz"
+    )
+  return sorted(entries)
+
+
+def read_example(
+  folder: str | os.PathLike,
+  *,
+  points: int,
+  near_points: int,
+  surface_points: int,
+  voxel_side: int,
+  dtype: str,
+  views: int,
+) -> Example:
+  """The arrays of one model by the names of `data_prep.shards`, but id and category.
+
+  Where a file holds more than wanted the first are taken: points were drawn in no
+  order.
+
+  Args:
+    folder: of the model.
+    points: wanted from points.npz.
+    near_points: wanted from points_surface.npz; 0 for none.
+    surface_points: wanted from pointcloud.npz.
+    voxel_side: of model.binvox.
+    dtype: "float16" or "float32", of points and normals.
+    views: wanted from img_choy2016; 0 for none.
+
+  Raises:
+    ValueError: a file is missing or broken, or holds less or something else than
+      wanted.
+  """
+  folder = pathlib.Path(folder)
+  cloud = _read_arrays(folder / "pointcloud.npz", "points", "normals", "loc", "scale")
+  normals = _take(folder / "pointcloud.npz", cloud, "normals", surface_points, dtype)
+  loc, scale = np.asarray(cloud["loc"], np.float64), float(cloud["scale"])
+  if loc.shape != (3,) or not (np.isfinite(loc).all() and 0 < scale < np.inf):
+    raise ValueError(
+      f"{folder / 'pointcloud.npz'}: loc {loc} and scale {scale}, want three numbers "
+      "and one above 0"
+    )
+  example = {
+    "points": _read_labelled(folder / "points.npz", points, dtype),
+    "pointcloud": {
+      "points": _take(
+        folder / "pointcloud.npz", cloud, "points", surface_points, dtype
+      ),
+      "normals": normals,
+    },
+    "voxels": np.packbits(_read_voxels(folder / "model.binvox", voxel_side)),
+    "loc": loc,
+    "scale": np.float64(scale),
+  }
+  if near_points:
+    near = _read_labelled(folder / "points_surface.npz", near_points, dtype)
+    example["points_surface"] = near
+  if views:
+    example["views"] = _read_views(folder / IMAGES, views, loc, scale)
+  return example
+
+
+def _read_names(path: pathlib.Path) -> dict[str, str]:
+  if not path.exists():
+    return {}
+  try:
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {str(synset): about["name"] for synset, about in tree.items()}
+  except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    raise ValueError(
+      f"{path}: cannot be read ({type(error).__name__}: {error}); want "
+      '{"<synset>": {"id": "<synset>", "name": "<name>"}}, or no such file'
+    ) from error
+
+
+def _read_lists(folder: pathlib.Path) -> dict[str, str] | None:
+  """The split of each listed model; None if there is no list."""
+  splits: dict[str, str] = {}
+  paths = {split: folder / f"{split}.lst" for split in SPLITS}
+  if not any(path.exists() for path in paths.values()):
+    return None
+  for split, path in paths.items():
+    models = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    for model in filter(None, map(str.strip, models)):
+      if splits.setdefault(model, split) != split:
+        raise ValueError(
+          f"{path}: {model} is in {splits[model]}.lst too; a model has one split"
+        )
+  return splits
+
+
+def _read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
+  if not path.is_file():
+    raise ValueError(f"{path}: no such file; get the data set again")
+  try:
+    with np.load(path) as arrays:
+      return {name: arrays[name] for name in names}
+  except Exception as error:  # whatever a reader may raise on a broken file
+    raise ValueError(
+      f"{path}: cannot be read ({type(error).__name__}: {error}); want the arrays "
+      f"{', '.join(names)}; get the data set again"
+    ) from error
+
+
+def _take(
+  path: pathlib.Path, arrays: dict[str, np.ndarray], name: str, count: int, dtype: str
+) -> Shaped[np.ndarray, "n 3"]:
+  """The first rows of an array of points or directions."""
+  array = arrays[name]
+  if array.ndim != 2 or array.shape[1] != 3 or len(array) < count:
+    raise ValueError(
+      f"{path}: {name} has the shape {array.shape}, want at least ({count}, 3); set "
+      "the number in config.prep to what the file holds"
+    )
+  if not np.isfinite(array).all():
+    raise ValueError(f"{path}: {name} has values that are not finite; get it again")
+  return array[:count].astype(dtype)
+
+
+def _read_labelled(path: pathlib.Path, count: int, dtype: str) -> Example:
+  """Points and occupancies, which are packed or not."""
+  arrays = _read_arrays(path, "points", "occupancies")
+  total = len(arrays["points"])
+  occupancies = arrays["occupancies"]
+  if occupancies.shape == (-(-total // 8),) and occupancies.dtype == np.uint8:
+    occupancies = np.unpackbits(occupancies)[:total]
+  if occupancies.shape != (total,):
+    raise ValueError(
+      f"{path}: occupancies have the shape {occupancies.shape} for {total} points, "
+      f"want ({total},), or ({-(-total // 8)},) bytes"
+    )
+  points = _take(path, arrays, "points", count, dtype)
+  return {"points": points, "occupancies": np.packbits(occupancies[:count] > 0)}
+
+
+def _read_voxels(path: pathlib.Path, side: int) -> UInt8[np.ndarray, "r r r"]:
+  """Cells indexed (x, y, z); the file has them by x, z, y."""
+  if not path.is_file():
+    raise ValueError(f"{path}: no such file; get the data set again")
+  try:
+    with path.open("rb") as stream:
+      cells = binvox.load_binvox(stream, axis_order="xzy").matrix
+  except Exception as error:  # whatever a parser may raise on a broken file
+    raise ValueError(
+      f"{path}: cannot be read ({type(error).__name__}: {error}); get it again"
+    ) from error
+  if cells.shape != (side, side, side):
+    raise ValueError(
+      f"{path}: has {' x '.join(map(str, cells.shape))} cells, want {side} a side; set "
+      "prep.voxel_side"
+    )
+  return cells.astype(np.uint8)
+
+
+def _read_views(
+  folder: pathlib.Path, count: int, loc: Float[np.ndarray, "3"], scale: float
+) -> Example:
+  """The first pictures as they are, and their cameras in the frame of the unit cube."""
+  found = sorted(
+    path for path in folder.glob("*") if re.fullmatch(r"\d+\.(jpe?g|png)", path.name)
+  )[:count]
+  if len(found) < count:
+    raise ValueError(
+      f"{folder}: {len(found)} pictures, want {count}; set prep.views to what there are"
+    )
+  images = [path.read_bytes() for path in found]
+  for path, image in zip(found, images, strict=True):
+    try:
+      Image.open(io.BytesIO(image)).load()
+    except Exception as error:  # whatever a decoder may raise on a broken picture
+      raise ValueError(f"{path}: cannot be decoded ({error}); get it again") from error
+  numbers = [int(path.stem) for path in found]
+  wanted = {f"world_mat_{i}": (3, 4) for i in numbers}
+  wanted |= {f"camera_mat_{i}": (3, 3) for i in numbers}
+  stored = _read_arrays(folder / "cameras.npz", *wanted)
+  for name, shape in wanted.items():
+    if stored[name].shape != shape:
+      raise ValueError(
+        f"{folder / 'cameras.npz'}: {name} has the shape {stored[name].shape}, want "
+        f"{shape}"
+      )
+  world_mats = np.stack([stored[f"world_mat_{i}"] for i in numbers]).astype(np.float64)
+  camera_mats = np.stack([stored[f"camera_mat_{i}"] for i in numbers])
+  world_mats[..., 3] = (world_mats[..., :3] @ loc + world_mats[..., 3]) / scale
+  return {
+    "images": images,
+    "world_mat": world_mats.astype(np.float32),
+    "camera_mat": camera_mats.astype(np.float32),
+  }

@@ -1,0 +1,177 @@
+"""Furniture libraries of Sweet Home 3D (host).
+
+An .sh3f file is a ZIP of models and a catalogue, a Java properties file in which the
+keys name#1, category#1, model#1, creator#1, ... describe the first piece of furniture.
+Debian's package sweethome3d-furniture holds five of them, 820 pieces under CC BY 3.0
+and CC0.
+"""
+
+import contextlib
+import functools
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from data_prep.sources import archive, table
+from data_prep.sources.entry import Entry, slug
+from occnet_jax.geometry import meshes
+
+_CATALOGUE = "PluginFurnitureCatalog.properties"
+_DEBIAN = "sweethome3d-furniture"
+
+
+def list_meshes(where: str, out: pathlib.Path) -> list[Entry]:
+  """Unpacks the models of libraries and lists them, in order of category and id.
+
+  What is in `out` is kept, so an interrupted call continues. Categories are those of
+  the catalogues, which are rooms more than kinds. Models stand upright, y up.
+
+  Args:
+    where: a library, a folder that holds some, a Debian package of some, or "debian" to
+      download Debian's.
+    out: folder of the unpacked meshes.
+
+  Raises:
+    ValueError: there is no library, it is broken or unsafe, or the download failed.
+  """
+  if (out / table.TABLE).exists():
+    return table.list_meshes(out / table.TABLE)
+  with contextlib.ExitStack() as stack:
+    path = pathlib.Path(where)
+    if where == "debian" or path.suffix == ".deb":
+      out.mkdir(parents=True, exist_ok=True)
+      scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=out)
+      aside = pathlib.Path(stack.enter_context(scratch))
+      package = _download(aside) if where == "debian" else path
+      _run("dpkg-deb", "-x", str(package.resolve()), "unpacked", cwd=aside)
+      path = aside / "unpacked"
+    libraries = sorted(path.rglob("*.sh3f")) if path.is_dir() else [path]
+    if not libraries:
+      raise ValueError(f"{where}: no .sh3f files; want a library or a folder of some")
+    items = []
+    taken: set[tuple[str, str]] = set()
+    for library in libraries:
+      opened = stack.enter_context(archive.open_zip(library))
+      items += _list_items(opened, library.stem, out, taken, stack)
+    return archive.unpack(out, items)
+
+
+def _download(folder: pathlib.Path) -> pathlib.Path:
+  """Debian's package, which needs neither root nor installation."""
+  _run("apt-get", "download", _DEBIAN, cwd=folder)
+  return next(folder.glob("*.deb"))
+
+
+def _run(*command: str, cwd: pathlib.Path) -> None:
+  remedy = (
+    f"get {_DEBIAN} from packages.debian.org, unpack it and give the folder as the "
+    "source (sh3f:/path/to/folder)"
+  )
+  if shutil.which(command[0]) is None:
+    raise ValueError(f"{command[0]} is not installed, which Debian has; {remedy}")
+  done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+  if done.returncode:
+    raise ValueError(
+      f"{' '.join(command[:3])} failed ({done.stderr.strip()[-300:]}); try apt-get "
+      f"update, or {remedy}"
+    )
+
+
+def _list_items(
+  library: zipfile.ZipFile,
+  name: str,
+  out: pathlib.Path,
+  taken: set[tuple[str, str]],
+  stack: contextlib.ExitStack,
+) -> Iterator[archive.Item]:
+  """The models of a library; `taken` holds the names of all so far."""
+  catalogue = _read_catalogue(library)
+  provider, licence = (catalogue.get(key, "") for key in ("provider", "license"))
+  for key, member in catalogue.items():
+    field, _, number = key.partition("#")
+    if field != "model" or not number:
+      continue
+    about = {
+      key: catalogue.get(f"{key}#{number}", "")
+      for key in ("category", "id", "creator", "license", "modelRotation")
+    }
+    holder, member = library, member.removeprefix("/")
+    if member.lower().endswith(".zip"):
+      holder, member = _open_inner(library, member, stack)
+    file = pathlib.PurePosixPath(member)
+    category = slug(about["category"])
+    first = model_id = slug(about["id"] or f"{name}-{file.stem}")
+    count = 1
+    while (category, model_id) in taken:
+      count += 1
+      model_id = f"{first}-{count}"
+    taken.add((category, model_id))
+    entry = Entry(
+      category,
+      model_id,
+      out / category / f"{model_id}{file.suffix.lower()}",
+      attribution=_one_line(about["creator"] or provider),
+      licence=_one_line(about["license"] or licence) or f"see {name}.sh3f",
+    )
+    change: Callable[[bytes], bytes] = bytes
+    if about["modelRotation"] and entry.path.suffix == ".obj":
+      change = functools.partial(_turn, about["modelRotation"])
+    yield archive.Item(entry, holder, member, change)
+
+
+def _one_line(text: str) -> str:
+  return " ".join(text.split())
+
+
+def _open_inner(
+  library: zipfile.ZipFile, member: str, stack: contextlib.ExitStack
+) -> tuple[zipfile.ZipFile, str]:
+  """A ZIP file in the library, and its first mesh file."""
+  archive.member_size(library, member)
+  try:
+    inner = stack.enter_context(zipfile.ZipFile(library.open(member)))
+  except Exception:  # whatever a ZIP reader may raise: a broken member as any other
+    return library, member
+  found = [
+    name for name in sorted(inner.namelist()) if name.lower().endswith(meshes.SUFFIXES)
+  ]
+  return inner, found[0] if found else member
+
+
+def _read_catalogue(library: zipfile.ZipFile) -> dict[str, str]:
+  """Keys and values of a Java properties file."""
+  archive.member_size(library, _CATALOGUE)
+  try:
+    text = library.read(_CATALOGUE).decode("latin-1")
+  except Exception as error:  # whatever a ZIP reader may raise on a broken member
+    raise ValueError(
+      f"{library.filename}: no catalogue {_CATALOGUE} ({error}); want a furniture "
+      "library of Sweet Home 3D"
+    ) from error
+  text = re.sub(r"\\\r?\n[ \t]*", "", text)  # lines that go on
+  found = re.findall(
+    r"(?m)^[ \t]*([^#!\s=:][^\s=:]*)[ \t]*[=: \t][ \t]*(.*?)\r?$", text
+  )
+  return {key: re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _unescape, v) for key, v in found}
+
+
+def _unescape(match: re.Match) -> str:
+  code, letter = match.groups()
+  return chr(int(code, 16)) if code else {"t": "\t", "n": "\n"}.get(letter, letter)
+
+
+def _turn(rotation: str, data: bytes) -> bytes:
+  """An OBJ file with its vertices turned, by a matrix row by row."""
+  matrix = np.array(rotation.split(), np.float64).reshape(3, 3)
+
+  def turn(match: re.Match) -> bytes:
+    x, y, z = matrix @ np.array(match[2].split()[:3], np.float64)
+    return match[1] + f"{x:.9g} {y:.9g} {z:.9g}".encode()
+
+  return re.sub(rb"(?m)^([ \t]*v[ \t]+)([^\r\n]*)", turn, data)

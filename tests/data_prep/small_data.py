@@ -1,0 +1,47 @@
+"""A small source, what it is prepared with, and the examples as bytes to compare."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+import trimesh
+
+SMALL = {
+  "solid": {"thickness": 0.0},  # sheets are no solids
+  "points": 400,
+  "surface_points": 300,
+  "voxel_side": 8,
+  "workers": 2,
+  "shard_size": 3,
+}
+SPLITS = ("train", "val", "test")
+
+
+def write_source(root):
+  """Eight boxes, four tori, and three files that cannot be used."""
+  for name in ("box", "torus", "bad"):
+    (root / name).mkdir()
+  for i in range(8):
+    box = trimesh.creation.box(extents=(2, 1 + i / 10, 0.5))
+    box.apply_translation((i, 0, 0)).export(root / "box" / f"box{i}.off")
+  for i in range(4):
+    torus = trimesh.creation.torus(0.3, 0.05 + i / 50, 16, 8)
+    torus.export(root / "torus" / f"torus{i}.obj")
+  (root / "bad" / "line.off").write_text("OFF\n2 1 0\n0 0 0\n1 0 0\n3 0 1 1\n")
+  (root / "bad" / "nan.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+  (root / "bad" / "text.ply").write_text("hello")
+  return f"folder:{root}"
+
+
+def read_examples(directory):
+  """Every example of a data set by split and id, as bytes that can be compared."""
+  builder = tfds.builder_from_directory(directory)
+  return {
+    (split, example["id"].decode()): _flatten(example)
+    for split in builder.info.splits
+    for example in builder.as_data_source(split)
+  }
+
+
+def _flatten(example):
+  if isinstance(example, dict):
+    return {key: _flatten(value) for key, value in example.items()}
+  return np.asarray(example).tobytes()
