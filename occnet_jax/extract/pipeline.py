@@ -3,6 +3,7 @@
 The stages and their order are those of the reference's generation; paper, section 3.3.
 """
 
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,16 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 
+from occnet_jax.extract.cells import find_crossings
 from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.normals import field_normals
-from occnet_jax.extract.octree import Samples, sample_surface, to_dense
+from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
 from occnet_jax.extract.refine import refine
 from occnet_jax.extract.simplify import simplify
-from occnet_jax.extract.surface import marching_cubes
+from occnet_jax.extract.surface import linear_places, place_vertices, triangulate
 from occnet_jax.geometry.grids import PADDING, to_coordinates
+
+MAX_RESOLUTION = 2**20  # 64 bits hold three times the cube of it
 
 
 def extract_mesh(
@@ -32,6 +36,7 @@ def extract_mesh(
   refine_steps: int = 0,
   normals: bool = True,
   points_per_batch: int | None = None,
+  max_memory: int | None = None,
   seed: int = 0,
   on_empty: str = "raise",
 ) -> trimesh.Trimesh:
@@ -52,6 +57,8 @@ def extract_mesh(
     refine_steps: steps of fitting the vertices to the field; the reference took 30.
     normals: whether to give every vertex the normal of the field.
     points_per_batch: how many points are evaluated at a time; None chooses.
+    max_memory: bytes that the grid and the mesh may take, beside what the field and its
+      batches do; None for any number.
     seed: of the refinement's random points.
     on_empty: what a field without a surface gives: "raise" an error, or "empty", a mesh
       without faces.
@@ -59,9 +66,10 @@ def extract_mesh(
   Returns:
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
     side), `evaluations` (points the octree looked at), `value_min` and `value_max`
-    among these, `faces_marching_cubes`, `loss_first` and `loss_last` of a refinement,
-    and seconds by stage: `seconds_octree`, `seconds_evaluate`,
-    `seconds_marching_cubes`, `seconds_simplify`, `seconds_refine`, `seconds_normals`.
+    among these, `faces_extracted` before they are simplified, `loss_first` and
+    `loss_last` of a refinement, and seconds by stage: `seconds_octree`,
+    `seconds_evaluate`, `seconds_surface`, `seconds_simplify`, `seconds_refine`,
+    `seconds_normals`.
 
   Raises:
     ValueError: no surface and on_empty="raise"; settings out of range; a field that is
@@ -71,13 +79,17 @@ def extract_mesh(
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
   field = as_field(field, points_per_batch)
-  clock = Clock()
-  samples = sample(field, resolution_0, upsampling_steps, level, padding, clock)
+  clock, reserve = Clock(), functools.partial(check_memory, max_memory)
+  cells = cells_of(resolution_0, upsampling_steps)
+  evaluate = evaluator(field, cells * 2**upsampling_steps, padding, clock)
   with clock.stage("octree"):
-    values = to_dense(samples)
-  with clock.stage("marching_cubes"):
-    vertices, faces = marching_cubes(values, level, padding)
-  facts = {**describe(samples), "faces_marching_cubes": len(faces)}
+    samples = sample_surface(evaluate, cells, upsampling_steps, level, reserve=reserve)
+    crossings = find_crossings(samples, level, reserve)
+  facts = describe(samples)
+  with clock.stage("surface"):
+    places = linear_places(crossings, level)
+    vertices, faces = place_vertices(crossings, places, padding), triangulate(crossings)
+  facts |= {"faces_extracted": len(faces)}
   if not len(faces) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))
   if simplify_faces is not None:
@@ -110,7 +122,7 @@ class Clock:
   """
 
   def __init__(self):
-    stages = ("octree", "evaluate", "marching_cubes", "simplify", "refine", "normals")
+    stages = ("octree", "evaluate", "surface", "simplify", "refine", "normals")
     self.seconds = {f"seconds_{stage}": 0.0 for stage in stages}
 
   @contextmanager
@@ -121,29 +133,38 @@ class Clock:
     self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
 
 
-def sample(
-  field: Field,
-  resolution_0: int,
-  upsampling_steps: int,
-  level: float,
-  padding: float,
-  clock: Clock,
-) -> Samples:
-  """Looks at the field where its surface passes; see `extract_mesh`."""
+def cells_of(resolution_0: int, upsampling_steps: int) -> int:
+  """Cells a side of the coarse grid; see `extract_mesh`."""
   cells = resolution_0 if upsampling_steps else resolution_0 - 1
   if cells < 1 or upsampling_steps < 0:
     raise ValueError(
       f"resolution_0={resolution_0}, upsampling_steps={upsampling_steps}; want "
       "resolution_0 at least 1, or 2 without upsampling, and no negative steps"
     )
-  resolution = cells * 2**upsampling_steps
+  if cells * 2**upsampling_steps > MAX_RESOLUTION:
+    raise ValueError(
+      f"{cells * 2**upsampling_steps} cells a side; want at most {MAX_RESOLUTION}"
+    )
+  return cells
+
+
+def evaluator(field: Field, resolution: int, padding: float, clock: Clock) -> Evaluate:
+  """The field at grid points, timed."""
 
   def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
     with clock.stage("evaluate"):
       return field.values(to_coordinates(indices, resolution, padding))
 
-  with clock.stage("octree"):
-    return sample_surface(evaluate, cells, upsampling_steps, level)
+  return evaluate
+
+
+def check_memory(allowed: int | None, needed: int) -> None:
+  """Raises ValueError if more bytes are needed than allowed; None allows all."""
+  if allowed is not None and needed > allowed:
+    raise ValueError(
+      f"the next step takes about {needed / 2**20:.0f} MiB and max_memory allows "
+      f"{allowed / 2**20:.0f} MiB; raise it, or lower resolution_0 or upsampling_steps"
+    )
 
 
 def describe(samples: Samples) -> dict[str, int | float]:

@@ -125,10 +125,10 @@ def test_metadata_counts_what_was_done_and_how_long_it_took():
   facts = mesh.metadata
   assert facts["resolution"] == 64
   assert facts["evaluations"] == 4_913 + 3_698 + 14_498
-  assert facts["faces_marching_cubes"] > len(mesh.faces) == 2000
+  assert facts["faces_extracted"] > len(mesh.faces) == 2000
   assert facts["value_min"] < 0 < facts["value_max"]
   assert facts["loss_first"] > 0 and facts["loss_last"] > 0
-  stages = ["octree", "evaluate", "marching_cubes", "simplify", "refine", "normals"]
+  stages = ["octree", "evaluate", "surface", "simplify", "refine", "normals"]
   assert all(facts[f"seconds_{stage}"] > 0 for stage in stages)
 
 
