@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from occnet_jax.extract.field import Field
+from occnet_jax.extract.octree import CHUNK
 from occnet_jax.extract.surface import Faces, Vertices
 
 Normals = Float[np.ndarray, "v 3"]
@@ -17,10 +18,16 @@ def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
 
   Where the gradient vanishes or does not exist, the normal is that of the faces.
   """
-  gradients = field.gradients(vertices).astype(np.float64)
-  lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
-  normals = face_normals_at_vertices(vertices, faces)
-  np.divide(-gradients, lengths, out=normals, where=lengths > 0)
+  normals = np.zeros(vertices.shape)
+  for start in range(0, len(vertices), CHUNK):
+    part = slice(start, start + CHUNK)
+    gradients = field.gradients(vertices[part]).astype(np.float64)
+    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+    np.divide(-gradients, lengths, out=normals[part], where=lengths > 0)
+  lost = ~normals.any(1)
+  if lost.any():
+    around = faces[lost[faces].any(1)]
+    normals[lost] = face_normals_at_vertices(vertices, around)[lost]
   return normals
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 class GridSource:
   """An array (r, r, r) over the cells of [-0.5, 0.5]^3, linear between their centres.
 
-  Booleans count as 1 and -1. Around the cube lies the array's least value.
+  Booleans count as 1 and -1. Around the cube lies -1 for these, else the least value.
 
   Raises:
     ValueError: another shape, or values that are not finite.
@@ -22,17 +22,16 @@ class GridSource:
   def __init__(self, grid: Shaped[np.ndarray, "..."]):
     if grid.ndim != 3 or len(set(grid.shape)) != 1 or not grid.size:
       raise ValueError(f"a voxel grid of shape {grid.shape}; want (r, r, r)")
-    if grid.dtype == bool:
-      grid = np.where(grid, 1.0, -1.0)
     if bad := np.count_nonzero(~np.isfinite(grid)):
       raise ValueError(f"{bad} of {grid.size} cells are not finite; want numbers")
-    self.grid = grid.astype(np.float64)
+    yes_or_no = grid.dtype == bool
+    self.grid = np.where(grid, 1.0, -1.0) if yes_or_no else grid.astype(np.float64)
+    self.around = -1.0 if yes_or_no else self.grid.min()
 
   def __call__(self, points: Float[np.ndarray, "t 3"]) -> Float[np.ndarray, " t"]:
     places = ((points + 0.5) * len(self.grid) - 0.5).T
-    low = self.grid.min()
     return ndimage.map_coordinates(
-      self.grid, places, order=1, mode="grid-constant", cval=low
+      self.grid, places, order=1, mode="grid-constant", cval=self.around
     )
 
 
