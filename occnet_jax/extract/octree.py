@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
@@ -36,7 +36,7 @@ SIDES = grid_indices(2)  # the corners of a voxel, and the children of a split o
 
 Keys = Int[np.ndarray, " n"]
 Flags = UInt8[np.ndarray, " n"]
-Evaluate = Callable[[Int[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
+Evaluate = Callable[[Shaped[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
 Margin = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
 
 

@@ -11,25 +11,30 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 
 from occnet_jax.extract.cells import find_crossings
 from occnet_jax.extract.field import Field, as_field
+from occnet_jax.extract.margin import near_level
 from occnet_jax.extract.normals import field_normals
 from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
 from occnet_jax.extract.refine import refine
+from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
 from occnet_jax.extract.surface import linear_places, place_vertices, triangulate
 from occnet_jax.geometry.grids import PADDING, to_coordinates
 
+METHODS = ("mise_roots", "mise")
+MARGIN_BELOW = 32  # cells a side of a coarse grid that may miss thin parts
 MAX_RESOLUTION = 2**20  # 64 bits hold three times the cube of it
 
 
 def extract_mesh(
   field: Any,
   *,
-  resolution_0: int = 32,
-  upsampling_steps: int = 2,
+  method: str = "mise_roots",
+  resolution_0: int = 16,
+  upsampling_steps: int = 3,
   level: float = 0.0,
   padding: float = PADDING,
   simplify_faces: int | None = None,
@@ -46,8 +51,11 @@ def extract_mesh(
     field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
       or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
       the arrays it is given. See `extract.field`, also for networks.
+    method: "mise_roots", marching cubes with vertices on the surface; "mise", with
+      vertices where the field would be if it were linear, as the reference does.
     resolution_0: cells a side of the coarse grid. What lies wholly between its points
-      is not found.
+      is not found, but that "mise_roots" also looks into cells that the values around
+      come near the level in, if there are fewer than 32: 16 finds what 32 does.
     upsampling_steps: how often cells at the surface are halved: the mesh is that of a
       grid of resolution_0 * 2^steps cells a side. 0 evaluates, as the reference does,
       a dense grid of resolution_0 points, so one cell fewer, a side.
@@ -65,11 +73,11 @@ def extract_mesh(
 
   Returns:
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
-    side), `evaluations` (points the octree looked at), `value_min` and `value_max`
-    among these, `faces_extracted` before they are simplified, `loss_first` and
+    side), `evaluations` of the field for octree and roots, `value_min` and `value_max`
+    of the octree, `faces_extracted` before they are simplified, `loss_first` and
     `loss_last` of a refinement, and seconds by stage: `seconds_octree`,
-    `seconds_evaluate`, `seconds_surface`, `seconds_simplify`, `seconds_refine`,
-    `seconds_normals`.
+    `seconds_evaluate`, `seconds_roots`, `seconds_surface`, `seconds_simplify`,
+    `seconds_refine`, `seconds_normals`.
 
   Raises:
     ValueError: no surface and on_empty="raise"; settings out of range; a field that is
@@ -78,20 +86,30 @@ def extract_mesh(
   """
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
+  if method not in METHODS:
+    raise ValueError(f"method={method!r}; want one of {', '.join(METHODS)}")
   field = as_field(field, points_per_batch)
   clock, reserve = Clock(), functools.partial(check_memory, max_memory)
   cells = cells_of(resolution_0, upsampling_steps)
   evaluate = evaluator(field, cells * 2**upsampling_steps, padding, clock)
+  margin = near_level if method != "mise" and cells < MARGIN_BELOW else None
   with clock.stage("octree"):
-    samples = sample_surface(evaluate, cells, upsampling_steps, level, reserve=reserve)
+    samples = sample_surface(
+      evaluate, cells, upsampling_steps, level, margin=margin, reserve=reserve
+    )
     crossings = find_crossings(samples, level, reserve)
   facts = describe(samples)
-  with clock.stage("surface"):
-    places = linear_places(crossings, level)
-    vertices, faces = place_vertices(crossings, places, padding), triangulate(crossings)
-  facts |= {"faces_extracted": len(faces)}
-  if not len(faces) and on_empty == "raise":
+  if not len(crossings.cells) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))
+  with clock.stage("roots"):
+    if method == "mise":
+      places = linear_places(crossings, level)
+    else:
+      places, looks = find_roots(evaluate, samples, crossings, level)
+      facts["evaluations"] += looks
+  with clock.stage("surface"):
+    vertices, faces = place_vertices(crossings, places, padding), triangulate(crossings)
+  facts["faces_extracted"] = len(faces)
   if simplify_faces is not None:
     with clock.stage("simplify"):
       vertices, faces = simplify(vertices, faces, simplify_faces)
@@ -122,7 +140,7 @@ class Clock:
   """
 
   def __init__(self):
-    stages = ("octree", "evaluate", "surface", "simplify", "refine", "normals")
+    stages = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
     self.seconds = {f"seconds_{stage}": 0.0 for stage in stages}
 
   @contextmanager
@@ -151,7 +169,7 @@ def cells_of(resolution_0: int, upsampling_steps: int) -> int:
 def evaluator(field: Field, resolution: int, padding: float, clock: Clock) -> Evaluate:
   """The field at grid points, timed."""
 
-  def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+  def evaluate(indices: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
     with clock.stage("evaluate"):
       return field.values(to_coordinates(indices, resolution, padding))
 
@@ -179,9 +197,11 @@ def describe(samples: Samples) -> dict[str, int | float]:
 
 def no_surface(facts: dict[str, int | float], level: float) -> str:
   """The message for a field that does not cross the level."""
+  low, high = facts["value_min"], facts["value_max"]
+  seen = f"lie between {low:.6g} and {high:.6g}" if low < high else f"all are {low:.6g}"
   return (
-    f"no surface: the field's values at {facts['evaluations']} points lie between "
-    f"{facts['value_min']:.6g} and {facts['value_max']:.6g}, none above the level "
-    f"{level:.6g}; check that the field is larger inside and the level is in its units "
-    "(a logit, not a probability), raise resolution_0, or pass on_empty='empty'"
+    f"no surface: the field's values at {facts['evaluations']} points {seen}, none "
+    f"above the level {level:.6g}; check that the field is larger inside and the level "
+    "is in its units (a logit, not a probability), raise resolution_0, or pass "
+    "on_empty='empty'"
   )
