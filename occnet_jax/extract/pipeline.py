@@ -14,17 +14,19 @@ import trimesh
 from jaxtyping import Float, Shaped
 
 from occnet_jax.extract.cells import find_crossings
+from occnet_jax.extract.dual import dual_contour
 from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.margin import near_level
-from occnet_jax.extract.normals import field_normals
+from occnet_jax.extract.normals import crossing_normals, field_normals
 from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
 from occnet_jax.extract.refine import refine
 from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
 from occnet_jax.extract.surface import linear_places, place_vertices, triangulate
-from occnet_jax.geometry.grids import PADDING, to_coordinates
+from occnet_jax.geometry.grids import PADDING, to_coordinates, to_places
 
-METHODS = ("mise_roots", "mise")
+METHODS = ("mise_roots", "dual", "mise")
+GRADIENT_COST = 3  # of a gradient, in evaluations
 MARGIN_BELOW = 32  # cells a side of a coarse grid that may miss thin parts
 MAX_RESOLUTION = 2**20  # 64 bits hold three times the cube of it
 
@@ -51,8 +53,9 @@ def extract_mesh(
     field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
       or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
       the arrays it is given. See `extract.field`, also for networks.
-    method: "mise_roots", marching cubes with vertices on the surface; "mise", with
-      vertices where the field would be if it were linear, as the reference does.
+    method: "mise_roots", marching cubes with vertices on the surface; "dual", dual
+      contouring, which keeps sharp edges; "mise", marching cubes with vertices where
+      the surface would be if the field were linear, as the reference does.
     resolution_0: cells a side of the coarse grid. What lies wholly between its points
       is not found, but that "mise_roots" also looks into cells that the values around
       come near the level in, if there are fewer than 32: 16 finds what 32 does.
@@ -73,11 +76,11 @@ def extract_mesh(
 
   Returns:
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
-    side), `evaluations` of the field for octree and roots, `value_min` and `value_max`
-    of the octree, `faces_extracted` before they are simplified, `loss_first` and
-    `loss_last` of a refinement, and seconds by stage: `seconds_octree`,
-    `seconds_evaluate`, `seconds_roots`, `seconds_surface`, `seconds_simplify`,
-    `seconds_refine`, `seconds_normals`.
+    side), `evaluations` of the field for the surface (a gradient counts as three),
+    `value_min` and `value_max` of the octree, `faces_extracted` before they are
+    simplified, `loss_first` and `loss_last` of a refinement, and seconds by stage:
+    `seconds_octree`, `seconds_evaluate`, `seconds_roots`, `seconds_surface`,
+    `seconds_simplify`, `seconds_refine`, `seconds_normals`.
 
   Raises:
     ValueError: no surface and on_empty="raise"; settings out of range; a field that is
@@ -108,7 +111,15 @@ def extract_mesh(
       places, looks = find_roots(evaluate, samples, crossings, level)
       facts["evaluations"] += looks
   with clock.stage("surface"):
-    vertices, faces = place_vertices(crossings, places, padding), triangulate(crossings)
+    vertices = place_vertices(crossings, places, padding)
+    if method == "dual":
+      planes = crossing_normals(field, crossings, vertices)
+      facts["evaluations"] += GRADIENT_COST * len(planes)
+      points = to_places(vertices, samples.resolution, padding)
+      vertices, faces = dual_contour(crossings, points, planes)
+      vertices = to_coordinates(vertices, samples.resolution, padding)
+    else:
+      faces = triangulate(crossings)
   facts["faces_extracted"] = len(faces)
   if simplify_faces is not None:
     with clock.stage("simplify"):

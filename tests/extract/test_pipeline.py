@@ -86,7 +86,7 @@ def test_a_numpy_field_gives_the_mesh_of_its_jax_twin():
   )
   device = extract_mesh(Partial(ball, 0.3, jnp.asarray(centre)), resolution_0=8)
   np.testing.assert_array_equal(host.faces, device.faces)
-  np.testing.assert_allclose(host.vertices, device.vertices, atol=2e-6)
+  np.testing.assert_allclose(host.vertices, device.vertices, atol=1e-5)
   np.testing.assert_allclose(host.vertex_normals, device.vertex_normals, atol=1e-5)
 
 
