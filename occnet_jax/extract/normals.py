@@ -57,12 +57,13 @@ def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
 
   A vertex that is surrounded by no area gets the z axis.
   """
-  a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  areas = np.cross(b - a, c - a)  # twice over
-  where = faces.ravel()
-  weights = np.repeat(areas, 3, axis=0)  # each corner gets its face's
-  sums = [np.bincount(where, weights[:, axis], len(vertices)) for axis in range(3)]
-  sums = np.stack(sums, axis=1)
+  sums = np.zeros(vertices.shape)
+  for start in range(0, len(faces), CHUNK):
+    part = faces[start : start + CHUNK]
+    a, b, c = np.moveaxis(vertices[part], 1, 0)
+    areas = np.cross(b - a, c - a)  # twice over
+    for corners in part.T:
+      np.add.at(sums, corners, areas)
   lengths = np.linalg.norm(sums, axis=1, keepdims=True)
   axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
   return np.divide(sums, lengths, out=axis, where=lengths > 0)

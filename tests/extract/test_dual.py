@@ -99,7 +99,7 @@ def test_a_turned_wedge_keeps_its_edge():
   heights = 0.1 - mesh.vertices[inner] @ normals.T
   misses = np.abs(heights.min(1))  # some vertices are kept within their cells
   assert np.quantile(misses, 0.9) < 1e-5 and misses.max() < 0.2 * 1.1 / 32
-  assert (np.abs(heights).max(1) < 1e-5).sum() > 20  # on the edge itself
+  assert (np.abs(heights).max(1) < 1e-3).sum() > 20  # on the edge itself
 
 
 def test_a_ball_is_nearer_than_marching_cubes_of_the_same_grid():
