@@ -1,17 +1,18 @@
 """Extraction by every method: evaluations, faces, error, seconds, memory.
 
-  python -m benchmarks.extract [--workdir=runs/pointcloud] [--resolutions=64,128,256,512]
+  python -m benchmarks.extract [--workdir=runs/pointcloud] [--resolutions=64,128]
 
 Fields: signed distances of a ball, a torus and a box; a network with the reference's
-sizes (hidden 256, code 512) and random weights (no object, but its cost and roughness);
-with --workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
+sizes (hidden 256, code 512) and random weights (no object, but its cost); with
+--workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
 from 32 cells a side, the others from 16.
 
-Error: points drawn on the mesh, each projected on the level set along the gradient of the
-field there; distances in units of 1e-5 of the cube. Evaluations: of the field, a gradient
-counting as three; normals at the vertices are left out. `x` columns: mean error and
-evaluations as a share of those of `mise` at --reference cells a side. Seconds: octree,
-evaluate, roots, surface, normals. Memory: of a process that extracts the torus; Linux.
+Error: points drawn on the mesh, each projected on the level set along the gradient of
+the field there; distances in units of 1e-5 of the cube. Evaluations: of the field, a
+gradient counting as three; normals at the vertices are left out. `x` columns: mean
+error and evaluations as a share of those of `mise` at --reference cells a side.
+Seconds: octree, evaluate, roots, surface, normals. Memory: of a process that extracts
+the torus; Linux.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def box(p):
 
 
 def official_size() -> tuple[Field, float]:
-  """A decoder with the reference's sizes and random weights; its own median as level."""
+  """A decoder with the reference's sizes and random weights, and its median."""
   from configs import onet
 
   config = onet.get_config("pointcloud").to_dict()

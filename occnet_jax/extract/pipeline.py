@@ -22,8 +22,9 @@ from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
 from occnet_jax.extract.refine import refine
 from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
+from occnet_jax.extract.split import split_bends
 from occnet_jax.extract.surface import linear_places, place_vertices, triangulate
-from occnet_jax.geometry.grids import PADDING, to_coordinates, to_places
+from occnet_jax.geometry.grids import PADDING, to_coordinates
 
 METHODS = ("mise_roots", "dual", "mise")
 GRADIENT_COST = 3  # of a gradient, in evaluations
@@ -53,9 +54,10 @@ def extract_mesh(
     field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
       or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
       the arrays it is given. See `extract.field`, also for networks.
-    method: "mise_roots", marching cubes with vertices on the surface; "dual", dual
-      contouring, which keeps sharp edges; "mise", marching cubes with vertices where
-      the surface would be if the field were linear, as the reference does.
+    method: "mise_roots", marching cubes with vertices on the surface, and more of them
+      where it bends; "dual", dual contouring, which keeps sharp edges; "mise", marching
+      cubes with vertices where the surface would be if the field were linear, as the
+      reference does.
     resolution_0: cells a side of the coarse grid. What lies wholly between its points
       is not found, but that "mise_roots" also looks into cells that the values around
       come near the level in, if there are fewer than 32: 16 finds what 32 does.
@@ -111,15 +113,18 @@ def extract_mesh(
       places, looks = find_roots(evaluate, samples, crossings, level)
       facts["evaluations"] += looks
   with clock.stage("surface"):
-    vertices = place_vertices(crossings, places, padding)
+    vertices = place_vertices(crossings, places)
     if method == "dual":
-      planes = crossing_normals(field, crossings, vertices)
+      points = to_coordinates(vertices, samples.resolution, padding)
+      planes = crossing_normals(field, crossings, points)
       facts["evaluations"] += GRADIENT_COST * len(planes)
-      points = to_places(vertices, samples.resolution, padding)
-      vertices, faces = dual_contour(crossings, points, planes)
-      vertices = to_coordinates(vertices, samples.resolution, padding)
+      vertices, faces = dual_contour(crossings, vertices, planes)
     else:
       faces = triangulate(crossings)
+    if method == "mise_roots":
+      vertices, faces, looks = split_bends(evaluate, crossings, vertices, faces, level)
+      facts["evaluations"] += looks
+    vertices = to_coordinates(vertices, samples.resolution, padding)
   facts["faces_extracted"] = len(faces)
   if simplify_faces is not None:
     with clock.stage("simplify"):

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from occnet_jax.extract.cells import ALONG, Crossings, edge_points
 from occnet_jax.extract.octree import CHUNK, SIDES, find
-from occnet_jax.geometry.grids import PADDING, to_coordinates, to_keys
+from occnet_jax.geometry.grids import to_keys
 
 Vertices = Float[np.ndarray, "v 3"]
 Faces = Int[np.ndarray, "f 3"]
@@ -108,16 +108,13 @@ def linear_places(crossings: Crossings, level: float) -> Float[np.ndarray, " e"]
   return (level - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
 
 
-def place_vertices(
-  crossings: Crossings, places: Float[np.ndarray, " e"], padding: float = PADDING
-) -> Vertices:
-  """The points of the padded cube that lie so far along the crossed edges."""
+def place_vertices(crossings: Crossings, places: Float[np.ndarray, " e"]) -> Vertices:
+  """The points that lie so far along the crossed edges, in cells of the grid."""
   vertices = np.zeros((len(places), 3))
   for start in range(0, len(places), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
-    points = points + places[part, None] * np.eye(3)[axes]
-    vertices[part] = to_coordinates(points, crossings.resolution, padding)
+    vertices[part] = points + places[part, None] * np.eye(3)[axes]
   return vertices
 
 

@@ -38,14 +38,7 @@ def to_indices(
 
   A point outside the padded cube gets an index outside [0, resolution].
   """
-  return np.rint(to_places(points, resolution, padding)).astype(np.int64)
-
-
-def to_places(
-  points: Float[np.ndarray, "n 3"], resolution: int, padding: float = PADDING
-) -> Float[np.ndarray, "n 3"]:
-  """Where points lie in units of the grid's cells; the inverse of `to_coordinates`."""
-  return (points / (1 + padding) + 0.5) * resolution
+  return np.rint((points / (1 + padding) + 0.5) * resolution).astype(np.int64)
 
 
 def to_keys(indices: Indices, side: int) -> Int[np.ndarray, " n"]:

@@ -15,7 +15,6 @@ from occnet_jax.extract.surface import (
   place_vertices,
   signed_volume,
 )
-from occnet_jax.geometry.grids import to_places
 
 
 def dual(function, **settings):
@@ -52,8 +51,7 @@ def crossings_of_noise(seed, side=8):
   array = np.random.default_rng(seed).normal(size=(side,) * 3).astype(np.float32)
   samples = sample_surface(lambda i: array[tuple(i.T)], side - 1, 0, 0.0)
   crossings = find_crossings(samples, 0.0)
-  points = place_vertices(crossings, linear_places(crossings, 0.0))
-  return crossings, to_places(points, side - 1)
+  return crossings, place_vertices(crossings, linear_places(crossings, 0.0))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -85,7 +83,7 @@ def test_a_box_keeps_its_edges_and_corners():
   corners = np.array(np.meshgrid(*[[-0.3, 0.3]] * 3)).reshape(3, -1).T
   gaps = np.linalg.norm(mesh.vertices[:, None] - corners, axis=2).min(0)
   np.testing.assert_allclose(gaps, 0, atol=1e-4)
-  cut = extract_mesh(box, resolution_0=8, upsampling_steps=2)
+  cut = extract_mesh(box, method="mise", resolution_0=8, upsampling_steps=2)
   assert abs(cut.volume - 0.6**3) > 20 * abs(mesh.volume - 0.6**3)
 
 
@@ -103,10 +101,11 @@ def test_a_turned_wedge_keeps_its_edge():
 
 
 def test_a_ball_is_nearer_than_marching_cubes_of_the_same_grid():
-  mesh = dual(lambda p: 0.3 - jnp.sqrt((p**2).sum(-1)))
-  cubes = extract_mesh(
-    lambda p: 0.3 - jnp.sqrt((p**2).sum(-1)), resolution_0=8, upsampling_steps=2
-  )
+  def ball(p):
+    return 0.3 - jnp.sqrt((p**2).sum(-1))
+
+  mesh = dual(ball)
+  cubes = extract_mesh(ball, method="mise", resolution_0=8, upsampling_steps=2)
   errors = []
   for found in (mesh, cubes):
     points, _ = trimesh.sample.sample_surface(found, 5000, seed=0)

@@ -4,7 +4,8 @@ import pytest
 from occnet_jax.extract.cells import find_crossings
 from occnet_jax.extract.octree import sample_surface
 from occnet_jax.extract.roots import find_roots, polynomial_roots, search
-from occnet_jax.extract.surface import linear_places, place_vertices
+from occnet_jax.extract.surface import linear_places
+from occnet_jax.extract.surface import place_vertices as place_in_cells
 from occnet_jax.geometry.grids import to_coordinates
 
 
@@ -17,6 +18,10 @@ def roots_of(function, resolution_0=8, steps=2, level=0.0):
   samples = sample_surface(evaluate, resolution_0, steps, level)
   crossings = find_crossings(samples, level)
   return crossings, find_roots(evaluate, samples, crossings, level)
+
+
+def place_vertices(crossings, places):
+  return to_coordinates(place_in_cells(crossings, places), crossings.resolution)
 
 
 def ball(points):

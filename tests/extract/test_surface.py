@@ -27,7 +27,7 @@ def surface_of(array, resolution_0, steps, level=0.0):
   assert samples.resolution + 1 == len(array)
   crossings = find_crossings(samples, level)
   vertices = place_vertices(crossings, linear_places(crossings, level))
-  return vertices, triangulate(crossings)
+  return to_coordinates(vertices, len(array) - 1), triangulate(crossings)
 
 
 def ball(radius, *centre):
