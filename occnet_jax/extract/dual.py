@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.extract.cells import ALONG, Crossings, edge_points
-from occnet_jax.extract.octree import CHUNK, find
+from occnet_jax.extract.octree import CHUNK, distinct, find
 from occnet_jax.extract.surface import EDGES, Faces, cell_edges, cube_table
 from occnet_jax.geometry.grids import to_keys
 
@@ -150,17 +150,15 @@ def find_double_joints(
   strides = to_keys(np.eye(3, dtype=np.int64), crossings.resolution + 3)
   outer = keys + strides[axes] * (crossings.ends[:, 0] > crossings.ends[:, 1])
   nexts = np.roll(quads, -1, axis=1)
-  low, high = np.minimum(quads, nexts).ravel(), np.maximum(quads, nexts).ravel()
-  joints = np.full(quads.size, -1)
-  if not len(joints):
-    return joints.reshape(quads.shape)
-  order = np.lexsort((high, low))
-  changes = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
-  group = np.concatenate([[0], np.cumsum(changes)])
-  double = order[(np.bincount(group) > 2)[group]]
-  names = np.stack([low[double], high[double], np.repeat(outer, 4)[double]], axis=1)
-  joints[double] = np.unique(names, axis=0, return_inverse=True)[1].ravel()
-  return joints.reshape(quads.shape)
+  sides = np.minimum(quads, nexts) * (quads.max(initial=0) + 1)
+  sides += np.maximum(quads, nexts)
+  order = np.sort(sides, axis=None)
+  often = distinct(order[2:][order[2:] == order[:-2]])  # twice is as it should be
+  rows, columns = np.nonzero(find(often, sides) >= 0)
+  names = np.stack([sides[rows, columns], outer[rows]], axis=1)
+  joints = np.full(quads.shape, -1)
+  joints[rows, columns] = np.unique(names, axis=0, return_inverse=True)[1].ravel()
+  return joints
 
 
 def halve(

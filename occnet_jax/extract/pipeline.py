@@ -5,7 +5,7 @@ The stages and their order are those of the reference's generation; paper, secti
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Shaped
 
-from occnet_jax.extract.cells import find_crossings
+from occnet_jax.extract.cells import Crossings, find_crossings
 from occnet_jax.extract.dual import dual_contour
 from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.margin import near_level
@@ -23,7 +23,13 @@ from occnet_jax.extract.refine import refine
 from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
 from occnet_jax.extract.split import split_bends
-from occnet_jax.extract.surface import linear_places, place_vertices, triangulate
+from occnet_jax.extract.surface import (
+  Faces,
+  Vertices,
+  linear_places,
+  place_vertices,
+  triangulate,
+)
 from occnet_jax.geometry.grids import PADDING, to_coordinates
 
 METHODS = ("mise_roots", "dual", "mise")
@@ -96,36 +102,19 @@ def extract_mesh(
   field = as_field(field, points_per_batch)
   clock, reserve = Clock(), functools.partial(check_memory, max_memory)
   cells = cells_of(resolution_0, upsampling_steps)
-  evaluate = evaluator(field, cells * 2**upsampling_steps, padding, clock)
-  margin = near_level if method != "mise" and cells < MARGIN_BELOW else None
-  with clock.stage("octree"):
-    samples = sample_surface(
-      evaluate, cells, upsampling_steps, level, margin=margin, reserve=reserve
-    )
-    crossings = find_crossings(samples, level, reserve)
-  facts = describe(samples)
-  if not len(crossings.cells) and on_empty == "raise":
+  resolution = cells * 2**upsampling_steps
+  evaluate = evaluator(field, resolution, padding, clock)
+
+  def planes(crossings: Crossings, vertices: Vertices) -> Vertices:
+    points = to_coordinates(vertices, resolution, padding)
+    return crossing_normals(field, crossings, points)
+
+  vertices, faces, facts = contour(
+    method, evaluate, planes, cells, upsampling_steps, level, clock, reserve
+  )
+  vertices = to_coordinates(vertices, resolution, padding)
+  if not len(faces) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))
-  with clock.stage("roots"):
-    if method == "mise":
-      places = linear_places(crossings, level)
-    else:
-      places, looks = find_roots(evaluate, samples, crossings, level)
-      facts["evaluations"] += looks
-  with clock.stage("surface"):
-    vertices = place_vertices(crossings, places)
-    if method == "dual":
-      points = to_coordinates(vertices, samples.resolution, padding)
-      planes = crossing_normals(field, crossings, points)
-      facts["evaluations"] += GRADIENT_COST * len(planes)
-      vertices, faces = dual_contour(crossings, vertices, planes)
-    else:
-      faces = triangulate(crossings)
-    if method == "mise_roots":
-      vertices, faces, looks = split_bends(evaluate, crossings, vertices, faces, level)
-      facts["evaluations"] += looks
-    vertices = to_coordinates(vertices, samples.resolution, padding)
-  facts["faces_extracted"] = len(faces)
   if simplify_faces is not None:
     with clock.stage("simplify"):
       vertices, faces = simplify(vertices, faces, simplify_faces)
@@ -165,6 +154,52 @@ class Clock:
     yield
     inner = sum(self.seconds.values()) - inner
     self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
+
+
+def contour(
+  method: str,
+  evaluate: Evaluate,
+  planes: Callable[[Crossings, Vertices], Vertices],
+  cells: int,
+  steps: int,
+  level: float,
+  clock: Clock,
+  reserve: Callable[[int], None],
+) -> tuple[Vertices, Faces, dict[str, int | float]]:
+  """Vertices in cells of the finest grid, faces, and what the metadata has of them.
+
+  Args:
+    evaluate: points in cells of the finest grid -> values.
+    planes: normals of the surface at its crossings with edges of the grid.
+    cells: a side of the coarse grid.
+    steps: halvings of it.
+    method, level, clock, reserve: see `extract_mesh`.
+  """
+  margin = near_level if method != "mise" and cells < MARGIN_BELOW else None
+  with clock.stage("octree"):
+    samples = sample_surface(
+      evaluate, cells, steps, level, margin=margin, reserve=reserve
+    )
+    crossings = find_crossings(samples, level, reserve)
+  facts = describe(samples)
+  with clock.stage("roots"):
+    if method == "mise":
+      places = linear_places(crossings, level)
+    else:
+      places, looks = find_roots(evaluate, samples, crossings, level)
+      facts["evaluations"] += looks
+  del samples  # most of the memory
+  with clock.stage("surface"):
+    vertices = place_vertices(crossings, places)
+    if method == "dual":
+      facts["evaluations"] += GRADIENT_COST * len(vertices)
+      vertices, faces = dual_contour(crossings, vertices, planes(crossings, vertices))
+    else:
+      faces = triangulate(crossings)
+    if method == "mise_roots":
+      vertices, faces, looks = split_bends(evaluate, crossings, vertices, faces, level)
+      facts["evaluations"] += looks
+  return vertices, faces, facts | {"faces_extracted": len(faces)}
 
 
 def cells_of(resolution_0: int, upsampling_steps: int) -> int:

@@ -79,8 +79,10 @@ def split_bends(
     heights[part], count = climb(along, heights[part], slopes[part], reach)
     looks += count
   new = np.clip(middles + heights[:, None] * across, 0, crossings.resolution)
-  numbers = side_numbers(faces, edges, len(vertices))
-  return Split(np.concatenate([vertices, new]), subdivide(faces, numbers), looks)
+  rows, numbers = side_numbers(faces, edges, len(vertices))
+  kept = np.delete(faces, rows, axis=0)
+  faces = np.concatenate([kept, subdivide(faces[rows], numbers)])
+  return Split(np.concatenate([vertices, new]), faces, looks)
 
 
 def find_bends(
@@ -149,26 +151,30 @@ def climb(
   return np.clip(heights + steps, -reach, reach), len(heights) + len(seconds)
 
 
-def side_numbers(faces: Faces, edges: Edges, count: int) -> Int[np.ndarray, "f 3"]:
-  """For each side of each face, the vertex that splits it, or -1.
+def side_numbers(
+  faces: Faces, edges: Edges, count: int
+) -> tuple[Int[np.ndarray, " g"], Int[np.ndarray, "g 3"]]:
+  """Which faces have split sides, and for each side the vertex that splits it, or -1.
 
   Args:
     edges: ascending; the first is split by vertex `count`, and so on.
   """
   keys = edges[:, 0] * count + edges[:, 1]
-  numbers = np.full(faces.shape, -1)
+  rows, numbers = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.int64)]
   for start in range(0, len(faces), CHUNK):
     part = faces[start : start + CHUNK]
     others = np.roll(part, -1, axis=1)
     places = find(keys, np.minimum(part, others) * count + np.maximum(part, others))
-    numbers[start : start + CHUNK] = np.where(places >= 0, places + count, -1)
-  return numbers
+    split = np.flatnonzero((places >= 0).any(1))
+    rows.append(start + split)
+    numbers.append(np.where(places >= 0, places + count, -1)[split])
+  return np.concatenate(rows), np.concatenate(numbers)
 
 
 def subdivide(faces: Faces, numbers: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
-  """Triangles whose sides are split by the numbered vertices, -1 for none."""
+  """Triangles with a side or more split by the numbered vertices, -1 for none."""
   counts = (numbers >= 0).sum(1)
-  parts = [faces[counts == 0]]
+  parts = [np.zeros((0, 3), np.int64)]
   for turn in range(3):
     a, b, c = np.roll(faces, -turn, axis=1).T
     ab, bc, ca = np.roll(numbers, -turn, axis=1).T
