@@ -31,7 +31,7 @@ from occnet_jax.extract.octree import (
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
 OUTSIDE = -1e6  # of the layer around the grid; so low that borders stay in place
-CELL_BYTES = 400  # at most, measured: of a cell, its edges and triangles, on the way
+CELL_BYTES = 500  # at most, measured: of a cell, its edges and triangles, on the way
 BITS = 1 << np.arange(8)  # of the corners in a cell's configuration, as SIDES has them
 ALONG = (4, 2, 1)  # the corner at the other end of the edge along x, y, z from corner 0
 # Which points of the stencil of a voxel of size 2 are the corners of its children.
