@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-MARGIN = 1.0  # 0.25 to 1 found all that a start of 32 does, on 12 networks
+MARGIN = 1.0  # 0.25 to 1 found all that a start of 32 does, on 12 shapes
 HALF_DIAGONAL = np.sqrt(3) / 2
 
 
