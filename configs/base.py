@@ -119,8 +119,9 @@ def get_config() -> ml_collections.ConfigDict:
   test.samples = 100_000  # surface points drawn from a mesh to judge it
 
   generation = config.generation = ml_collections.ConfigDict()
-  generation.resolution_0 = 32  # cells per side of the first grid
-  generation.upsampling_steps = 2  # doublings of it
+  generation.method = "mise_roots"  # or dual; mise is the reference's
+  generation.resolution_0 = 16  # cells per side of the first grid; of mise's, 32
+  generation.upsampling_steps = 3  # doublings of it; of mise's grid, 2
   generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
   generation.sample = False  # draw z from its prior; a model with model.z_dim only
   generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)

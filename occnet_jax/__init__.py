@@ -6,7 +6,7 @@ and pulls JAX in only where it is needed (data preparation runs without it).
 
 import importlib
 
-_PUBLIC = {"restore": "api", "Model": "api", "extract_mesh": "api"}
+_PUBLIC = {"restore": "api", "Model": "api", "extract_mesh": "extract.pipeline"}
 __all__ = ["Model", "extract_mesh", "restore"]
 
 

@@ -278,13 +278,14 @@ class Model:
     return mesh
 
   def generation(self) -> dict[str, Any]:
-    """The settings of `extract_mesh` that the run's config holds."""
+    """The settings of `extract_mesh` in the run's config; an older one has fewer."""
     generation = self.config["generation"]
     names = (
+      "method",
       "resolution_0",
       "upsampling_steps",
       "simplify_faces",
       "refine_steps",
       "points_per_batch",
     )
-    return {name: generation[name] for name in names}
+    return {name: generation[name] for name in names if name in generation}

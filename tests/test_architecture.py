@@ -119,3 +119,13 @@ def test_the_package_imports_without_flags_and_silently():
   done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   assert done.stdout == "" and done.stderr == ""
+
+
+def test_the_extractor_stands_without_networks_and_data():
+  program = (
+    "import sys; import occnet_jax; occnet_jax.extract_mesh; "
+    "found = {'flax', 'optax', 'grain', 'tensorflow_datasets'} & set(sys.modules); "
+    "assert not found, found"
+  )
+  done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from occnet_jax.geometry import grids, meshes
 from occnet_jax.train import log
 
 MEASURED = pathlib.Path("evaluation", "measured.jsonl")
-SECONDS = ("octree", "evaluate", "marching_cubes", "simplify", "refine", "normals")
+SECONDS = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
 
 
 def gather(

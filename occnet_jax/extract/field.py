@@ -21,10 +21,11 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import trimesh
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, PyTree
 
-from occnet_jax.types import DecodeFn, Latent, Variables
+from occnet_jax.extract.sources import GridSource, SolidSource
 
 HOST_BATCH = 2**16
 DIFFERENCE = 1e-4  # half the step of central differences, in cube units
@@ -53,7 +54,9 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
 
   Args:
     function: a field; a `Partial`; or any function, which is compiled if JAX can trace
-      it, and called with float64 NumPy points if not.
+      it, and called with float64 NumPy points if not; a NumPy array (r, r, r) over the
+      cells of [-0.5, 0.5]^3; or a `trimesh.Trimesh`, for its signed distance. See
+      `extract.sources` for the last two.
     points_per_batch: None chooses 2^12 on a CPU, whose caches hold that much of a
       network's activations, and 2^16 elsewhere and for functions of NumPy.
 
@@ -62,6 +65,10 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
   """
   if isinstance(function, Field):
     return function
+  if isinstance(function, np.ndarray):
+    function = GridSource(function)
+  if isinstance(function, trimesh.Trimesh):
+    function = SolidSource(function)
   if not callable(function):
     raise ValueError(
       f"a field of type {type(function).__name__}; want a function from points (n, 3) "
@@ -83,12 +90,12 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
 
 
 def decoder_field(
-  decode: DecodeFn,
-  variables: Variables,
-  latent: Latent,
+  decode: Callable,
+  variables: PyTree,
+  latent: PyTree,
   points_per_batch: int | None = None,
 ) -> Field:
-  """The field of one shape, whose latent has a leading axis of 1.
+  """The field of one shape: (variables, latent, points (b, t, 3)) -> (b, t), b = 1.
 
   All shapes and variables of one `decode`, as of a `Method`, share their compiled code.
   """
@@ -98,7 +105,7 @@ def decoder_field(
 
 
 def _decode_one(
-  decode: Partial, variables: Variables, latent: Latent, points: Float[Array, "t 3"]
+  decode: Partial, variables: PyTree, latent: PyTree, points: Float[Array, "t 3"]
 ) -> Float[Array, " t"]:
   return decode(variables, latent, points[None])[0]
 
@@ -168,7 +175,13 @@ class HostField:
     results = [np.zeros(0)]
     for start in range(0, len(points), self.points_per_batch):
       batch = points[start : start + self.points_per_batch]
-      result = np.asarray(self.call(batch))
+      try:
+        result = np.asarray(self.call(batch))
+      except Exception as error:  # whatever somebody's function raises
+        raise ValueError(
+          f"the field raised {type(error).__name__} for points of shape {batch.shape}: "
+          f"{error}"
+        ) from error
       check_output(result, len(batch))
       results.append(check_finite(result.astype(np.float64), batch))
     return np.concatenate(results)

@@ -6,7 +6,9 @@ Shape letters: v vertices, f faces.
 import numpy as np
 from jaxtyping import Float
 
+from occnet_jax.extract.cells import OUTSIDE, Crossings
 from occnet_jax.extract.field import Field
+from occnet_jax.extract.octree import CHUNK
 from occnet_jax.extract.surface import Faces, Vertices
 
 Normals = Float[np.ndarray, "v 3"]
@@ -17,10 +19,36 @@ def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
 
   Where the gradient vanishes or does not exist, the normal is that of the faces.
   """
-  gradients = field.gradients(vertices).astype(np.float64)
-  lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
-  normals = face_normals_at_vertices(vertices, faces)
-  np.divide(-gradients, lengths, out=normals, where=lengths > 0)
+  normals = gradient_normals(field, vertices)
+  lost = ~normals.any(1)
+  if lost.any():
+    around = faces[lost[faces].any(1)]
+    normals[lost] = face_normals_at_vertices(vertices, around)[lost]
+  return normals
+
+
+def crossing_normals(
+  field: Field, crossings: Crossings, points: Float[np.ndarray, "e 3"]
+) -> Float[np.ndarray, "e 3"]:
+  """As `field_normals`, at the crossings of edges; 0 where the field has none.
+
+  Those of edges into the layer around the grid are those of the cube's faces.
+  """
+  normals = gradient_normals(field, points)
+  leave = np.flatnonzero((crossings.ends == OUTSIDE).any(1))
+  signs = np.where(crossings.ends[leave, 1] == OUTSIDE, 1.0, -1.0)
+  normals[leave] = signs[:, None] * np.eye(3)[crossings.edges[leave] % 3]
+  return normals
+
+
+def gradient_normals(field: Field, points: Vertices) -> Normals:
+  """-grad f / |grad f|, 0 where the gradient vanishes or does not exist."""
+  normals = np.zeros(points.shape)
+  for start in range(0, len(points), CHUNK):
+    part = slice(start, start + CHUNK)
+    gradients = field.gradients(points[part]).astype(np.float64)
+    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+    np.divide(-gradients, lengths, out=normals[part], where=lengths > 0)
   return normals
 
 
@@ -29,12 +57,13 @@ def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
 
   A vertex that is surrounded by no area gets the z axis.
   """
-  a, b, c = np.moveaxis(vertices[faces], 1, 0)
-  areas = np.cross(b - a, c - a)  # twice over
-  where = faces.ravel()
-  weights = np.repeat(areas, 3, axis=0)  # each corner gets its face's
-  sums = [np.bincount(where, weights[:, axis], len(vertices)) for axis in range(3)]
-  sums = np.stack(sums, axis=1)
+  sums = np.zeros(vertices.shape)
+  for start in range(0, len(faces), CHUNK):
+    part = faces[start : start + CHUNK]
+    a, b, c = np.moveaxis(vertices[part], 1, 0)
+    areas = np.cross(b - a, c - a)  # twice over
+    for corners in part.T:
+      np.add.at(sums, corners, areas)
   lengths = np.linalg.norm(sums, axis=1, keepdims=True)
   axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
   return np.divide(sums, lengths, out=axis, where=lengths > 0)

@@ -15,23 +15,29 @@ a point wakes a large voxel all of whose own corners agree, without which thin p
 cut off and the mesh has cracks. Because the union of the closed cubes of eight children
 is that of their parent, it is enough to note at voxels of size 2 what was seen where.
 
-Memory: R^3 / 2 bytes for that, and 16 bytes a known point. Shape letters: n points of
-one round, t known points, r and s voxels or grid points a side.
+Everything is kept as ascending integer keys, nothing as an array over a grid, so memory
+grows with the surface: `POINT_BYTES` a known point. Shape letters: n points of one
+round, t known points, v voxels.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
+CHUNK = 2**17  # points or voxels worked on at a time
+POINT_BYTES = 80  # at most, measured: 12 that stay, the rest while points are added
+ABOVE, BELOW, BOTH = 1, 2, 3  # what was seen in a voxel
 STENCIL = grid_indices(3)  # the points of a voxel of size 2
-SIDES = grid_indices(2)
+SIDES = grid_indices(2)  # the corners of a voxel, and the children of a split one
 
-Evaluate = Callable[[Int[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
+Keys = Int[np.ndarray, " n"]
+Flags = UInt8[np.ndarray, " n"]
+Evaluate = Callable[[Shaped[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
+Margin = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
 
 
 class Samples(NamedTuple):
@@ -41,111 +47,160 @@ class Samples(NamedTuple):
     keys: (t,) ascending keys of the known points in the grid of resolution + 1 points.
     values: (t,) float32.
     resolution: cells a side.
-    rounds: how many points each call of the field was asked for.
+    split: for each voxel size above 1, the largest first, the ascending keys of the
+      voxels that were split, in the grid of voxels of that size.
+    rounds: how many points each round asked for.
   """
 
   keys: Int[np.ndarray, " t"]
   values: Float[np.ndarray, " t"]
   resolution: int
+  split: tuple[Int[np.ndarray, " v"], ...]
   rounds: tuple[int, ...]
 
 
 def sample_surface(
-  evaluate: Evaluate, resolution_0: int, steps: int, level: float
+  evaluate: Evaluate,
+  resolution_0: int,
+  steps: int,
+  level: float,
+  *,
+  margin: Margin | None = None,
+  reserve: Callable[[int], None] | None = None,
 ) -> Samples:
   """Evaluates a field on a coarse grid and, level by level, where its surface passes.
 
   Args:
-    evaluate: indices (n, 3) in 0 .. resolution -> values (n,); called once a round.
+    evaluate: indices (n, 3) in 0 .. resolution -> values (n,), for n up to `CHUNK`.
     resolution_0: voxels a side of the coarse grid, at least 1.
     steps: how often a voxel can be halved; 0 gives the coarse grid alone.
     level: value at the surface.
+    margin: values on the coarse grid, less the level -> the coarse voxels to split
+      although all their corners agree.
+    reserve: called with the bytes needed before they are; raises if these are too many.
   """
   resolution = resolution_0 * 2**steps
   octree = Octree(resolution_0, steps)
   known, known_values = np.zeros(0, np.int64), np.zeros(0, np.float32)
   rounds = []
+  if reserve:
+    reserve(POINT_BYTES * (resolution_0 + 1) ** 3)
   keys = to_keys(grid_indices(resolution_0 + 1, 2**steps), resolution + 1)
   while len(keys):
-    indices = from_keys(keys, resolution + 1)
-    values = evaluate(indices).astype(np.float32)
+    if reserve:
+      reserve(POINT_BYTES * (len(known) + len(keys)))
+    values = np.zeros(len(keys), np.float32)
+    for start in range(0, len(keys), CHUNK):
+      part = slice(start, start + CHUNK)
+      indices = from_keys(keys[part], resolution + 1)
+      values[part] = evaluate(indices)
+      octree.note(indices, values[part], level)
+    if margin and not rounds and steps:
+      coarse = values.reshape((resolution_0 + 1,) * 3) - np.float32(level)
+      octree.wake(np.flatnonzero(margin(coarse)))
     rounds.append(len(keys))
     places = np.searchsorted(known, keys)
     known = np.insert(known, places, keys)
     known_values = np.insert(known_values, places, values)
-    octree.note(indices, values >= level, values <= level)
-    keys = np.setdiff1d(octree.split_active(), known, assume_unique=True)
-  return Samples(known, known_values, resolution, tuple(rounds))
+    keys = octree.split_active(known)
+  return Samples(known, known_values, resolution, tuple(octree.split), tuple(rounds))
 
 
 class Octree:
   """Which voxels have been split, and which have seen values on either side.
 
   Attributes:
-    split: one array of booleans for each size above 1, the largest voxels first.
-    above, below: for voxels of size 2: a point of the closed cube is at the level or
-      above it, at the level or below it.
+    split: ascending keys of the split voxels of each size above 1, the largest first.
+    noted: of the voxels of size 2 in whose closed cubes points are known, whether one
+      of these is at the level or `ABOVE` it, at it or `BELOW` it; as `combine`d
+      integers, ascending in each array.
+    woken: keys of the coarsest voxels to be split whatever was seen in them.
   """
 
   def __init__(self, resolution_0: int, steps: int):
     self.resolution = resolution_0 * 2**steps
-    sides = [resolution_0 * 2**step for step in range(steps)]
-    self.split = [np.zeros((side,) * 3, bool) for side in sides]
-    side = self.resolution // 2 if steps else 0
-    self.above, self.below = np.zeros((2, side, side, side), bool)
+    self.split = [np.zeros(0, np.int64) for _ in range(steps)]
+    self.noted = []
+    self.woken = np.zeros(0, np.int64)
+
+  def wake(self, keys: Keys) -> None:
+    """Has coarsest voxels split in the next round."""
+    self.woken = keys
 
   def note(
-    self,
-    indices: Int[np.ndarray, "n 3"],
-    above: Bool[np.ndarray, " n"],
-    below: Bool[np.ndarray, " n"],
+    self, indices: Int[np.ndarray, "n 3"], values: Float[np.ndarray, " n"], level: float
   ) -> None:
     """Marks the voxels of size 2 in whose closed cubes the points lie."""
     if not self.split:
       return
-    side = len(self.above)
-    ends = (indices - 1) // 2, indices // 2  # equal inside a voxel, not on its faces
-    ends = [np.clip(end, 0, side - 1) * [side * side, side, 1] for end in ends]
-    for x, y, z in SIDES:
-      keys = ends[x][:, 0] + ends[y][:, 1] + ends[z][:, 2]
-      self.above.ravel()[keys[above]] = True
-      self.below.ravel()[keys[below]] = True
+    side = self.resolution // 2
+    flags = ABOVE * (values >= level) + BELOW * (values <= level)
+    lower, upper = (indices - 1) // 2, indices // 2
+    usable = (lower >= 0) & (lower < upper), upper < side  # each voxel once
+    found = []
+    for sides in SIDES:
+      inside = np.stack([usable[s][:, axis] for axis, s in enumerate(sides)]).all(0)
+      voxels = np.where(sides, upper[inside], lower[inside])
+      found.append(combine(to_keys(voxels, side), flags[inside]))
+    self.noted.append(distinct(np.concatenate(found)))
 
-  def split_active(self) -> Int[np.ndarray, " n"]:
-    """Splits the active voxels; the keys of all their points, sorted, once each."""
-    keys = [np.zeros(0, np.int64)]
-    above, below = self.above, self.below
-    size = 2
-    for split in reversed(self.split):
+  def split_active(self, known: Int[np.ndarray, " t"]) -> Keys:
+    """Splits the active voxels; the keys of their points that are not known yet."""
+    points = [np.zeros(0, np.int64)]
+    self.noted = [distinct(np.concatenate([np.zeros(0, np.int64), *self.noted]))]
+    keys, flags = any_seen(self.noted[0])
+    for depth in reversed(range(len(self.split))):
+      size = 2 ** (len(self.split) - depth)
+      side = self.resolution // size
       if size > 2:
-        above, below = any_child(above), any_child(below)
-      active = np.flatnonzero(above & below & ~split)
-      split.ravel()[active] = True
-      corners = to_keys(from_keys(active, len(split)) * size, self.resolution + 1)
+        parents = to_keys(from_keys(keys, 2 * side) // 2, side)
+        keys, flags = any_seen(np.sort(combine(parents, flags)))
+      active = keys[flags == BOTH]
+      if depth == 0:
+        active = distinct(np.concatenate([active, self.woken]))
+      fresh = active[~contains(self.split[depth], active)]
+      self.split[depth] = np.sort(np.concatenate([self.split[depth], fresh]))
       offsets = to_keys(STENCIL * (size // 2), self.resolution + 1)
-      keys.append((corners[:, None] + offsets).ravel())
-      size *= 2
-    return np.unique(np.concatenate(keys))
+      for start in range(0, len(fresh), CHUNK // 8):
+        corners = from_keys(fresh[start : start + CHUNK // 8], side) * size
+        stencils = to_keys(corners, self.resolution + 1)[:, None] + offsets
+        stencils = distinct(stencils.ravel())
+        points.append(stencils[~contains(known, stencils)])
+    return distinct(np.concatenate(points))
 
 
-def any_child(voxels: Bool[np.ndarray, "r r r"]) -> Bool[np.ndarray, "s s s"]:
-  """For every voxel of twice the size: is one of its eight children marked?"""
-  pairs = voxels[::2] | voxels[1::2]
-  pairs = pairs[:, ::2] | pairs[:, 1::2]
-  return pairs[:, :, ::2] | pairs[:, :, 1::2]
+def combine(keys: Keys, flags: Int[np.ndarray, " n"] | Flags) -> Keys:
+  """Keys and flags as one integer each, in the order of the keys when sorted."""
+  return keys * 4 + flags
 
 
-def to_dense(samples: Samples) -> Float[np.ndarray, "r r r"]:
-  """The field on the whole grid: what is unknown repeats its lower neighbour's value.
+def any_seen(
+  combined: Keys,
+) -> tuple[Int[np.ndarray, " v"], UInt8[np.ndarray, " v"]]:
+  """Each key of ascending `combine`d integers once, with all its flags."""
+  keys, flags = combined >> 2, (combined & 3).astype(np.uint8)
+  first = np.flatnonzero(np.diff(keys, prepend=-1))
+  if not len(first):
+    return keys, flags
+  return keys[first], np.bitwise_or.reduceat(flags, first)
 
-  Along x first, then y, then z, as `to_dense` of the reference. No sign is invented:
-  neighbouring voxels that were not split agree.
-  """
-  side = samples.resolution + 1
-  dense = np.full((side,) * 3, np.nan, np.float32)
-  dense.ravel()[samples.keys] = samples.values
-  for axis in range(3):
-    slabs = np.moveaxis(dense, axis, 0)
-    for lower, slab in itertools.pairwise(slabs):
-      np.copyto(slab, lower, where=np.isnan(slab))
-  return dense
+
+def distinct(keys: Keys) -> Int[np.ndarray, " v"]:
+  """Each key once, ascending; many times as fast as np.unique."""
+  keys = np.sort(keys)
+  return keys[np.diff(keys, prepend=-1) > 0]
+
+
+def find(
+  known: Int[np.ndarray, " t"], keys: Int[np.ndarray, "..."]
+) -> Int[np.ndarray, "..."]:
+  """Where keys stand among ascending ones, -1 for those that do not."""
+  if not len(known):
+    return np.full(keys.shape, -1)
+  places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+  return np.where(known[places] == keys, places, -1)
+
+
+def contains(known: Int[np.ndarray, " t"], keys: Keys) -> Bool[np.ndarray, " n"]:
+  """Which keys are among ascending ones."""
+  return find(known, keys) >= 0

@@ -3,35 +3,54 @@
 The stages and their order are those of the reference's generation; paper, section 3.3.
 """
 
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 
+from occnet_jax.extract.cells import Crossings, find_crossings
+from occnet_jax.extract.dual import dual_contour
 from occnet_jax.extract.field import Field, as_field
-from occnet_jax.extract.normals import field_normals
-from occnet_jax.extract.octree import Samples, sample_surface, to_dense
+from occnet_jax.extract.margin import near_level
+from occnet_jax.extract.normals import crossing_normals, field_normals
+from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
 from occnet_jax.extract.refine import refine
+from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
-from occnet_jax.extract.surface import marching_cubes
+from occnet_jax.extract.split import split_bends
+from occnet_jax.extract.surface import (
+  Faces,
+  Vertices,
+  linear_places,
+  place_vertices,
+  triangulate,
+)
 from occnet_jax.geometry.grids import PADDING, to_coordinates
+
+METHODS = ("mise_roots", "dual", "mise")
+GRADIENT_COST = 3  # of a gradient, in evaluations
+MARGIN_BELOW = 32  # cells a side of a coarse grid that may miss thin parts
+MAX_RESOLUTION = 2**20  # 64 bits hold three times the cube of it
 
 
 def extract_mesh(
   field: Any,
   *,
-  resolution_0: int = 32,
-  upsampling_steps: int = 2,
+  method: str = "mise_roots",
+  resolution_0: int = 16,
+  upsampling_steps: int = 3,
   level: float = 0.0,
   padding: float = PADDING,
   simplify_faces: int | None = None,
   refine_steps: int = 0,
   normals: bool = True,
   points_per_batch: int | None = None,
+  max_memory: int | None = None,
   seed: int = 0,
   on_empty: str = "raise",
 ) -> trimesh.Trimesh:
@@ -41,8 +60,13 @@ def extract_mesh(
     field: function from points (n, 3) to values (n,), larger inside: of JAX, of NumPy,
       or a `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all
       the arrays it is given. See `extract.field`, also for networks.
+    method: "mise_roots", marching cubes with vertices on the surface, and more of them
+      where it bends; "dual", dual contouring, which keeps sharp edges; "mise", marching
+      cubes with vertices where the surface would be if the field were linear, as the
+      reference does.
     resolution_0: cells a side of the coarse grid. What lies wholly between its points
-      is not found.
+      is not found, but that "mise_roots" also looks into cells that the values around
+      come near the level in, if there are fewer than 32: 16 finds what 32 does.
     upsampling_steps: how often cells at the surface are halved: the mesh is that of a
       grid of resolution_0 * 2^steps cells a side. 0 evaluates, as the reference does,
       a dense grid of resolution_0 points, so one cell fewer, a side.
@@ -52,16 +76,19 @@ def extract_mesh(
     refine_steps: steps of fitting the vertices to the field; the reference took 30.
     normals: whether to give every vertex the normal of the field.
     points_per_batch: how many points are evaluated at a time; None chooses.
+    max_memory: bytes that the grid and the mesh may take, beside what the field and its
+      batches do; None for any number.
     seed: of the refinement's random points.
     on_empty: what a field without a surface gives: "raise" an error, or "empty", a mesh
       without faces.
 
   Returns:
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
-    side), `evaluations` (points the octree looked at), `value_min` and `value_max`
-    among these, `faces_marching_cubes`, `loss_first` and `loss_last` of a refinement,
-    and seconds by stage: `seconds_octree`, `seconds_evaluate`,
-    `seconds_marching_cubes`, `seconds_simplify`, `seconds_refine`, `seconds_normals`.
+    side), `evaluations` of the field for the surface (a gradient counts as three),
+    `value_min` and `value_max` of the octree, `faces_extracted` before they are
+    simplified, `loss_first` and `loss_last` of a refinement, and seconds by stage:
+    `seconds_octree`, `seconds_evaluate`, `seconds_roots`, `seconds_surface`,
+    `seconds_simplify`, `seconds_refine`, `seconds_normals`.
 
   Raises:
     ValueError: no surface and on_empty="raise"; settings out of range; a field that is
@@ -70,14 +97,22 @@ def extract_mesh(
   """
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
+  if method not in METHODS:
+    raise ValueError(f"method={method!r}; want one of {', '.join(METHODS)}")
   field = as_field(field, points_per_batch)
-  clock = Clock()
-  samples = sample(field, resolution_0, upsampling_steps, level, padding, clock)
-  with clock.stage("octree"):
-    values = to_dense(samples)
-  with clock.stage("marching_cubes"):
-    vertices, faces = marching_cubes(values, level, padding)
-  facts = {**describe(samples), "faces_marching_cubes": len(faces)}
+  clock, reserve = Clock(), functools.partial(check_memory, max_memory)
+  cells = cells_of(resolution_0, upsampling_steps)
+  resolution = cells * 2**upsampling_steps
+  evaluate = evaluator(field, resolution, padding, clock)
+
+  def planes(crossings: Crossings, vertices: Vertices) -> Vertices:
+    points = to_coordinates(vertices, resolution, padding)
+    return crossing_normals(field, crossings, points)
+
+  vertices, faces, facts = contour(
+    method, evaluate, planes, cells, upsampling_steps, level, clock, reserve
+  )
+  vertices = to_coordinates(vertices, resolution, padding)
   if not len(faces) and on_empty == "raise":
     raise ValueError(no_surface(facts, level))
   if simplify_faces is not None:
@@ -110,7 +145,7 @@ class Clock:
   """
 
   def __init__(self):
-    stages = ("octree", "evaluate", "marching_cubes", "simplify", "refine", "normals")
+    stages = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
     self.seconds = {f"seconds_{stage}": 0.0 for stage in stages}
 
   @contextmanager
@@ -121,29 +156,84 @@ class Clock:
     self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
 
 
-def sample(
-  field: Field,
-  resolution_0: int,
-  upsampling_steps: int,
+def contour(
+  method: str,
+  evaluate: Evaluate,
+  planes: Callable[[Crossings, Vertices], Vertices],
+  cells: int,
+  steps: int,
   level: float,
-  padding: float,
   clock: Clock,
-) -> Samples:
-  """Looks at the field where its surface passes; see `extract_mesh`."""
+  reserve: Callable[[int], None],
+) -> tuple[Vertices, Faces, dict[str, int | float]]:
+  """Vertices in cells of the finest grid, faces, and what the metadata has of them.
+
+  Args:
+    evaluate: points in cells of the finest grid -> values.
+    planes: normals of the surface at its crossings with edges of the grid.
+    cells: a side of the coarse grid.
+    steps: halvings of it.
+    method, level, clock, reserve: see `extract_mesh`.
+  """
+  margin = near_level if method != "mise" and cells < MARGIN_BELOW else None
+  with clock.stage("octree"):
+    samples = sample_surface(
+      evaluate, cells, steps, level, margin=margin, reserve=reserve
+    )
+    crossings = find_crossings(samples, level, reserve)
+  facts = describe(samples)
+  with clock.stage("roots"):
+    if method == "mise":
+      places = linear_places(crossings, level)
+    else:
+      places, looks = find_roots(evaluate, samples, crossings, level)
+      facts["evaluations"] += looks
+  del samples  # most of the memory
+  with clock.stage("surface"):
+    vertices = place_vertices(crossings, places)
+    if method == "dual":
+      facts["evaluations"] += GRADIENT_COST * len(vertices)
+      vertices, faces = dual_contour(crossings, vertices, planes(crossings, vertices))
+    else:
+      faces = triangulate(crossings)
+    if method == "mise_roots":
+      vertices, faces, looks = split_bends(evaluate, crossings, vertices, faces, level)
+      facts["evaluations"] += looks
+  return vertices, faces, facts | {"faces_extracted": len(faces)}
+
+
+def cells_of(resolution_0: int, upsampling_steps: int) -> int:
+  """Cells a side of the coarse grid; see `extract_mesh`."""
   cells = resolution_0 if upsampling_steps else resolution_0 - 1
   if cells < 1 or upsampling_steps < 0:
     raise ValueError(
       f"resolution_0={resolution_0}, upsampling_steps={upsampling_steps}; want "
       "resolution_0 at least 1, or 2 without upsampling, and no negative steps"
     )
-  resolution = cells * 2**upsampling_steps
+  if cells * 2**upsampling_steps > MAX_RESOLUTION:
+    raise ValueError(
+      f"{cells * 2**upsampling_steps} cells a side; want at most {MAX_RESOLUTION}"
+    )
+  return cells
 
-  def evaluate(indices: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+
+def evaluator(field: Field, resolution: int, padding: float, clock: Clock) -> Evaluate:
+  """The field at grid points, timed."""
+
+  def evaluate(indices: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
     with clock.stage("evaluate"):
       return field.values(to_coordinates(indices, resolution, padding))
 
-  with clock.stage("octree"):
-    return sample_surface(evaluate, cells, upsampling_steps, level)
+  return evaluate
+
+
+def check_memory(allowed: int | None, needed: int) -> None:
+  """Raises ValueError if more bytes are needed than allowed; None allows all."""
+  if allowed is not None and needed > allowed:
+    raise ValueError(
+      f"the next step takes about {needed / 2**20:.0f} MiB and max_memory allows "
+      f"{allowed / 2**20:.0f} MiB; raise it, or lower resolution_0 or upsampling_steps"
+    )
 
 
 def describe(samples: Samples) -> dict[str, int | float]:
@@ -158,9 +248,11 @@ def describe(samples: Samples) -> dict[str, int | float]:
 
 def no_surface(facts: dict[str, int | float], level: float) -> str:
   """The message for a field that does not cross the level."""
+  low, high = facts["value_min"], facts["value_max"]
+  seen = f"lie between {low:.6g} and {high:.6g}" if low < high else f"all are {low:.6g}"
   return (
-    f"no surface: the field's values at {facts['evaluations']} points lie between "
-    f"{facts['value_min']:.6g} and {facts['value_max']:.6g}, none above the level "
-    f"{level:.6g}; check that the field is larger inside and the level is in its units "
-    "(a logit, not a probability), raise resolution_0, or pass on_empty='empty'"
+    f"no surface: the field's values at {facts['evaluations']} points {seen}, none "
+    f"above the level {level:.6g}; check that the field is larger inside and the level "
+    "is in its units (a logit, not a probability), raise resolution_0, or pass "
+    "on_empty='empty'"
   )

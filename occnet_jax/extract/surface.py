@@ -1,69 +1,121 @@
-"""From a field on a grid to triangles, and whether these bound a solid (host).
+"""From the crossings of a field to triangles, and whether these bound a solid (host).
 
-Marching cubes (Lorensen and Cline, SIGGRAPH 1987) as the reference runs it: the grid is
-wrapped in one layer of outside, so that the surface is closed even where the object
-leaves the cube. Triangles are counter-clockwise seen from outside.
+Marching cubes (Lorensen and Cline, SIGGRAPH 1987) on the crossed cells alone: a vertex
+on every crossed edge, and up to five triangles a cell from libigl's table, the one that
+the reference's library has too. Triangles are counter-clockwise seen from outside.
 
-Shape letters: r grid points a side, v vertices, f faces.
+Shape letters: m cells, e crossed edges, v vertices, f faces.
 """
+
+import functools
+from typing import NamedTuple
 
 import igl
 import numpy as np
 from jaxtyping import Float, Int
 
-from occnet_jax.geometry.grids import PADDING, grid_indices
-
-try:
-  import mcubes
-except ImportError:  # PyMCubes has no wheels for Python 3.13 and later
-  mcubes = None
-
-OUTSIDE = -1e6  # of the layer around the grid; so low that borders stay in place
+from occnet_jax.extract.cells import ALONG, Crossings, edge_points
+from occnet_jax.extract.octree import CHUNK, SIDES, find
+from occnet_jax.geometry.grids import to_keys
 
 Vertices = Float[np.ndarray, "v 3"]
 Faces = Int[np.ndarray, "f 3"]
 
+# The edges of a cell: along x, then y, then z, each from four of the corners.
+EDGES = [(c, a) for a in range(3) for c in range(8) if not c & ALONG[a]]
 
-def marching_cubes(
-  values: Float[np.ndarray, "r r r"], level: float, padding: float = PADDING
-) -> tuple[Vertices, Faces]:
-  """The surface where a field on the padded cube crosses the level, closed.
 
-  Values at the level or below it are outside. Where the grid is inside at its border,
-  the surface is the border itself. Without a crossing the mesh is empty.
+class Table(NamedTuple):
+  """What marching cubes does in a cell; all by configuration, of which there are 256.
 
-  Args:
-    values: larger inside; indexed (x, y, z), the first and last on the cube's faces.
-    level: value at the surface.
-    padding: the cube's side is 1 + padding.
-
-  Returns:
-    Vertices in the padded cube, float64, and faces, outward.
+  Attributes:
+    counts: (256,) how many triangles.
+    triangles: (256, 5, 3) the edges on which they have their corners.
+    patches: (256, 12) to which connected piece of the surface an edge belongs, or -1.
+    pieces: (256,) how many of these.
+    ranks: (256, 3) how many edges before this axis are crossed from the lowest corner.
   """
-  wrapped = np.pad(values.astype(np.float32), 1, constant_values=OUTSIDE)
-  run = _marching_cubes_igl if mcubes is None else _marching_cubes_mcubes
-  vertices, faces = run(wrapped, level)
-  vertices = (vertices - 1) / (len(values) - 1)  # 0 at the first point, 1 at the last
-  return (1 + padding) * (vertices - 0.5), faces
+
+  counts: Int[np.ndarray, "256"]
+  triangles: Int[np.ndarray, "256 5 3"]
+  patches: Int[np.ndarray, "256 12"]
+  pieces: Int[np.ndarray, "256"]
+  ranks: Int[np.ndarray, "256 3"]
 
 
-def _marching_cubes_mcubes(
-  values: Float[np.ndarray, "r r r"], level: float
-) -> tuple[Vertices, Faces]:
-  vertices, faces = mcubes.marching_cubes(values, level)
-  return vertices, faces.astype(np.int64)
+@functools.cache
+def cube_table() -> Table:
+  """Asks libigl for the triangles of every configuration."""
+  triangles = np.zeros((256, 5, 3), np.int64)
+  patches = np.full((256, 12), -1)
+  counts, pieces = np.zeros(256, np.int64), np.zeros(256, np.int64)
+  middles = [SIDES[corner] + 0.5 * np.eye(3)[axis] for corner, axis in EDGES]
+  places = np.ascontiguousarray(SIDES[:, ::-1], np.float64)  # x fastest
+  inside = (np.arange(256)[:, None] >> np.arange(8)) & 1
+  for config in range(1, 255):  # libigl has the inside below
+    values = np.where(inside[config].reshape(2, 2, 2).ravel(order="F"), -1.0, 1.0)
+    points, faces, _ = igl.marching_cubes(values, places, 2, 2, 2, 0.0)
+    distances = np.abs(points[:, None] - np.stack(middles)).sum(-1)
+    faces = distances.argmin(1)[faces]
+    counts[config] = len(faces)
+    triangles[config, : len(faces)] = faces
+    pieces[config] = label(patches[config], faces)
+  corners = inside[:, :1] != inside[:, ALONG]
+  ranks = np.cumsum(corners, axis=1) - corners
+  return Table(counts, triangles, patches, pieces, ranks)
 
 
-def _marching_cubes_igl(
-  values: Float[np.ndarray, "r r r"], level: float
-) -> tuple[Vertices, Faces]:
-  """Libigl has the inside at the level and below it, and lets x run fastest."""
-  side = len(values)
-  negated = -values.ravel(order="F").astype(np.float64)
-  negated = np.nextafter(negated, np.inf)  # what is at the level stays outside
-  places = np.ascontiguousarray(grid_indices(side)[:, ::-1], np.float64)
-  vertices, faces, _ = igl.marching_cubes(negated, places, side, side, side, -level)
-  return vertices.reshape(-1, 3), faces.reshape(-1, 3).astype(np.int64)
+def label(patches: Int[np.ndarray, "12"], faces: Int[np.ndarray, "f 3"]) -> int:
+  """Numbers the connected pieces of triangles, in place; how many there are."""
+  groups: list[set[int]] = []
+  for face in faces.tolist():
+    joined = set(face).union(*(group for group in groups if group & set(face)))
+    groups = [group for group in groups if not group & joined] + [joined]
+  for number, group in enumerate(groups):
+    patches[list(group)] = number
+  return len(groups)
+
+
+def cell_edges(crossings: Crossings, start: int, stop: int) -> Int[np.ndarray, "m 12"]:
+  """Where the edges of cells start .. stop stand in `crossings.edges`.
+
+  For edges that the surface does not cross, any number.
+  """
+  cells, ranks = crossings.cells, cube_table().ranks
+  offsets = to_keys(SIDES[:7], crossings.resolution + 3)
+  owners = find(cells, cells[start:stop, None] + offsets)
+  corners, axes = np.array(EDGES).T
+  owners = owners[:, corners]
+  return crossings.first[owners] + ranks[crossings.configs[owners], axes]
+
+
+def triangulate(crossings: Crossings) -> Faces:
+  """The triangles of marching cubes; their corners are numbers of crossed edges."""
+  table = cube_table()
+  parts = [np.zeros((0, 3), np.int64)]
+  for start in range(0, len(crossings.cells), CHUNK // 8):
+    stop = min(start + CHUNK // 8, len(crossings.cells))
+    edges, configs = cell_edges(crossings, start, stop), crossings.configs[start:stop]
+    used = np.arange(5) < table.counts[configs][:, None]
+    rows = np.nonzero(used)[0]
+    parts.append(edges[rows[:, None], table.triangles[configs][used]])
+  return np.concatenate(parts)
+
+
+def linear_places(crossings: Crossings, level: float) -> Float[np.ndarray, " e"]:
+  """How far along its edge, from 0 to 1, each vertex lies if the field is linear."""
+  ends = crossings.ends.astype(np.float64)
+  return (level - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
+
+
+def place_vertices(crossings: Crossings, places: Float[np.ndarray, " e"]) -> Vertices:
+  """The points that lie so far along the crossed edges, in cells of the grid."""
+  vertices = np.zeros((len(places), 3))
+  for start in range(0, len(places), CHUNK):
+    part = slice(start, start + CHUNK)
+    points, axes = edge_points(crossings, crossings.edges[part])
+    vertices[part] = points + places[part, None] * np.eye(3)[axes]
+  return vertices
 
 
 def count_open_edges(faces: Faces) -> int:

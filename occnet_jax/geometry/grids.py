@@ -20,9 +20,14 @@ def grid_indices(side: int, stride: int = 1) -> Indices:
 
 
 def to_coordinates(
-  indices: Indices, resolution: int, padding: float = PADDING
+  indices: Indices | Float[np.ndarray, "n 3"],
+  resolution: int,
+  padding: float = PADDING,
 ) -> Float[np.ndarray, "n 3"]:
-  """Where in the padded cube they lie: (1 + padding) (index / resolution - 1/2)."""
+  """Where in the padded cube they lie: (1 + padding) (index / resolution - 1/2).
+
+  Indices may be fractions: points between those of the grid.
+  """
   return (1 + padding) * (indices / resolution - 0.5)
 
 

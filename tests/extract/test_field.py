@@ -150,6 +150,11 @@ def test_a_numpy_function_of_the_wrong_shape_is_refused():
     field.values(points_of(5))
 
 
+def test_a_function_that_raises_is_named_with_its_reason():
+  with pytest.raises(ValueError, match=r"the field raised KeyError .* \(5, 3\): 'x'"):
+    as_field(lambda p: {}["x"]).values(points_of(5))
+
+
 def test_a_batch_size_below_one_is_refused():
   with pytest.raises(ValueError, match="points_per_batch=0"):
     as_field(Partial(ball, 0.3), points_per_batch=0)

@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from occnet_jax.extract.octree import sample_surface, to_dense
-from occnet_jax.extract.surface import marching_cubes
+from occnet_jax.extract.octree import sample_surface
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_coordinates
 
 
@@ -54,20 +53,6 @@ def naive_octree(values_at, resolution_0, depth, level):
   return known
 
 
-def naive_dense(known, resolution):
-  """Fills what is unknown from below along x, then y, then z, one point at a time."""
-  dense = np.full((resolution + 1,) * 3, np.nan, np.float32)
-  for point, value in known.items():
-    dense[point] = value
-  for axis in range(3):
-    for point in itertools.product(range(resolution + 1), repeat=3):
-      if np.isnan(dense[point]) and point[axis] > 0:
-        below = list(point)
-        below[axis] -= 1
-        dense[point] = dense[tuple(below)]
-  return dense
-
-
 def sample_array(array, resolution_0, steps, level):
   array = np.asarray(array, np.float32)
   samples = sample_surface(lambda i: array[tuple(i.T)], resolution_0, steps, level)
@@ -84,11 +69,6 @@ def random_array(side, seed, frequency):
   return values.astype(np.float32).reshape((side,) * 3)
 
 
-def ball_array(side, radius=0.3):
-  points = to_coordinates(grid_indices(side), side - 1)
-  return (radius - np.linalg.norm(points, axis=1)).reshape((side,) * 3)
-
-
 @pytest.mark.parametrize(
   "resolution_0, steps, frequency, level, digits",
   [
@@ -102,7 +82,7 @@ def ball_array(side, radius=0.3):
     (3, 0, 8, 0.0, None),
   ],
 )
-def test_the_points_and_the_dense_array_are_those_of_a_literal_octree(
+def test_the_points_and_values_are_those_of_a_literal_octree(
   resolution_0, steps, frequency, level, digits
 ):
   resolution = resolution_0 * 2**steps
@@ -114,30 +94,6 @@ def test_the_points_and_the_dense_array_are_those_of_a_literal_octree(
   found = from_keys(samples.keys, resolution + 1).tolist()
   assert found == [list(point) for point in sorted(known)]
   np.testing.assert_array_equal(samples.values, [known[tuple(p)] for p in found])
-  np.testing.assert_array_equal(to_dense(samples), naive_dense(known, resolution))
-
-
-def test_a_fine_point_on_the_face_of_a_coarse_voxel_wakes_it():
-  # Voxels of size 4. The corner at the origin wakes [0, 4]^3, whose split finds the bar
-  # at (2, 2, 2) and (4, 2, 2). The bar goes on into [4, 8] x [0, 4]^2, whose own
-  # corners are all outside; only the fine point (4, 2, 2) on its face tells.
-  array = np.full((9, 9, 9), -1.0, np.float32)
-  array[2:7, 1:4, 1:4] = 1
-  array[0, 0, 0] = 1
-  corners = array[4::4, 0:5:4, 0:5:4]
-  assert (corners < 0).all()
-  dense = to_dense(sample_array(array, 2, 2, 0.0))
-  np.testing.assert_array_equal(dense > 0, array > 0)
-
-
-def test_a_fine_point_on_the_edge_of_a_coarse_voxel_wakes_it():
-  # As above, but the bar runs along the edge y = z = 4 that four voxels share.
-  array = np.full((9, 9, 9), -1.0, np.float32)
-  array[0, 0, 0] = 1
-  array[1:4, 3:6, 3:6] = 1
-  assert (array[::4, ::4, ::4] > 0).sum() == 1
-  dense = to_dense(sample_array(array, 2, 2, 0.0))
-  np.testing.assert_array_equal(dense > 0, array > 0)
 
 
 def test_a_sphere_takes_the_evaluations_of_the_reference():
@@ -149,25 +105,46 @@ def test_a_sphere_takes_the_evaluations_of_the_reference():
   assert len(samples.keys) == len(np.unique(samples.keys)) == 107_413
 
 
-@pytest.mark.parametrize("resolution_0, steps", [(8, 2), (4, 3), (16, 1), (32, 0)])
-def test_the_surface_is_that_of_the_dense_grid_if_the_coarse_grid_sees_it(
-  resolution_0, steps
-):
-  array = ball_array(33)
-  dense = to_dense(sample_array(array, resolution_0, steps, 0.0))
-  for found, wanted in zip(
-    marching_cubes(dense, 0.0), marching_cubes(array, 0.0), strict=True
-  ):
-    np.testing.assert_array_equal(found, wanted)
-
-
 @pytest.mark.parametrize("value", [-1.0, 1.0])
 def test_a_field_without_a_surface_is_looked_at_once(value):
-  samples = sample_array(np.full((17,) * 3, value), 4, 2, 0.0)
-  assert samples.rounds == (125,)
-  np.testing.assert_array_equal(to_dense(samples), np.full((17,) * 3, value))
+  assert sample_array(np.full((17,) * 3, value), 4, 2, 0.0).rounds == (125,)
 
 
 def test_a_field_that_is_its_level_everywhere_is_looked_at_everywhere():
   samples = sample_array(np.zeros((9,) * 3), 2, 2, 0.0)
   assert len(samples.keys) == 9**3
+
+
+def test_what_the_margin_names_is_split():
+  array = np.full((17,) * 3, -1.0, np.float32)
+  array[9:11, 9:11, 9:11] = 1  # between the points 8 and 12 of the coarse grid
+  blind = sample_array(array, 4, 2, 0.0)
+
+  def margin(values):
+    assert values.shape == (5, 5, 5)
+    chosen = np.zeros((4, 4, 4), bool)
+    chosen[2, 2, 2] = True
+    return chosen
+
+  samples = sample_surface(lambda i: array[tuple(i.T)], 4, 2, 0.0, margin=margin)
+  assert len(blind.keys) == 125
+  assert samples.rounds[:2] == (125, 19) and (samples.values > 0).sum() == 8
+
+
+def test_memory_is_asked_for_before_it_is_used():
+  def ball(indices):
+    calls.append(len(indices))
+    return 20.5 - np.linalg.norm(indices - 32, axis=1)
+
+  calls, asked = [], []
+  samples = sample_surface(ball, 8, 3, 0.0, reserve=asked.append)
+  assert asked[-1] >= 12 * len(samples.keys) and asked == sorted(asked)
+
+  def refuse(needed):
+    if needed == asked[-1]:
+      raise ValueError("too much")
+
+  calls.clear()
+  with pytest.raises(ValueError, match="too much"):
+    sample_surface(ball, 8, 3, 0.0, reserve=refuse)
+  assert sum(calls) == sum(samples.rounds[:-1])

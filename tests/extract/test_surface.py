@@ -1,98 +1,111 @@
+import dense_cubes
 import numpy as np
 import pytest
 
-from occnet_jax.extract import surface
-from occnet_jax.extract.surface import count_open_edges, marching_cubes, signed_volume
+from occnet_jax.extract.cells import find_crossings
+from occnet_jax.extract.octree import sample_surface
+from occnet_jax.extract.surface import (
+  count_open_edges,
+  cube_table,
+  linear_places,
+  place_vertices,
+  signed_volume,
+  triangulate,
+)
 from occnet_jax.geometry.grids import grid_indices, to_coordinates
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 
 
-def array_of(function, side=49):
+def array_of(function, side=33):
   values = function(to_coordinates(grid_indices(side), side - 1))
-  return values.reshape((side,) * 3)
+  return values.reshape((side,) * 3).astype(np.float32)
 
 
-def ball(points, radius=0.3, centre=(0.0, 0.0, 0.0)):
-  return radius - np.linalg.norm(points - np.array(centre), axis=1)
+def surface_of(array, resolution_0, steps, level=0.0):
+  samples = sample_surface(lambda i: array[tuple(i.T)], resolution_0, steps, level)
+  assert samples.resolution + 1 == len(array)
+  crossings = find_crossings(samples, level)
+  vertices = place_vertices(crossings, linear_places(crossings, level))
+  return to_coordinates(vertices, len(array) - 1), triangulate(crossings)
 
 
-@pytest.fixture(params=["mcubes", "igl"])
-def library(request, monkeypatch):
-  if request.param == "igl":
-    monkeypatch.setattr(surface, "mcubes", None)
-  elif surface.mcubes is None:
-    pytest.skip("PyMCubes has no wheel for this Python (3.13 and later)")
+def ball(radius, *centre):
+  return lambda p: radius - np.linalg.norm(p - np.array(centre), axis=1)
 
 
-@pytest.mark.usefixtures("library")
-class TestMarchingCubes:
-  def test_a_ball_has_its_radius_volume_and_place(self):
-    centre = np.array([0.05, -0.1, 0.15])
-    vertices, faces = marching_cubes(array_of(lambda p: ball(p, 0.3, centre)), 0.0)
-    lengths = np.linalg.norm(vertices - centre, axis=1)
-    np.testing.assert_allclose(lengths, 0.3, atol=3e-4)
-    volume = signed_volume(vertices, faces)
-    np.testing.assert_allclose(volume, 4 / 3 * np.pi * 0.3**3, rtol=5e-3)
-    assert count_open_edges(faces) == 0
+@pytest.mark.parametrize("resolution_0, steps", [(8, 2), (4, 3), (16, 1), (32, 0)])
+@pytest.mark.parametrize(
+  "function",
+  [
+    ball(0.3, 0.05, 0.1, 0.0),
+    ball(0.4, 0.35, 0.3, 0.1),  # leaves the cube by two faces
+    lambda p: -ball(0.3, 0.05, 0.1, 0.0)(p),  # the cube, hollow
+    lambda p: np.sin(12 * p).prod(1) + 0.01,
+    lambda p: 0.2 - np.abs(p[:, 0] - 0.31),  # two of its faces, four of the cube's
+    lambda p: np.where(np.abs(p).max(1) < 0.3, 1.0, -1.0),
+  ],
+)
+def test_the_sparse_surface_is_the_dense_one(function, resolution_0, steps):
+  array = array_of(function)
+  found = surface_of(array, resolution_0, steps)
+  assert len(found[1]) > 100
+  dense_cubes.same_surface(found, dense_cubes.marching_cubes(array, 0.0), digits=6)
 
-  def test_a_plane_lies_where_it_should_to_the_last_digit(self):
-    normal, offset = np.array([1.0, 0.25, -0.5]), 0.07
-    vertices, faces = marching_cubes(array_of(lambda p: offset - p @ normal), 0.0)
-    inner = np.abs(vertices).max(1) < 0.549  # the rest closes the cube's faces
-    assert inner.sum() > 1000 and count_open_edges(faces) == 0
-    np.testing.assert_allclose(vertices[inner] @ normal, offset, atol=1e-6)
 
-  def test_the_level_moves_the_surface(self):
-    vertices, _ = marching_cubes(array_of(ball), 0.1)
-    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.2, atol=5e-4)
+@pytest.mark.parametrize("resolution_0, steps", [(12, 0), (6, 1), (3, 2)])
+def test_the_sparse_surface_of_noise_is_the_dense_one(resolution_0, steps):
+  rng = np.random.default_rng(resolution_0)
+  for array in (rng.normal(size=(13,) * 3), rng.integers(-1, 2, size=(13,) * 3)):
+    found = surface_of(array.astype(np.float32), resolution_0, steps, 0.25)
+    dense_cubes.same_surface(found, dense_cubes.marching_cubes(array, 0.25))
+    assert count_open_edges(found[1]) == 0
 
-  def test_a_field_that_is_inside_everywhere_gives_the_closed_cube(self):
-    vertices, faces = marching_cubes(np.full((9, 9, 9), 5.0), 0.0)
-    np.testing.assert_allclose(signed_volume(vertices, faces), 1.1**3, rtol=1e-4)
-    assert count_open_edges(faces) == 0
 
-  def test_an_object_that_leaves_the_cube_is_closed_at_the_cubes_faces(self):
-    def half_ball(p):
-      return ball(p, 0.3, (0.55, 0, 0))
+def test_what_is_inside_everywhere_is_the_cube_and_outside_everywhere_is_nothing():
+  vertices, faces = surface_of(np.full((17,) * 3, 5.0, np.float32), 4, 2)
+  assert count_open_edges(faces) == 0
+  np.testing.assert_allclose(signed_volume(vertices, faces), 1.1**3, rtol=1e-4)
+  vertices, faces = surface_of(np.full((17,) * 3, -5.0, np.float32), 4, 2)
+  assert vertices.shape == (0, 3) and faces.shape == (0, 3)
 
-    vertices, faces = marching_cubes(array_of(half_ball), 0.0)
-    np.testing.assert_allclose(
-      signed_volume(vertices, faces), 2 / 3 * np.pi * 0.3**3, rtol=5e-3
+
+def test_thin_parts_are_followed_across_faces_and_edges_of_coarse_voxels():
+  # Voxels of size 4. The corner at the origin wakes [0, 4]^3, whose split finds bars
+  # that go on into voxels all of whose own corners are outside.
+  across_a_face = np.full((9, 9, 9), -1.0, np.float32)
+  across_a_face[2:7, 1:4, 1:4] = 1
+  along_an_edge = np.full((9, 9, 9), -1.0, np.float32)
+  along_an_edge[1:4, 3:6, 3:6] = 1
+  for array in (across_a_face, along_an_edge):
+    array[0, 0, 0] = 1
+    dense_cubes.same_surface(
+      surface_of(array, 2, 2), dense_cubes.marching_cubes(array, 0.0)
     )
-    np.testing.assert_allclose(vertices[:, 0].max(), 0.55, atol=1e-5)
-    assert count_open_edges(faces) == 0
-
-  def test_noise_and_values_at_the_level_leave_no_edge_open(self):
-    rng = np.random.default_rng(0)
-    for values in (rng.normal(size=(12,) * 3), rng.integers(-1, 2, size=(12,) * 3)):
-      vertices, faces = marching_cubes(values.astype(float), 0.0)
-      assert count_open_edges(faces) == 0
-      assert signed_volume(vertices, faces) > 0 and np.isfinite(vertices).all()
-
-  def test_the_level_itself_is_outside(self):
-    values = np.zeros((5, 5, 5))
-    values[2, 2, 2] = 1
-    vertices, faces = marching_cubes(values, 0.0, padding=0.0)
-    assert len(faces) == 8  # an octahedron whose corners are the six neighbours
-    np.testing.assert_allclose(signed_volume(vertices, faces), 4 / 3 / 4**3, rtol=1e-6)
-
-  def test_a_field_that_is_outside_everywhere_gives_an_empty_mesh(self):
-    vertices, faces = marching_cubes(np.full((5, 5, 5), -1.0), 0.0)
-    assert vertices.shape == (0, 3) and faces.shape == (0, 3)
 
 
-def test_both_libraries_give_one_surface(monkeypatch):
-  if surface.mcubes is None:
-    pytest.skip("PyMCubes has no wheel for this Python (3.13 and later)")
-  values = np.random.default_rng(0).normal(size=(10,) * 3)
-  vertices, faces = marching_cubes(values, 0.1)
-  monkeypatch.setattr(surface, "mcubes", None)
-  others, other_faces = marching_cubes(values, 0.1)
-  assert len(faces) == len(other_faces)
-  np.testing.assert_allclose(
-    np.unique(vertices.round(6), axis=0), np.unique(others.round(6), axis=0), atol=2e-6
-  )
+def test_the_table_has_every_edge_of_a_mixed_cell_in_one_piece():
+  table, corners = cube_table(), grid_indices(2)
+  for config in range(256):
+    inside = (config >> np.arange(8)) & 1
+    pairs = [
+      (a, b)
+      for a in range(8)
+      for b in range(a)
+      if abs(corners[a] - corners[b]).sum() == 1
+    ]
+    crossed = sum(inside[a] != inside[b] for a, b in pairs)
+    assert (table.patches[config] >= 0).sum() == crossed
+    assert table.pieces[config] == table.patches[config].max() + 1
+    assert table.counts[config] == crossed - 2 * table.pieces[config]  # as polygons
+
+
+def test_a_plane_lies_where_it_should_to_the_last_digit():
+  normal, offset = np.array([1.0, 0.25, -0.5]), 0.07
+  vertices, faces = surface_of(array_of(lambda p: offset - p @ normal), 8, 2)
+  inner = np.abs(vertices).max(1) < 0.549  # the rest closes the cube's faces
+  assert inner.sum() > 1000 and count_open_edges(faces) == 0
+  np.testing.assert_allclose(vertices[inner] @ normal, offset, atol=1e-6)
 
 
 def test_open_edges_are_counted():

@@ -1,0 +1,235 @@
+"""Extraction by every method: evaluations, faces, error, seconds, memory.
+
+  python -m benchmarks.extract [--workdir=runs/pointcloud] [--resolutions=64,128]
+
+Fields: signed distances of a ball, a torus and a box; a network with the reference's
+sizes (hidden 256, code 512) and random weights (no object, but its cost); with
+--workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
+from 32 cells a side, the others from 16.
+
+Error: points drawn on the mesh, each projected on the level set along the gradient of
+the field there; distances in units of 1e-5 of the cube. Evaluations: of the field, a
+gradient counting as three; normals at the vertices are left out. `x` columns: mean
+error and evaluations as a share of those of `mise` at --reference cells a side.
+Seconds: octree, evaluate, roots, surface, normals. Memory: of a process that extracts
+the torus; Linux.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import occnet_jax
+from occnet_jax import stages
+from occnet_jax.data import loader
+from occnet_jax.extract.field import Field, as_field, decoder_field
+from occnet_jax.models import registry
+from occnet_jax.train import loop
+
+METHODS = ("mise", "mise_roots", "dual")
+REACH = 0.05  # cube units along which the surface is looked for
+
+
+def ball(p):
+  return 0.37 - jnp.sqrt((p**2).sum(-1))
+
+
+def torus(p):
+  return 0.1 - jnp.hypot(jnp.hypot(p[:, 0], p[:, 1]) - 0.3, p[:, 2])
+
+
+def box(p):
+  gaps = jnp.abs(p) - jnp.array([[0.35, 0.21, 0.12]])
+  outside = jnp.sqrt((jnp.maximum(gaps, 0) ** 2).sum(-1) + 1e-20)
+  return -outside - jnp.minimum(gaps.max(-1), 0)
+
+
+def official_size() -> tuple[Field, float]:
+  """A decoder with the reference's sizes and random weights, and its median."""
+  from configs import onet
+
+  config = onet.get_config("pointcloud").to_dict()
+  method = registry.build(config["model"], tau=0.2)
+  rng = np.random.default_rng(0)
+  batch = {
+    "points": np.zeros((1, 1, 3), np.float32),
+    "occupancies": np.zeros((1, 1), np.float32),
+    "inputs": rng.uniform(-0.5, 0.5, (1, 300, 3)).astype(np.float32),
+  }
+  variables = method.init(jax.random.key(0), batch)
+  leaves, tree = jax.tree.flatten(variables["params"])
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  leaves = [  # its last layers start at zero, which would be a constant field
+    leaf + 0.05 * jax.random.normal(key, leaf.shape)
+    for leaf, key in zip(leaves, keys, strict=True)
+  ]
+  variables = {**variables, "params": jax.tree.unflatten(tree, leaves)}
+  field = decoder_field(
+    method.decode, variables, method.encode(variables, batch["inputs"])
+  )
+  points = rng.uniform(-0.55, 0.55, (4096, 3))
+  return field, float(np.median(field.values(points)))
+
+
+def trained(workdir: pathlib.Path, count: int) -> dict[str, tuple[Field, float]]:
+  """The fields of some test shapes, as a trained network sees them."""
+  model = occnet_jax.restore(workdir)
+  shapes = stages._open_test(model.config)()
+  transform = loop.transform(model.config, points=1)
+  fields = {}
+  for i in loader.spread(len(shapes), count).tolist():
+    seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
+    latent = model.encode(seen["inputs"][None])
+    fields[f"network, shape {i}"] = model.field(latent), float(model.method.level)
+  return fields
+
+
+def errors(field: Field, level: float, mesh, count: int) -> np.ndarray:
+  """Distances of points on a mesh to the level set, (count,) or fewer."""
+  rng = np.random.default_rng(0)
+  corners = mesh.vertices.view(np.ndarray)[mesh.faces]
+  areas = np.linalg.norm(
+    np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+  )
+  chosen = rng.choice(len(areas), count, p=areas / areas.sum())
+  weights = rng.dirichlet((1, 1, 1), count)
+  points = (corners[chosen] * weights[:, :, None]).sum(1)
+  points = points[np.abs(points).max(1) < 0.545]  # the cube's faces are no level set
+  normals = field.gradients(points).astype(np.float64)
+  normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+  steps = REACH * np.linspace(0, 1, 17) ** 2
+  steps = np.concatenate([-steps[:0:-1], steps])
+  inside = np.stack([field.values(points + s * normals) > level for s in steps], 1)
+  crossed = inside[:, 1:] != inside[:, :-1]
+  middles = np.abs(steps[1:] + steps[:-1]) / 2
+  nearest = np.where(crossed, middles, np.inf).argmin(1)
+  low, high = steps[nearest], steps[nearest + 1]
+  first = inside[np.arange(len(points)), nearest]
+  for _ in range(10):
+    middle = (low + high) / 2
+    same = (field.values(points + middle[:, None] * normals) > level) == first
+    low, high = np.where(same, middle, low), np.where(same, high, middle)
+  return np.where(crossed.any(1), np.abs(low + high) / 2, REACH)
+
+
+def measure(name, field, level, method, resolution, samples) -> dict:
+  """One row of the table."""
+  start = 32 if method == "mise" else 16
+  settings = {
+    "method": method,
+    "level": level,
+    "resolution_0": start,
+    "upsampling_steps": int(np.log2(resolution // start)),
+  }
+  occnet_jax.extract_mesh(  # compiles
+    field, **settings | {"upsampling_steps": 1}
+  )
+  mesh = occnet_jax.extract_mesh(field, **settings)
+  facts = mesh.metadata
+  found = 1e5 * errors(field, level, mesh, samples)
+  stages_of = ("octree", "evaluate", "roots", "surface", "normals")
+  return {
+    "field": name,
+    "method": method,
+    "resolution": resolution,
+    "evaluations": facts["evaluations"],
+    "faces": len(mesh.faces),
+    "bodies": int(mesh.body_count),
+    "mean": float(found.mean()),
+    "p95": float(np.quantile(found, 0.95)),
+    "p99": float(np.quantile(found, 0.99)),
+    "seconds": [round(facts[f"seconds_{stage}"], 2) for stage in stages_of],
+  }
+
+
+def memory(method: str, resolution: int) -> dict:
+  """Peak memory of a process of its own that extracts the torus, and before it did."""
+  start = 32 if method == "mise" else 16
+  settings = {"method": method, "resolution_0": start}
+  occnet_jax.extract_mesh(torus, **settings, upsampling_steps=1)
+  before = peak_memory()
+  steps = int(np.log2(resolution // start))
+  mesh = occnet_jax.extract_mesh(torus, **settings, upsampling_steps=steps)
+  return {
+    "memory": method,
+    "resolution": resolution,
+    "faces": len(mesh.faces),
+    "before_mib": before,
+    "peak_mib": peak_memory(),
+    "seconds": round(
+      sum(v for k, v in mesh.metadata.items() if k.startswith("seconds_")), 1
+    ),
+  }
+
+
+def peak_memory() -> int:
+  """MiB of this process at its peak; not of its parent, as getrusage has it."""
+  status = pathlib.Path("/proc/self/status").read_text()
+  return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+
+def show(row: dict, reference: dict | None) -> None:
+  error = row["mean"] / reference["mean"] if reference else float("nan")
+  work = row["evaluations"] / reference["evaluations"] if reference else float("nan")
+  print(  # noqa: T201
+    f"{row['field']:20} {row['method']:10} {row['resolution']:5} "
+    f"{row['evaluations']:9} {row['faces']:8} {row['bodies']:3} "
+    f"{row['mean']:7.1f} {row['p95']:7.1f} {row['p99']:7.1f} "
+    f"x{error:5.2f} x{work:5.2f}  {row['seconds']}",
+    flush=True,
+  )
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path)
+  parser.add_argument("--shapes", type=int, default=4)
+  parser.add_argument("--resolutions", default="64,128,256,512")
+  parser.add_argument("--reference", type=int, default=128)
+  parser.add_argument("--samples", type=int, default=5000)
+  parser.add_argument("--out", type=pathlib.Path, help="JSON lines of all rows")
+  parser.add_argument("--memory", help="method:resolution, for this process alone")
+  args = parser.parse_args()
+  if args.memory:
+    method, resolution = args.memory.split(":")
+    print(json.dumps(memory(method, int(resolution))))  # noqa: T201
+    return
+  fields = {name: (as_field(f), 0.0) for name, f in FIELDS.items()}
+  fields["official size"] = official_size()
+  if args.workdir:
+    fields |= trained(args.workdir, args.shapes)
+  resolutions = [int(r) for r in args.resolutions.split(",")]
+  rows = []
+  for name, (field, level) in fields.items():
+    samples = args.samples // 5 if name == "official size" else args.samples
+    reference = measure(name, field, level, "mise", args.reference, samples)
+    for resolution in resolutions:
+      for method in METHODS:
+        rows.append(measure(name, field, level, method, resolution, samples))
+        show(rows[-1], reference)
+  for resolution in resolutions:
+    for method in METHODS:
+      rows.append(_apart(f"--memory={method}:{resolution}"))
+      print(rows[-1], flush=True)  # noqa: T201
+  if args.out:
+    args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+FIELDS = {"ball": ball, "torus": torus, "box": box}
+
+
+def _apart(argument: str) -> dict:
+  """What this program prints in a process of its own, whose peak memory is its own."""
+  command = [sys.executable, "-m", "benchmarks.extract", argument]
+  done = subprocess.run(command, check=True, capture_output=True, text=True)
+  return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+  main()
