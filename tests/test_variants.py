@@ -62,6 +62,8 @@ def make_config(variant, data, **changed):
   }
   if variant != "unconditional":
     fields["model.c_dim"] = 16
+  if variant == "autodecoder":
+    fields["train.steps"] = 60  # fitting starts from codes that mean something
   if "image" in variant:
     fields["model.encoder"] = "simple_conv"  # compiles sooner than a ResNet
   config.update_from_flattened_dict({**fields, **changed})
