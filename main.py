@@ -13,7 +13,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from occnet_jax import stages
+from occnet_jax import allocator, stages
 
 STAGES = {
   "prepare": stages.prepare,
@@ -86,6 +86,7 @@ def main(argv: list[str]) -> None:
 
 def run(argv: list[str]) -> None:
   """Ends in one sentence on what a user can put right; a traceback is for bugs."""
+  allocator.keep_freed_memory()
   try:
     main(argv)
   except (ValueError, FloatingPointError, OSError) as error:

@@ -10,7 +10,7 @@ network is the paper's for point clouds at a size that a few hundred shapes and 
 can train; the settings of its training are those of configs/quickstart.py.
 """
 
-from configs import base
+from configs import base, quickstart
 
 
 def get_config():
@@ -27,13 +27,7 @@ def get_config():
   config.model.update(
     encoder_hidden_size=128, c_dim=256, hidden_size=128, octaves=5, tau=0.3
   )
-  config.optim.update(
-    name="muon",
-    learning_rate=4e-3,
-    schedule="cosine",
-    warmup_steps=100,
-    ema_decay=0.995,
-  )
+  config.optim.update(quickstart.OPTIM)
   config.train.update(
     steps=20_000, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )

@@ -9,6 +9,14 @@ Fourier features of points, Muon instead of Adam, and variables averaged over st
 
 from configs import base
 
+OPTIM = {  # for trainings of minutes
+  "name": "muon",
+  "learning_rate": 4e-3,
+  "schedule": "cosine",
+  "warmup_steps": 100,
+  "ema_decay": 0.995,
+}
+
 
 def get_config():
   config = base.get_config()
@@ -27,13 +35,7 @@ def get_config():
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, octaves=5, tau=0.3
   )
-  config.optim.update(
-    name="muon",
-    learning_rate=4e-3,
-    schedule="cosine",
-    warmup_steps=100,
-    ema_decay=0.995,
-  )
+  config.optim.update(OPTIM)
   config.train.update(
     steps=16_500, batch_size=8, log_every=50, save_every=1000, validate_every=2000
   )

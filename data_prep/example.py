@@ -140,6 +140,7 @@ def _sample_mesh(task: Task) -> shards.Example:
   )
   surface, normals = sample.surface_points(
     solid,
+    contains,
     rng("surface"),
     count=settings["surface_points"],
     dtype=settings["dtype"],

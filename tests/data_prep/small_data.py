@@ -1,4 +1,6 @@
-"""A small source, what it is prepared with, and the examples as bytes to compare."""
+"""A small source, what it is prepared with, and what its tests share."""
+
+import time
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,6 +15,32 @@ SMALL = {
   "shard_size": 3,
 }
 SPLITS = ("train", "val", "test")
+
+
+def wait_until(holds):
+  """What `holds` returns, once that is true of something; at most a minute."""
+  deadline = time.monotonic() + 60
+  while not (found := holds()):
+    assert time.monotonic() < deadline, "a minute passed"
+    time.sleep(0.002)
+  return found
+
+
+def arrays(*parts):
+  """Vertices and faces of meshes, side by side."""
+  mesh = trimesh.util.concatenate(parts)
+  return np.array(mesh.vertices), np.array(mesh.faces, np.int64)
+
+
+def box(extent, centre=(0, 0, 0)):
+  """A box of one extent, or of three."""
+  extent = np.broadcast_to(extent, 3)
+  return trimesh.creation.box(extents=extent).apply_translation(centre)
+
+
+def in_box(points, extent, centre=(0, 0, 0)):
+  """Whether points lie within `box(extent, centre)`."""
+  return (np.abs(points - centre) < np.asarray(extent) / 2).all(1)
 
 
 def write_source(root):

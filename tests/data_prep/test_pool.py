@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from small_data import wait_until
 
 from data_prep import pool
 from data_prep.pool import Limits, LostError
@@ -79,7 +80,7 @@ def test_a_process_does_one_task_after_another_and_is_replaced_when_it_was_kille
     assert first != os.getpid()
     assert worker.run("pid") == first
     os.kill(first, signal.SIGKILL)
-    _wait_until(lambda: not _is_alive(first))
+    wait_until(lambda: not _is_alive(first))
     assert worker.run(4) == 2
     second = worker.run("pid")
     assert second != first
@@ -134,7 +135,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     worker = int(parent.stdout.readline())
     assert _is_alive(worker)
     parent.kill()
-  _wait_until(lambda: not _is_alive(worker))
+  wait_until(lambda: not _is_alive(worker))
 
 
 _UNGUARDED = """
@@ -160,13 +161,6 @@ def test_a_limit_of_zero_is_none():
 def test_more_tasks_than_workers_are_all_done_once(workers):
   answers = list(pool.run_tasks(math.sqrt, range(20), workers=workers))
   assert sorted(answers) == [(n, math.sqrt(n)) for n in range(20)]
-
-
-def _wait_until(holds):
-  deadline = time.monotonic() + 20
-  while not holds() and time.monotonic() < deadline:
-    time.sleep(0.02)
-  assert holds()
 
 
 def _is_alive(pid):

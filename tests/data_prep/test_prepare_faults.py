@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
 import pytest
 import tensorflow_datasets as tfds
 import trimesh
-from small_data import SMALL
+from small_data import SMALL, wait_until
 
 from data_prep import report, shards
 from data_prep.prepare import prepare
@@ -50,9 +49,9 @@ def test_a_killed_run_leaves_whole_shards_and_goes_on_to_the_same_data(
 ):
   out = tmp_path / "out"
   with _start(source, out) as process:
-    _wait_until(lambda: list(out.glob("occnet-*")))
+    wait_until(lambda: list(out.glob("occnet-*")))
     process.kill()
-  _wait_until(lambda: not _group_is_alive(process.pid))
+  wait_until(lambda: not _group_is_alive(process.pid))
   for path in out.glob("occnet-*"):
     assert path.read_bytes() == (prepared.directory / path.name).read_bytes()
   with _start(source, out) as process:
@@ -61,13 +60,6 @@ def test_a_killed_run_leaves_whole_shards_and_goes_on_to_the_same_data(
   for path in prepared.directory.glob("occnet-*"):
     assert (out / path.name).read_bytes() == path.read_bytes()
   assert not list(out.rglob(".part-*"))
-
-
-def _wait_until(holds):
-  deadline = time.monotonic() + 60
-  while not holds() and time.monotonic() < deadline:
-    time.sleep(0.002)
-  assert holds()
 
 
 def _group_is_alive(group):
@@ -81,11 +73,11 @@ def _group_is_alive(group):
 def test_control_c_ends_every_process(source, tmp_path):
   out = tmp_path / "out"
   with _start(source, out, points=500_000) as process:  # enough work to interrupt
-    _wait_until((out / "prepare.json").exists)
+    wait_until((out / "prepare.json").exists)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
   assert "KeyboardInterrupt" in errors
-  _wait_until(lambda: not _group_is_alive(process.pid))
+  wait_until(lambda: not _group_is_alive(process.pid))
   assert not shards.is_complete(out) and not list(out.rglob(".part-*"))
 
 
@@ -126,8 +118,7 @@ def test_a_worker_that_is_killed_costs_its_mesh(soup, tmp_path):
       below = parent.children(recursive=True)
       return [child for child in below if child.memory_info().rss > 2**28]
 
-    _wait_until(large)
-    large()[0].kill()
+    wait_until(large)[0].kill()
     _, errors = process.communicate(timeout=120)
   assert process.returncode == 0, errors
   rows = {row["id"]: row for row in report.read(tmp_path / "out")}

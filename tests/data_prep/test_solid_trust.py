@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from small_data import arrays, box, in_box
 
 from data_prep import chain
 from data_prep import solid as solids
@@ -11,20 +12,6 @@ from data_prep.sources import synthetic
 
 POINTS = np.random.default_rng(0).uniform(-0.55, 0.55, (20_000, 3))
 THICK = Options().thickness
-
-
-def _arrays(*parts):
-  mesh = trimesh.util.concatenate(parts)
-  return np.array(mesh.vertices), np.array(mesh.faces, np.int64)
-
-
-def _box(extent, centre=(0, 0, 0)):
-  extent = np.broadcast_to(extent, 3)
-  return trimesh.creation.box(extents=extent).apply_translation(centre)
-
-
-def _in_box(points, extent, centre=(0, 0, 0)):
-  return (np.abs(points - centre) < np.asarray(extent) / 2).all(1)
 
 
 def _sheet(height, side=0.8):
@@ -37,7 +24,7 @@ def _sheet(height, side=0.8):
 
 def _open_box(extent):
   """Without the two triangles of its top."""
-  vertices, faces = _arrays(_box(extent))
+  vertices, faces = arrays(box(extent))
   return vertices, faces[(vertices[faces][:, :, 2] < extent / 2).any(1)]
 
 
@@ -49,8 +36,8 @@ def _labels(mesh, **options):
 
 
 def test_a_closed_mesh_is_kept_as_it_is():
-  inside, quality = _labels(_arrays(_box(0.9)))
-  np.testing.assert_array_equal(inside, _in_box(POINTS, 0.9))
+  inside, quality = _labels(arrays(box(0.9)))
+  np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
   assert (quality.method, quality.watertight, quality.warning) == ("closed", True, "")
   np.testing.assert_allclose(
     [quality.volume_before, quality.volume_after], 0.9**3, rtol=1e-9
@@ -60,16 +47,16 @@ def test_a_closed_mesh_is_kept_as_it_is():
 
 @pytest.mark.parametrize("missing", range(12))
 def test_a_lost_triangle_comes_back(missing):
-  vertices, faces = _arrays(_box(0.9))
+  vertices, faces = arrays(box(0.9))
   inside, quality = _labels((vertices, np.delete(faces, missing, axis=0)))
-  np.testing.assert_array_equal(inside, _in_box(POINTS, 0.9))
+  np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
   assert (quality.method, quality.watertight) == ("filled", False)
   np.testing.assert_allclose(quality.volume_after, 0.9**3, rtol=1e-9)
 
 
 def test_a_box_without_a_lid_is_filled_and_the_lid_is_measured():
   inside, quality = _labels(_open_box(0.9))
-  np.testing.assert_array_equal(inside, _in_box(POINTS, 0.9))
+  np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
   # Points of a square are a sixth of its side from its border on average.
   np.testing.assert_allclose(quality.accuracy, 0.9 / 6 / 6, rtol=0.1)
   np.testing.assert_allclose(quality.added, (0.86 / 0.9) ** 2 / 6, rtol=0.1)
@@ -91,7 +78,7 @@ def test_a_vessel_keeps_its_hollow_if_so_much_may_not_be_added():
 
 
 def test_two_sheets_become_slabs():
-  mesh = _arrays(_sheet(-0.2), _sheet(0.2))
+  mesh = arrays(_sheet(-0.2), _sheet(0.2))
   near = np.abs(POINTS[:, 2, None] - (-0.2, 0.2)) < THICK
   want = near.any(1) & (np.abs(POINTS[:, :2]) < 0.4).all(1)
   inside, quality = _labels(mesh, max_sheets=1.0)
@@ -102,18 +89,18 @@ def test_two_sheets_become_slabs():
 
 def test_a_sheet_on_a_post_is_thickened_and_the_post_stays_sharp():
   post = (0.2, 0.2, 0.5)
-  want = _in_box(POINTS, post, (0, 0, -0.3)) | (
+  want = in_box(POINTS, post, (0, 0, -0.3)) | (
     (np.abs(POINTS[:, 2] - 0.3) < THICK) & (np.abs(POINTS[:, :2]) < 0.2).all(1)
   )
-  inside, quality = _labels(_arrays(_box(post, (0, 0, -0.3)), _sheet(0.3, 0.4)))
+  inside, quality = _labels(arrays(box(post, (0, 0, -0.3)), _sheet(0.3, 0.4)))
   np.testing.assert_array_equal(inside, want)
   np.testing.assert_allclose(quality.sheets, 0.16 / (0.16 + 0.4 + 0.08), rtol=1e-6)
 
 
 def test_sheets_are_refused_where_they_are_too_many_or_have_no_thickness():
   with pytest.raises(ValueError, match=r"100.0% .* sheets .* at most 50.0%"):
-    solids.trust(*_arrays(_sheet(-0.2), _sheet(0.2)))
-  table = _arrays(_box((0.2, 0.2, 0.5), (0, 0, -0.3)), _sheet(0.3, 0.4))
+    solids.trust(*arrays(_sheet(-0.2), _sheet(0.2)))
+  table = arrays(box((0.2, 0.2, 0.5), (0, 0, -0.3)), _sheet(0.3, 0.4))
   with pytest.raises(ValueError, match=r"25.* of the mesh are .* thickness"):
     solids.trust(*table, Options(thickness=0.0))
 
@@ -137,38 +124,38 @@ def test_an_open_cylinder_is_solid_if_long_and_a_ring_if_short():
 
 
 def test_faces_seen_from_both_sides_count_once():
-  vertices, faces = _arrays(_box(0.9))
+  vertices, faces = arrays(box(0.9))
   double = np.concatenate([faces, faces[:, ::-1]])
   inside, quality = _labels((vertices, double))
-  np.testing.assert_array_equal(inside, _in_box(POINTS, 0.9))
+  np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
   assert quality.method == "filled" and quality.sheets == 0
 
 
 def test_a_wall_between_two_rooms_is_no_surface():
-  left, right = _box((0.4, 0.5, 0.5), (-0.2, 0, 0)), _box((0.4, 0.5, 0.5), (0.2, 0, 0))
-  inside, quality = _labels(_arrays(left, right))
-  np.testing.assert_array_equal(inside, _in_box(POINTS, (0.8, 0.5, 0.5)))
+  left, right = box((0.4, 0.5, 0.5), (-0.2, 0, 0)), box((0.4, 0.5, 0.5), (0.2, 0, 0))
+  inside, quality = _labels(arrays(left, right))
+  np.testing.assert_array_equal(inside, in_box(POINTS, (0.8, 0.5, 0.5)))
   assert quality.method == "closed" and quality.lost == 0
 
 
 def test_a_cavity_survives_a_lost_triangle():
-  inner = _box(0.5)
+  inner = box(0.5)
   inner.invert()
-  vertices, faces = _arrays(_box(0.9), inner)
-  want = _in_box(POINTS, 0.9) & ~_in_box(POINTS, 0.5)
+  vertices, faces = arrays(box(0.9), inner)
+  want = in_box(POINTS, 0.9) & ~in_box(POINTS, 0.5)
   for missing in (0, 12):  # of the outer and of the inner box
     inside, _ = _labels((vertices, np.delete(faces, missing, axis=0)))
     np.testing.assert_array_equal(inside, want)
 
 
 def test_overlapping_open_boxes_turned_at_random_are_their_union():
-  other = _box(0.4, (0.2, 0.15, 0.1))
+  other = box(0.4, (0.2, 0.15, 0.1))
   other.invert()
-  vertices, faces = _arrays(_box(0.6), other)
+  vertices, faces = arrays(box(0.6), other)
   faces = np.delete(faces, [3, 17], axis=0)
   turned = np.random.default_rng(1).random((len(faces), 1)) < 0.5
   inside, _ = _labels((vertices, np.where(turned, faces[:, ::-1], faces)))
-  want = _in_box(POINTS, 0.6) | _in_box(POINTS, 0.4, (0.2, 0.15, 0.1))
+  want = in_box(POINTS, 0.6) | in_box(POINTS, 0.4, (0.2, 0.15, 0.1))
   np.testing.assert_array_equal(inside, want)
 
 
@@ -218,18 +205,18 @@ def test_what_encloses_nothing_is_refused(vertices, faces, message):
 
 
 def test_what_lies_far_away_is_told_and_can_be_cropped():
-  vertices, faces = _arrays(_box(1.0), _box(0.01, (50, 0, 0)))
+  vertices, faces = arrays(box(1.0), box(0.01, (50, 0, 0)))
   _, quality = solids.trust(vertices / 51, faces)
   assert quality.warning.startswith("12 of 24 faces lie so far away")
   left, right = solids.crop_outliers(vertices, faces)
   np.testing.assert_allclose(np.abs(left), 0.5)
   assert right.shape == (12, 3)
-  vertices, faces = _arrays(_box(1.0), _box(0.01, (1.2, 0, 0)))  # near enough
+  vertices, faces = arrays(box(1.0), box(0.01, (1.2, 0, 0)))  # near enough
   assert solids.crop_outliers(vertices, faces)[1].shape == (24, 3)
 
 
 def test_the_same_mesh_gives_the_same_solid():
-  vertices, faces = _arrays(trimesh.creation.torus(0.35, 0.1))
+  vertices, faces = arrays(trimesh.creation.torus(0.35, 0.1))
   faces = np.delete(faces, range(0, len(faces), 7), axis=0)
   first, second = (solids.trust(vertices, faces) for _ in range(2))
   np.testing.assert_array_equal(first[0].vertices, second[0].vertices)
