@@ -140,7 +140,6 @@ def _sample_mesh(task: Task) -> shards.Example:
   )
   surface, normals = sample.surface_points(
     solid,
-    contains,
     rng("surface"),
     count=settings["surface_points"],
     dtype=settings["dtype"],

@@ -4,10 +4,11 @@ A chain is closed where along every edge as many triangles run one way as the ot
 Vertices in one place become one, faces are turned to agree with their neighbours, and
 what then bounds the chain is a set of cycles, which are filled.
 
-Shape letters: v, w vertices, f, g faces, e edges, n corners of a cycle.
+Shape letters: v, w vertices, f, g faces, e edges, m cycles of n corners.
 """
 
 import collections
+from collections.abc import Iterator
 
 import igl
 import numpy as np
@@ -18,6 +19,7 @@ from data_prep.chain import Solid
 
 _WELD = 1e-6  # of the largest extent: vertices closer than this become one
 _LARGEST_CYCLE = 128  # corners; the least area takes the cube of them, a fan does not
+_BLOCK = 2**20  # numbers a table of all pairs of corners, to bound the memory
 _FLAT = 1e-6  # volume by area, in extents, of a patch that is a sheet whatever else
 _SHALLOW = 0.01  # volume by area^1.5 of one with large holes; half a ball has 0.07
 
@@ -124,15 +126,19 @@ def fill(
     faces: those that fill.
   """
   filling, centres = [faces], [vertices]
+  cycles = collections.defaultdict(list)
   for cycle in _cycles(vertices, boundary(faces)[:, ::-1]):
-    if len(cycle) > 3 and np.ptp(vertices[cycle], axis=0).max() > widest:
+    if len(cycle) == 3 or np.ptp(vertices[cycle], axis=0).max() <= widest:
+      cycles[len(cycle)].append(cycle)
+  for size, alike in cycles.items():
+    if size <= _LARGEST_CYCLE:
+      some = _BLOCK // size**2
+      for stack in (np.stack(alike[i : i + some]) for i in range(0, len(alike), some)):
+        triangles = _least_area(vertices[stack])
+        filling += [row[its] for row, its in zip(stack, triangles, strict=True)]
       continue
-    if len(cycle) == 3:
-      filling.append(cycle[None])
-    elif len(cycle) <= _LARGEST_CYCLE:
-      filling.append(cycle[_least_area(vertices[cycle])])
-    else:
-      centre = np.full(len(cycle), len(vertices) + len(centres) - 1)
+    for cycle in alike:
+      centre = np.full(size, len(vertices) + len(centres) - 1)
       centres.append(vertices[cycle].mean(0, keepdims=True))
       filling.append(np.stack([cycle, np.roll(cycle, -1), centre], axis=1))
   return np.concatenate(centres), np.concatenate(filling)
@@ -175,33 +181,36 @@ def _cycles(
   return cycles
 
 
-def _least_area(corners: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "_ 3"]:
-  """The triangulation of a polygon in space that has the least area.
+def _least_area(
+  corners: Float[np.ndarray, "m n 3"],
+) -> Iterator[Int[np.ndarray, "_ 3"]]:
+  """For each of some polygons in space, the triangulation that has the least area.
 
-  `area[i, j]` is that of the part between corners i and j, by way of the best corner
+  `area[:, i, j]` is that of the part between corners i and j, by way of the best corner
   k between them.
   """
-  size = len(corners)
-  area = np.zeros((size, size))
-  best = np.zeros((size, size), np.int64)
+  count, size = corners.shape[:2]
+  area = np.zeros((count, size, size))
+  best = np.zeros((count, size, size), np.int64)
   for span in range(2, size):
     i = np.arange(size - span)
     k = i[:, None] + np.arange(1, span)
     j = i + span
-    a, b, c = corners[i][:, None], corners[k], corners[j][:, None]
+    a, b, c = corners[:, i, None], corners[:, k], corners[:, j, None]
     triangle = np.linalg.norm(np.cross(b - a, c - a), axis=-1) / 2
-    total = area[i[:, None], k] + area[k, j[:, None]] + triangle
-    which = total.argmin(1)
-    area[i, j] = total[i, which]
-    best[i, j] = i + 1 + which
-  triangles, waiting = [], [(0, size - 1)]
-  while waiting:
-    i, j = waiting.pop()
-    if j - i > 1:
-      k = int(best[i, j])
-      triangles.append((i, k, j))
-      waiting += [(i, k), (k, j)]
-  return np.array(triangles, np.int64).reshape(-1, 3)
+    total = area[:, i[:, None], k] + area[:, k, j[:, None]] + triangle
+    which = total.argmin(2)
+    area[:, i, j] = np.take_along_axis(total, which[..., None], axis=2)[..., 0]
+    best[:, i, j] = i + 1 + which
+  for middle in best:
+    triangles, waiting = [], [(0, size - 1)]
+    while waiting:
+      i, j = waiting.pop()
+      if j - i > 1:
+        k = int(middle[i, j])
+        triangles.append((i, k, j))
+        waiting += [(i, k), (k, j)]
+    yield np.array(triangles, np.int64).reshape(-1, 3)
 
 
 def find_sheets(

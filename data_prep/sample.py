@@ -88,7 +88,6 @@ def _label(
 
 def surface_points(
   solid: Solid,
-  contains: Contains,
   rng: np.random.Generator,
   *,
   count: int = 100_000,
@@ -97,15 +96,7 @@ def surface_points(
   """Points uniform by area on the surface of the solid, with outward face normals.
 
   Where closed parts overlap, what lies inside another part is no surface of the solid,
-  and neither are sheets that enclose nothing, unless they are seen from outside:
-  samples there are drawn again.
-
-  Args:
-    solid: in the unit-cube frame.
-    contains: which points are inside of it.
-    rng: draws the points.
-    count: n.
-    dtype: "float16" as in the reference, or "float32".
+  and neither are sheets that enclose nothing: samples there are drawn again.
 
   Raises:
     ValueError: no sample is on the surface (every part is buried in another).
@@ -129,7 +120,7 @@ def surface_points(
   size = count
   for _ in range(_MOST_ROUNDS):
     fresh, face = draw(size)
-    exposed = _is_exposed(solid, contains, parts, fresh, normals[face])
+    exposed = _is_exposed(solid, parts, fresh, normals[face])
     points = np.concatenate([points, fresh[exposed]])[:count]
     faces = np.concatenate([faces, face[exposed]])[:count]
     if len(points) == count:
@@ -145,7 +136,6 @@ def surface_points(
 
 def _is_exposed(
   solid: Solid,
-  contains: Contains,
   parts: int,
   points: Float[np.ndarray, "n 3"],
   normals: Float[np.ndarray, "n 3"],
@@ -153,55 +143,42 @@ def _is_exposed(
   """Whether the solid is on the inner side only of a sample's face.
 
   Inside the solid on both sides, the face is buried; outside, it is a sheet. One
-  connected part is taken to be free of both if a pilot of it is. A sample whose outer
-  side sees the way out is not asked about: the winding number is 0 there and at least 1
-  on the inner side, and a ray costs a hundredth of a winding number.
+  connected part is taken to be free of both if a pilot of it is.
   """
+  step = _OFFSET * normals
 
-  def bounds(
-    outer: Float[np.ndarray, "_ 3"], inner: Float[np.ndarray, "_ 3"]
-  ) -> Bool[np.ndarray, "_"]:
-    found = ~contains(outer)
-    found[found] = contains(inner[found])
+  def bounds(sample: slice | Int[np.ndarray, "_"]) -> Bool[np.ndarray, "_"]:
+    outer, inner = points[sample] + step[sample], points[sample] - step[sample]
+    found = ~chain.contains(solid, outer)
+    found[found] = chain.contains(solid, inner[found])
     return found
 
-  step = _OFFSET * normals[:_PILOT]
-  if parts == 1 and bounds(points[:_PILOT] + step, points[:_PILOT] - step).all():
+  if parts == 1 and bounds(slice(_PILOT)).all():
     return np.ones(len(points), bool)
-  outer, exposed = _walk(solid, points, normals)
+  exposed = _sees_out(solid, points, normals)
   rest = np.flatnonzero(~exposed)
-  inner, _ = _walk(solid, points[rest], -normals[rest])
-  exposed[rest] = bounds(outer[rest], inner)
+  exposed[rest] = bounds(rest)
   return exposed
 
 
-def _walk(
+def _sees_out(
   solid: Solid, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]
-) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, "n"]]:
-  """Moves samples off their faces and away from the surface, without crossing it.
+) -> Bool[np.ndarray, "n"]:
+  """Whether a ray from a sample's outer side leaves the solid's neighbourhood.
 
-  Returns:
-    places: half-way along the longest of some rays on the side that the normal points
-      to, or just off the face where there is no ray caster.
-    left: whether one of the rays meets nothing.
+  Then the winding number is 0 there and at least 1 on the inner side; a ray costs a
+  hundredth of a winding number. False says nothing.
   """
-  places = points + _OFFSET * normals
-  left = np.zeros(len(points), bool)
+  free = np.zeros(len(points), bool)
   if not importlib.util.find_spec("embreex"):
-    return places, left
+    return free
   from data_prep import render, visibility  # Embree has no package for Linux on ARM
 
   scene = render.Scene(solid)
-  starts = points + _RAY_OFFSET * normals
-  longest = np.zeros(len(points))
   for direction in visibility.sphere_directions(_RAYS):
-    cosine = normals @ direction
-    rest = np.flatnonzero(~left & (np.abs(cosine) > _STEEP))
-    rays = np.sign(cosine[rest])[:, None] * direction
-    face, length = scene.first_hit(starts[rest], rays)
-    left[rest] = face < 0
-    longer = (face >= 0) & (length > longest[rest])
-    rest, rays, length = rest[longer], rays[longer], length[longer]
-    longest[rest] = length
-    places[rest] = starts[rest] + 0.5 * length[:, None] * rays
-  return places, left
+    rest = np.flatnonzero(~free)
+    up = np.where(normals[rest] @ direction < 0, -1.0, 1.0)[:, None] * direction
+    steep = np.abs(normals[rest] @ direction) > _STEEP
+    rest, up = rest[steep], up[steep]
+    free[rest] = ~scene.is_hit(points[rest] + _RAY_OFFSET * normals[rest], up)
+  return free

@@ -6,7 +6,9 @@
 Everything takes and gives host arrays; networks run on JAX's default device.
 """
 
+import copy
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ from jaxtyping import Array, Float, Shaped
 from occnet_jax.data import observations
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
+from occnet_jax.extract.stream import stream
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, fit
@@ -253,6 +256,51 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
+    inputs, loc, scale = self._observe(observed, normalise, seed)
+    mesh = self.extract(self.encode(inputs[None]), **settings)
+    if len(mesh.faces) and (scale != 1 or loc.any()):
+      normals = mesh.vertex_normals
+      mesh.vertices = clouds.from_frame(mesh.vertices, loc, scale)
+      mesh.vertex_normals = normals
+    return mesh
+
+  def reconstruct_batch(
+    self, observed: Iterable[Any], *, threads: int | None = None, **settings
+  ) -> Iterator[trimesh.Trimesh]:
+    """Meshes of many shapes, each as by `reconstruct`, as they are ready.
+
+    Shapes are spread over the devices. Several are under way at a time, so that the
+    host's work on one falls together with the devices' on another.
+
+    Args:
+      observed: one for each shape; read as they are needed, so there may be any number.
+      threads: shapes under way; None for two a device.
+      **settings: of `reconstruct`.
+
+    Yields:
+      A mesh for each, in their order; with on_empty="empty" one without a surface has
+      no faces and the stream goes on.
+
+    Raises:
+      ValueError: as `reconstruct`, at the turn of that shape.
+    """
+    copies = [self._on(device) for device in jax.local_devices()]
+
+    def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
+      return copies[number % len(copies)].reconstruct(one, **settings)
+
+    return stream(reconstruct, observed, threads=threads or 2 * len(copies))
+
+  def _on(self, device: jax.Device) -> "Model":
+    """The model with its arrays on a device; they share their compiled functions."""
+    model = copy.copy(self)
+    model.variables = jax.device_put(self.variables, device)
+    return model
+
+  def _observe(
+    self, observed: Any, normalise: bool, seed: int
+  ) -> tuple[np.ndarray, Float[np.ndarray, "3"], float]:
+    """What the network sees of one shape, and the frame that its mesh is to go to."""
     kind = self.config["data"]["inputs"]
     if kind != "cloud":
       if kind in ("image", "images"):
@@ -260,7 +308,7 @@ class Model:
         pictures = observed[None] if kind == "image" else observed
         seen = np.stack([observations.fit_image(p, side) for p in pictures])
         observed = seen[0] if kind == "image" else seen
-      return self.extract(self.encode(np.asarray(observed)[None]), **settings)
+      return np.asarray(observed), np.zeros(3), 1.0
     cloud = np.asarray(observed, np.float64)
     if cloud.ndim != 2 or cloud.shape[1] != 3:
       raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
@@ -269,13 +317,7 @@ class Model:
     count = self.config["data"]["cloud_points"]
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
-    inputs = clouds.to_frame(cloud[chosen], loc, scale).astype(np.float32)
-    mesh = self.extract(self.encode(inputs[None]), **settings)
-    if len(mesh.faces):
-      normals = mesh.vertex_normals
-      mesh.vertices = clouds.from_frame(mesh.vertices, loc, scale)
-      mesh.vertex_normals = normals
-    return mesh
+    return clouds.to_frame(cloud[chosen], loc, scale).astype(np.float32), loc, scale
 
   def generation(self) -> dict[str, Any]:
     """The settings of `extract_mesh` in the run's config; an older one has fewer."""

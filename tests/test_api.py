@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -67,6 +69,31 @@ def test_a_second_cloud_of_another_size_compiles_nothing(model, cloud):
     model._encode._cache_size(),
     field_lib.shared_jit.cache_info().currsize,
   )
+
+
+def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
+  assert len(jax.local_devices()) == 2
+  taken = []
+
+  def observed():
+    for stretch in itertools.count(1):
+      taken.append(stretch)
+      yield cloud * (1, 1 + stretch / 10, 1)
+
+  found = model.reconstruct_batch(observed(), threads=2)
+  for stretch, mesh in zip((1, 2, 3, 4, 5), found, strict=False):
+    want = model.reconstruct(cloud * (1, 1 + stretch / 10, 1))
+    np.testing.assert_array_equal(mesh.faces, want.faces)
+    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-5)
+    assert len(taken) <= stretch + 4
+  found.close()
+
+
+def test_a_shape_that_fails_in_a_batch_fails_at_its_turn(model, cloud):
+  found = model.reconstruct_batch([cloud, np.ones((9, 3)), cloud])
+  assert next(found).is_watertight
+  with pytest.raises(ValueError, match="extent"):
+    next(found)
 
 
 def test_the_vertices_of_a_reconstruction_have_the_chosen_occupancy(model, cloud):

@@ -19,6 +19,7 @@ from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.margin import near_level
 from occnet_jax.extract.normals import crossing_normals, field_normals
 from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
+from occnet_jax.extract.project import mean_error, project
 from occnet_jax.extract.refine import refine
 from occnet_jax.extract.roots import find_roots
 from occnet_jax.extract.simplify import simplify
@@ -74,6 +75,8 @@ def extract_mesh(
     padding: the cube is [-(1 + padding) / 2, (1 + padding) / 2]^3.
     simplify_faces: faces to keep, or None for all.
     refine_steps: steps of fitting the vertices to the field; the reference took 30.
+      After them vertices are projected onto the surface. What is not nearer to it than
+      before is not kept.
     normals: whether to give every vertex the normal of the field.
     points_per_batch: how many points are evaluated at a time; None chooses.
     max_memory: bytes that the grid and the mesh may take, beside what the field and its
@@ -86,7 +89,8 @@ def extract_mesh(
     A mesh in cube units, faces outward. Its `metadata` holds `resolution` (cells a
     side), `evaluations` of the field for the surface (a gradient counts as three),
     `value_min` and `value_max` of the octree, `faces_extracted` before they are
-    simplified, `loss_first` and `loss_last` of a refinement, and seconds by stage:
+    simplified, of a refinement `loss_first` and `loss_last`, and `error_first` and
+    `error_last`, mean distances from the surface in cube units; and seconds by stage:
     `seconds_octree`, `seconds_evaluate`, `seconds_roots`, `seconds_surface`,
     `seconds_simplify`, `seconds_refine`, `seconds_normals`.
 
@@ -120,10 +124,16 @@ def extract_mesh(
       vertices, faces = simplify(vertices, faces, simplify_faces)
   if refine_steps and len(faces):
     with clock.stage("refine"):
-      vertices, losses = refine(
-        field, vertices, faces, level=level, steps=refine_steps, seed=seed
+      vertices, found = refine_and_project(
+        field,
+        vertices,
+        faces,
+        level=level,
+        steps=refine_steps,
+        seed=seed,
+        most=(1 + padding) / resolution,
       )
-    facts |= {"loss_first": float(losses[0]), "loss_last": float(losses[-1])}
+    facts |= found
   vertex_normals = None
   if normals and len(faces):
     with clock.stage("normals"):
@@ -135,6 +145,40 @@ def extract_mesh(
     metadata={**facts, **clock.seconds},
     process=False,  # merging vertices would reorder them and drop their normals
   )
+
+
+def refine_and_project(
+  field: Field,
+  vertices: Vertices,
+  faces: Faces,
+  *,
+  level: float,
+  steps: int,
+  seed: int,
+  most: float,
+) -> tuple[Vertices, dict[str, float]]:
+  """The vertices as given, refined, or refined and projected: what is least in error.
+
+  Args:
+    field, vertices, faces, level, steps, seed: see `refine.refine`.
+    most: that a vertex moves in one step of the projection, or counts as its error.
+
+  Returns:
+    Vertices, and for the metadata `loss_first` and `loss_last` of the refinement,
+    `error_first` and `error_last`: mean distance from the surface, in cube units.
+  """
+  refined, losses = refine(field, vertices, faces, level=level, steps=steps, seed=seed)
+  found = [vertices, refined, project(field, refined, level=level, most=most)]
+  errors = [
+    mean_error(field, each, faces, level=level, most=most, seed=seed) for each in found
+  ]
+  best = int(np.argmin(errors))
+  return found[best], {
+    "loss_first": float(losses[0]),
+    "loss_last": float(losses[-1]),
+    "error_first": errors[0],
+    "error_last": errors[best],
+  }
 
 
 class Clock:

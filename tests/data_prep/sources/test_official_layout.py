@@ -168,7 +168,7 @@ def _example(views):
   solid, rng = _pyramid(), np.random.default_rng(0)
   contains = labels.labeller(solid)
   points, occupancies = sample.uniform_points(contains, rng, count=203)
-  surface, normals = sample.surface_points(solid, contains, rng, count=50)
+  surface, normals = sample.surface_points(solid, rng, count=50)
   drawn = render.render_views(solid, rng, views=views, side=64)
   images = [render.encode(image) for image in drawn.images]
   return {

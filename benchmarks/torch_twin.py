@@ -1,0 +1,229 @@
+"""A whole mesh, encode to file, beside the reference's way in PyTorch, same weights.
+
+  pip install torch
+  python -m benchmarks.torch_twin --workdir=runs/full
+
+The twin is the reference's PointNet encoder and conditional-batch-norm decoder in
+plain PyTorch, checked against its recorded outputs (tests/parity) and given the weights
+of the run, one of configs/onet.py:pointcloud. It goes the reference's way: MISE from
+32^3 to 128^3 in batches of 100,000 points, linear marching cubes, an OFF file. The
+octree and marching cubes are ours for both; the reference's are Cython, on dense grids.
+Ours: `extract` with --resolutions cells a side, and its file. Both run in turn in one
+process, on the same threads; medians of --rounds over --shapes test shapes.
+
+Error: mean distance of points on the mesh to the level set, in 1e-5 of the cube.
+"""
+
+import argparse
+import json
+import pathlib
+import runpy
+import statistics
+import tempfile
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+import occnet_jax
+from benchmarks.extract import errors, grid
+from occnet_jax import exchange, stages
+from occnet_jax.data import loader
+from occnet_jax.geometry import meshes
+from occnet_jax.train import loop
+
+RECORDED = pathlib.Path(__file__).parents[1] / "tests" / "parity"
+STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
+
+
+class ResnetBlockFC(nn.Module):
+  def __init__(self, size_in: int, size_out: int):
+    super().__init__()
+    self.fc_0 = nn.Linear(size_in, size_out)
+    self.fc_1 = nn.Linear(size_out, size_out)
+    self.shortcut = nn.Linear(size_in, size_out, bias=False)
+
+  def forward(self, x):
+    return self.shortcut(x) + self.fc_1(torch.relu(self.fc_0(torch.relu(x))))
+
+
+class ResnetPointnet(nn.Module):
+  def __init__(self, c_dim: int, hidden: int):
+    super().__init__()
+    self.fc_pos = nn.Linear(3, 2 * hidden)
+    for i in range(5):
+      setattr(self, f"block_{i}", ResnetBlockFC(2 * hidden, hidden))
+    self.fc_c = nn.Linear(hidden, c_dim)
+
+  def forward(self, points):
+    net = self.block_0(self.fc_pos(points))
+    for i in range(1, 5):
+      pooled = net.max(1, keepdim=True)[0].expand(net.size())
+      net = getattr(self, f"block_{i}")(torch.cat([net, pooled], dim=2))
+    return self.fc_c(torch.relu(net.max(1)[0]))
+
+
+class CBatchNorm(nn.Module):
+  def __init__(self, c_dim: int, size: int):
+    super().__init__()
+    self.conv_gamma = nn.Conv1d(c_dim, size, 1)
+    self.conv_beta = nn.Conv1d(c_dim, size, 1)
+    self.bn = nn.BatchNorm1d(size, affine=False)
+
+  def forward(self, x, c):
+    return self.conv_gamma(c[:, :, None]) * self.bn(x) + self.conv_beta(c[:, :, None])
+
+
+class CResnetBlock(nn.Module):
+  def __init__(self, c_dim: int, size: int):
+    super().__init__()
+    self.bn_0, self.bn_1 = CBatchNorm(c_dim, size), CBatchNorm(c_dim, size)
+    self.fc_0, self.fc_1 = nn.Conv1d(size, size, 1), nn.Conv1d(size, size, 1)
+
+  def forward(self, x, c):
+    net = self.fc_0(torch.relu(self.bn_0(x, c)))
+    return x + self.fc_1(torch.relu(self.bn_1(net, c)))
+
+
+class DecoderCBatchNorm(nn.Module):
+  def __init__(self, c_dim: int, hidden: int):
+    super().__init__()
+    self.fc_p = nn.Conv1d(3, hidden, 1)
+    for i in range(5):
+      setattr(self, f"block{i}", CResnetBlock(c_dim, hidden))
+    self.bn = CBatchNorm(c_dim, hidden)
+    self.fc_out = nn.Conv1d(hidden, 1, 1)
+
+  def forward(self, points, c):
+    net = self.fc_p(points.transpose(1, 2))
+    for i in range(5):
+      net = getattr(self, f"block{i}")(net, c)
+    return self.fc_out(torch.relu(self.bn(net, c)))[:, 0]
+
+
+class OccupancyNetwork(nn.Module):
+  def __init__(self, model: dict):
+    super().__init__()
+    self.encoder = ResnetPointnet(model["c_dim"], model["encoder_hidden_size"])
+    self.decoder = DecoderCBatchNorm(model["c_dim"], model["hidden_size"])
+
+
+def check_recorded() -> None:
+  """Stops unless the twin's outputs are those that were recorded of the reference."""
+  spec = json.loads((RECORDED / "spec.json").read_text())
+  redraw = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
+  for case, kind in (
+    ("enc_pointnet_resnet", ResnetPointnet),
+    ("dec_DecoderCBatchNorm_3", DecoderCBatchNorm),
+  ):
+    sizes = spec[case]["about"]["kwargs"]
+    hidden = sizes.get("hidden_dim", sizes.get("hidden_size"))
+    twin = kind(sizes["c_dim"], hidden).eval()
+    state = {name: torch.tensor(x) for name, x in redraw(spec[case]).items()}
+    twin.load_state_dict(state, strict=False)
+    with np.load(RECORDED / f"{case}.npz") as recorded, torch.no_grad():
+      names = ("in/inputs", "in/p", "in/c")
+      given = [torch.tensor(recorded[name]) for name in names if name in recorded]
+      found, want = twin(*given).numpy(), recorded["eval/out0"]
+    assert np.abs(found - want).max() < 1e-5 * np.abs(want).max(), case
+
+
+def twin_of(model: occnet_jax.api.Model, workdir: pathlib.Path) -> OccupancyNetwork:
+  """The run's weights in PyTorch, by way of a file in the reference's layout."""
+  twin = OccupancyNetwork(model.config["model"])
+  with tempfile.TemporaryDirectory() as folder:
+    path = exchange.export_torch(workdir, f"{folder}/weights.pt")
+    twin.load_state_dict(torch.load(path, weights_only=True)["model"])
+  return twin.eval()
+
+
+def mesh_of_twin(twin, cloud, level, path) -> tuple[dict, object]:
+  """The reference's way: seconds by stage, and the mesh."""
+  start = time.perf_counter()
+  with torch.no_grad():
+    code = twin.encoder(torch.tensor(cloud)[None])
+    encoded = time.perf_counter() - start
+
+    def field(points):
+      batches = torch.tensor(points, dtype=torch.float32).split(100_000)
+      return torch.cat([twin.decoder(b[None], code)[0] for b in batches]).numpy()
+
+    settings = grid("mise", 128)
+    mesh = occnet_jax.extract_mesh(
+      field, level=level, normals=False, points_per_batch=10**9, **settings
+    )
+  written = time.perf_counter()
+  meshes.write_mesh(path, mesh.vertices, mesh.faces)
+  return _times(mesh, encoded, written, start), mesh
+
+
+def mesh_of_ours(model, cloud, path, resolution) -> tuple[dict, object]:
+  """The same through `encode` and `extract`."""
+  start = time.perf_counter()
+  latent = model.encode(cloud[None])
+  latent.c.block_until_ready()
+  encoded = time.perf_counter() - start
+  mesh = model.extract(latent, normals=False, **grid("mise_roots", resolution))
+  written = time.perf_counter()
+  meshes.write_mesh(path, mesh.vertices, mesh.faces)
+  return _times(mesh, encoded, written, start), mesh
+
+
+def _times(mesh, encoded: float, written: float, start: float) -> dict[str, float]:
+  end = time.perf_counter()
+  facts = {name: mesh.metadata.get(f"seconds_{name}", 0.0) for name in STAGES}
+  return facts | {"encode": encoded, "write": end - written, "whole": end - start}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path, required=True)
+  parser.add_argument("--shapes", type=int, default=4)
+  parser.add_argument("--rounds", type=int, default=3)
+  parser.add_argument("--resolutions", default="128,52")
+  args = parser.parse_args()
+  check_recorded()
+  model = occnet_jax.restore(args.workdir)
+  twin, level = twin_of(model, args.workdir), float(model.method.level)
+  resolutions = [int(r) for r in args.resolutions.split(",")]
+  names = ["PyTorch, MISE 128", *(f"ours, {r}" for r in resolutions)]
+  shapes = stages._open_test(model.config)()
+  transform = loop.transform(model.config, points=1)
+  rows: dict[str, list] = {name: [] for name in names}
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "mesh.off")
+    for i in loader.spread(len(shapes), args.shapes).tolist():
+      seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
+      cloud = seen["inputs"]
+      field = model.field(model.encode(cloud[None]))
+      points = np.random.default_rng(i).uniform(-0.5, 0.5, (1, 1000, 3))
+      points = points.astype(np.float32)
+      with torch.no_grad():
+        code = twin.encoder(torch.tensor(cloud)[None])
+        theirs = twin.decoder(torch.tensor(points), code)[0].numpy()
+      ours = field.values(points[0])
+      assert np.abs(theirs - ours).max() < 1e-4 * np.abs(ours).max()
+      for round_ in range(args.rounds + 1):
+        found = [mesh_of_twin(twin, cloud, level, path)]
+        found += [mesh_of_ours(model, cloud, path, r) for r in resolutions]
+        if round_ == 0:  # compiles; and the meshes are always the same
+          error = [1e5 * errors(field, level, mesh, 5000).mean() for _, mesh in found]
+          continue
+        for name, (times, mesh), off in zip(names, found, error, strict=True):
+          work = {"evaluations": mesh.metadata["evaluations"], "error": off}
+          rows[name].append(times | work)
+  columns = (*STAGES, "whole", "evaluations", "error")
+  print(f"{'':18}" + "".join(f"{column:>12}" for column in columns))  # noqa: T201
+  middle = {
+    name: {c: statistics.median(row[c] for row in rows[name]) for c in columns}
+    for name in names
+  }
+  for name in names:
+    cells = "".join(f"{middle[name][c]:12.5g}" for c in columns)
+    ratio = middle[names[0]]["whole"] / middle[name]["whole"]
+    print(f"{name:18}{cells}   {ratio:.2f} times as fast")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()
