@@ -82,3 +82,23 @@ def tiny_config(tiny_data):
   config.generation.update(resolution_0=8, upsampling_steps=1)
   config.report.shapes = 2
   return config.to_dict()
+
+
+# Files that take longest, which go first so that no worker is left with one at the end.
+LONG = (
+  "test_variants",
+  "test_main",
+  "test_parity",
+  "test_own_data",
+  "test_loop",
+  "test_prepare_faults",
+  "test_notebooks",
+  "test_reconstruct",
+  "test_api",
+  "test_exchange",
+)
+
+
+def pytest_collection_modifyitems(items):
+  order = {name: rank for rank, name in enumerate(LONG)}
+  items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
