@@ -15,6 +15,7 @@ values.
 
 import contextlib
 import functools
+import importlib.util
 import json
 import pathlib
 import time
@@ -159,7 +160,10 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
 
 
 def report(config: Config, workdir: pathlib.Path) -> None:
-  """Everything above -> report.html. (Samples have evaluation/samples.png instead.)"""
+  """Everything above -> report.html, and report.png of the same shapes.
+
+  (Samples have evaluation/samples.png instead.)
+  """
   from occnet_jax.evaluation import gallery
   from occnet_jax.train import loop
 
@@ -167,10 +171,15 @@ def report(config: Config, workdir: pathlib.Path) -> None:
   if config["generation"]["sample"]:
     print(f"Samples: {workdir / 'evaluation' / 'samples.png'}")  # noqa: T201
     return
+  sheet = workdir / "report.png"
   with _timed(workdir, "report"):
-    path = gallery.gather(
-      config, workdir, _open_test(config)(), loop.transform(config, points=1)
-    )
+    shown = config, workdir, _open_test(config)(), loop.transform(config, points=1)
+    path = gallery.gather(*shown)
+    stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
+    if stale and importlib.util.find_spec("embreex"):  # none for Linux on ARM
+      from occnet_jax import pictures
+
+      pictures.write_shapes(sheet, gallery.report_shapes(*shown))
   for name, value in gallery.times(workdir, gallery.measured(workdir)[1]).items():
     print(f"{name:32} {value:>10}")  # noqa: T201
   print(f"Report: {path}")  # noqa: T201

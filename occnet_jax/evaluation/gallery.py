@@ -39,23 +39,32 @@ def gather(
     ValueError: the run was not evaluated.
   """
   settings, rows = measured(workdir)
-  chosen = loader.spread(len(rows), config["report"]["shapes"]).tolist()
   path, logs = workdir / "report.html", workdir / "logs" / "metrics.jsonl"
   sources = [source for source in (workdir / MEASURED, logs) if source.exists()]
   if path.exists() and all(_time(path) > _time(source) for source in sources):
     return path
-  credits = _credits(pathlib.Path(config["data"]["dir"], "prepare_report.csv"))
   write_report(
     path,
     title=f"Occupancy network: {config['name']}",
     facts=_facts(config, workdir, settings, rows),
     summary=tables.summarise(rows),
     charts=_charts(config, log.read(logs)),
-    shapes=[
-      _shape(config, workdir, shapes, transform, rows[i], credits) for i in chosen
-    ],
+    shapes=report_shapes(config, workdir, shapes, transform),
   )
   return path
+
+
+def report_shapes(
+  config: dict[str, Any],
+  workdir: pathlib.Path,
+  shapes: Examples,
+  transform: loader.Transform,
+) -> list[ReportShape]:
+  """The shapes that a report shows, spread over those evaluated; see `gather`."""
+  _, rows = measured(workdir)
+  chosen = loader.spread(len(rows), config["report"]["shapes"]).tolist()
+  credits = _credits(pathlib.Path(config["data"]["dir"], "prepare_report.csv"))
+  return [_shape(config, workdir, shapes, transform, rows[i], credits) for i in chosen]
 
 
 def measured(workdir: pathlib.Path) -> tuple[dict[str, Any], list[Row]]:

@@ -104,9 +104,8 @@ def find_bends(
     sides = part[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     sides = sides[(sides[:, 0] < sides[:, 1]) & ~fixed[sides].any(1)]  # each edge once
     low, high = sides.T
-    arcs = ((vertices[high] - vertices[low]) * (normals[high] - normals[low])).sum(
-      1
-    ) / 8
+    chords, turns = vertices[high] - vertices[low], normals[high] - normals[low]
+    arcs = (chords * turns).sum(1) / 8
     edges.append(sides[np.abs(arcs) > BEND])
     heights.append(arcs[np.abs(arcs) > BEND])
   edges, heights = np.concatenate(edges), np.concatenate(heights)
