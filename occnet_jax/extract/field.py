@@ -78,7 +78,12 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
     raise ValueError(f"points_per_batch={points_per_batch}; want at least 1, or None")
   batch = points_per_batch or (2**12 if jax.default_backend() == "cpu" else 2**16)
   try:
-    out = jax.eval_shape(function, jax.ShapeDtypeStruct((batch, 3), np.float32))
+    if isinstance(function, Partial):
+      leaves, tree = jax.tree.flatten(function)
+      forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+      out = _output_of_partial(tree, forms, batch)
+    else:
+      out = jax.eval_shape(function, _points_form(batch))
   except Exception:  # whatever NumPy or other code raises when it is given a tracer
     return HostField(function, points_per_batch or HOST_BATCH)
   check_output(out, batch)
@@ -87,6 +92,22 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
   else:
     bind = functools.cache(functools.partial(bind_alone, function))
   return JaxField(bind, batch)
+
+
+def _points_form(batch: int) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct((batch, 3), np.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def _output_of_partial(
+  tree: Any, forms: tuple[tuple[tuple[int, ...], Any], ...], batch: int
+) -> Any:
+  """What a `Partial` with arrays of these forms returns for a batch of points.
+
+  Found once for all objects of a network: to trace it takes as long as to evaluate it.
+  """
+  function = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*form) for form in forms])
+  return jax.eval_shape(lambda call, x: call(x), function, _points_form(batch))
 
 
 def decoder_field(

@@ -158,3 +158,16 @@ def test_a_function_that_raises_is_named_with_its_reason():
 def test_a_batch_size_below_one_is_refused():
   with pytest.raises(ValueError, match="points_per_batch=0"):
     as_field(Partial(ball, 0.3), points_per_batch=0)
+
+
+def test_fields_of_one_function_are_traced_once_whatever_their_arrays():
+  traces = []
+
+  def scaled(factor, points):
+    traces.append(factor)
+    return factor * points[:, 0]
+
+  for factor in (1.0, 2.0, 3.0):
+    field = as_field(Partial(scaled, jnp.float32(factor)), 16)
+    np.testing.assert_allclose(field.values(np.ones((5, 3))), factor)
+  assert len(traces) == 2  # for the form of what it returns, and to compile it
