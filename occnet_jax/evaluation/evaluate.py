@@ -22,6 +22,7 @@ from occnet_jax.evaluation.ledger import Ledger
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.geometry import meshes
 
+FEW = 8  # meshes that are measured before other processes would have started
 GENERATED = pathlib.Path("meshes", "generated.jsonl")
 FIELDS = {
   "id": True,
@@ -141,14 +142,18 @@ def _over_cores(
   rows: Sequence[Row],
   open_shapes: Callable[[], Examples],
 ) -> Iterator[Row]:
+  if len(rows) < FEW:
+    _open(open_shapes)
+    yield from map(function, rows)
+    return
   workers = min(os.cpu_count() or 1, len(rows))
   # Not fork: JAX runs threads in this process.
   context = multiprocessing.get_context("spawn")
-  with context.Pool(max(workers, 1), _open, [open_shapes]) as pool:
+  with context.Pool(workers, _open, [open_shapes]) as pool:
     yield from pool.imap(function, rows)
 
 
-_shapes: Examples = ()  # of a worker process
+_shapes: Examples = ()  # of the process that measures
 
 
 def _open(open_shapes) -> None:

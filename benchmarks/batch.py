@@ -1,0 +1,59 @@
+"""Shapes a second, one after another and in a stream, cloud to mesh.
+
+  python -m benchmarks.batch --workdir=runs/quickstart
+
+Test shapes as the network sees them, at the resolution and by the method of the run's
+config. `reconstruct` and `reconstruct_batch` in turn, --rounds times, after one of each
+that compiles; medians.
+"""
+
+import argparse
+import pathlib
+import statistics
+import time
+
+import jax
+import numpy as np
+
+import occnet_jax
+from occnet_jax import stages
+from occnet_jax.data import loader
+from occnet_jax.train import loop
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path, required=True)
+  parser.add_argument("--shapes", type=int, default=16)
+  parser.add_argument("--threads", type=int, help="shapes under way; 2 a device")
+  parser.add_argument("--rounds", type=int, default=3)
+  args = parser.parse_args()
+  model = occnet_jax.restore(args.workdir)
+  shapes = stages._open_test(model.config)()
+  transform = loop.transform(model.config, points=1)
+  seen = []
+  for i in loader.spread(len(shapes), args.shapes).tolist():
+    example = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
+    seen.append(np.asarray(example["inputs"]))
+  settings = {"normalise": False, "on_empty": "empty"}
+  ways = {
+    "one by one": lambda: [model.reconstruct(each, **settings) for each in seen],
+    "stream": lambda: list(
+      model.reconstruct_batch(seen, threads=args.threads, **settings)
+    ),
+  }
+  rates: dict[str, list[float]] = {name: [] for name in ways}
+  for round_ in range(args.rounds + 1):
+    for name, reconstruct in ways.items():
+      start = time.perf_counter()
+      meshes = reconstruct()
+      if round_:
+        rates[name].append(len(meshes) / (time.perf_counter() - start))
+  devices = jax.local_devices()
+  print(f"{len(devices)} x {devices[0].device_kind}, {model.config['name']}")  # noqa: T201
+  for name, found in rates.items():
+    print(f"{name:12} {statistics.median(found):8.2f} shapes/s")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()
