@@ -10,6 +10,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import Int
 
 from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
@@ -42,8 +43,7 @@ def train_batches(
   """
   if not len(source):
     raise ValueError("the train split is empty; prepare more shapes")
-  shapes = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-  shapes = shapes.random_map(transform).batch(batch_size)
+  shapes = _in_order(source, seed).random_map(transform).batch(batch_size)
   options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=8)
   batches = shapes[start:].to_iter_dataset(options)
   if workers:
@@ -51,6 +51,19 @@ def train_batches(
       grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=4)
     )
   return iter(batches)
+
+
+def batch_indices(
+  shapes: int, *, batch_size: int, seed: int, step: int
+) -> Int[np.ndarray, " b"]:
+  """Which shapes of the split the batch of a step holds; arguments as above."""
+  order = _in_order(np.arange(shapes), seed).batch(batch_size)
+  return order[step]
+
+
+def _in_order(source: Any, seed: int) -> grain.MapDataset:
+  """The source again and again, each time in another order."""
+  return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
 def evaluation_batches(

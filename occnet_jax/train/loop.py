@@ -101,7 +101,7 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
     if last:
       return
     batch = step_lib.split_over_devices(next(batches), devices)
-    state, scalars = step(state, batch)
+    state, scalars = step(state, batch, np.int32(s), None)
     monitor.add(s, scalars)
     if (s + 1) % run["log_every"] == 0:
       monitor.flush()

@@ -51,6 +51,12 @@ def test_a_split_smaller_than_a_batch_still_fills_it():
   assert batches(0, 1, source=SOURCE[:2])[0]["index"].shape == (4,)
 
 
+def test_the_shapes_of_a_batch_can_be_told_without_reading_them():
+  for step, batch in enumerate(batches(0, 6)):
+    told = loader.batch_indices(10, batch_size=4, seed=0, step=step)
+    np.testing.assert_array_equal(told, batch["index"])
+
+
 def test_an_empty_split_is_an_error():
   with pytest.raises(ValueError, match="train split is empty"):
     batches(0, 1, source=[])

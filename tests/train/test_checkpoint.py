@@ -44,7 +44,8 @@ def test_what_two_devices_saved_one_device_restores(tmp_path):
   method = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
   _, optimizer, state = make_run()
   step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
-  state, _ = step(step_lib.place(state), step_lib.split_over_devices(make_batch(0), 2))
+  batch = step_lib.split_over_devices(make_batch(0), 2)
+  state, _ = step(step_lib.place(state), batch, 0, None)
   assert len(state.params["encoder"]["fc_c"]["bias"].devices()) == 2
   save(tmp_path, state)
   np.save(tmp_path / "wanted.npy", state.params["encoder"]["fc_c"]["bias"])
