@@ -66,8 +66,10 @@ def get_config() -> ml_collections.ConfigDict:
   data.image_views = 4  # of each shape, for inputs = images
   data.image_crop = 1.0  # smallest share of a random crop in training; 1 for none
   data.voxel_side = prep.get_ref("voxel_side")  # of the grid that is seen
-  data.in_memory = False  # keep shapes once read, 2 MB each; with workers = 0
-  data.workers = 2  # loader processes; 0 for threads only
+  # stream from the files, or keep the training split in memory of the host or of the
+  # device (1.2 MB a shape of a cloud task); auto: the nearest that has room
+  data.residence = "auto"
+  data.workers = 2  # loader processes where it streams; 0 for threads only
 
   model = config.model = ml_collections.ConfigDict()
   model.name = "onet"  # system, see models/registry.py
@@ -99,6 +101,8 @@ def get_config() -> ml_collections.ConfigDict:
   train = config.train = ml_collections.ConfigDict()
   train.steps = 300_000
   train.batch_size = 64  # shapes per step over all devices
+  train.steps_per_call = 1  # more keep an accelerator busy; divides all *_every
+  train.accumulate = 1  # parts of a batch on each device, one in memory at a time
   train.log_every = 10  # steps
   train.save_every = 1000  # steps between latest checkpoints
   train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none

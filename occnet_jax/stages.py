@@ -31,7 +31,7 @@ FREE = (
   "name",
   "prep",
   "data.dir",
-  "data.in_memory",
+  "data.residence",
   "data.workers",
   "train.steps",
   "train.log_every",
@@ -128,7 +128,9 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
         "tau": model.tau,
         "seed": config["seed"],
         "generation": config["generation"],
-        "data": {k: v for k, v in config["data"].items() if k != "workers"},
+        "data": {
+          k: v for k, v in config["data"].items() if k not in ("residence", "workers")
+        },
       },
     )
 

@@ -4,7 +4,6 @@ The order of a step s, which makes a restart exact: state s is validated, then s
 then batch s is drawn, then state s + 1 is computed. The run ends with state `steps`.
 """
 
-import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from occnet_jax.data import loader, observations, source, transforms
+from occnet_jax.data import loader, observations, residence, source, transforms
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
@@ -41,16 +40,8 @@ def train(
     FloatingPointError: a loss that is not finite; names the step.
   """
   run, optim = config["train"], config["optim"]
-  observation = observations.make(config["data"])
-  fields = transforms.fields(
-    observation,
-    near_fraction=config["data"]["near_fraction"],
-    stretch=config["data"]["stretch"],
-  )
-  data = source.open_split(config["data"]["dir"], "train", fields)
-  config = complete(config, len(data))
-  if config["data"]["in_memory"]:
-    data = source.InMemory(data)
+  feed = open_feed(config)
+  config = complete(config, len(feed.examples))
   with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
     if checkpoints.last_step("latest") >= run["steps"]:
       return
@@ -58,29 +49,40 @@ def train(
     method = registry.build(config["model"], tau=tau)
     mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
     optimizer = registry.optimizer(optim, run["steps"])
-    step = step_lib.data_parallel(
-      step_lib.make_step(mapped, optimizer, ema_decay=optim["ema_decay"])
+    step = step_lib.make_step(
+      mapped,
+      optimizer,
+      ema_decay=optim["ema_decay"],
+      accumulate=run["accumulate"],
+      see=feed.see,
     )
-    sample = next(train_batches(config, data, 0, workers=0))
+    step = step_lib.data_parallel(step, steps=run["steps_per_call"])
+    sample = next(train_batches(config, feed, 0, workers=0))
     state = state_lib.create(
-      method, optimizer, sample, seed=config["seed"], ema=optim["ema_decay"] > 0
+      method,
+      optimizer,
+      feed.see(feed.resident, sample) if feed.see else sample,
+      seed=config["seed"],
+      ema=optim["ema_decay"] > 0,
     )
     if checkpoints.last_step("latest") < 0:
       state = initialise(state)
     state = step_lib.place(checkpoints.resume(state))
     start = int(state.step)
-    batches = train_batches(config, data, start, workers=config["data"]["workers"])
+    workers = config["data"]["workers"] if feed.residence == "stream" else 0
+    batches = train_batches(config, feed, start, workers=workers)
+    resident = step_lib.place(feed.resident)
     with Monitor(workdir / "logs", start, run["steps"]) as monitor:
-      _run(config, method, step, state, batches, checkpoints, monitor)
+      _run(config, method, step, state, batches, resident, checkpoints, monitor)
 
 
-def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
+def _run(config, method, step, state, batches, resident, checkpoints, monitor) -> None:
   """The loop itself."""
   run, start = config["train"], int(state.step)
-  devices = jax.local_device_count()
+  devices, together = jax.local_device_count(), run["steps_per_call"]
   best = checkpoints.record("best") or {"iou": -np.inf, "loss": np.inf}
   found = checkpoints.record("latest") or {}
-  for s in itertools.count(start):
+  for s in itertools.count(start, together):
     last = s == run["steps"]
     if s > start and (last or s % run["validate_every"] == 0):
       monitor.flush()
@@ -100,10 +102,10 @@ def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
       checkpoints.save("latest", state, found)
     if last:
       return
-    batch = step_lib.split_over_devices(next(batches), devices)
-    state, scalars = step(state, batch, np.int32(s), None)
+    batch = step_lib.gather(batches, together, devices)
+    state, scalars = step(state, batch, np.int32(s), resident)
     monitor.add(s, scalars)
-    if (s + 1) % run["log_every"] == 0:
+    if (s + together) % run["log_every"] == 0:
       monitor.flush()
 
 
@@ -116,23 +118,43 @@ def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
   """The config with what only the training split can tell: rows of a code table.
 
   Raises:
-    ValueError: a setting of the loop that does not exist.
+    ValueError: a setting of the loop that does not exist, or two that do not agree.
   """
   if (select := config["val"]["select"]) not in ("iou", "loss"):
     raise ValueError(f"config.val.select is {select!r}; want iou or loss")
+  run = config["train"]
+  for name in ("steps", "log_every", "save_every", "validate_every"):
+    if run[name] % run["steps_per_call"]:
+      raise ValueError(
+        f"config.train.{name} is {run[name]}; want a multiple of "
+        f"config.train.steps_per_call={run['steps_per_call']}"
+      )
   model = config["model"]
   if model["encoder"] == "code_table" and not model["codes"]:
     return config | {"model": model | {"codes": shapes}}
   return config
 
 
+def open_feed(config: dict[str, Any]) -> residence.Feed:
+  """The training split, where config.data.residence has it."""
+  observation = observations.make(config["data"])
+  settings = draw_settings(config, config["data"]["points"], train=True)
+  fields = transforms.fields(
+    observation,
+    near_fraction=settings["near_fraction"],
+    stretch=settings["stretch"],
+  )
+  data = source.open_split(config["data"]["dir"], "train", fields)
+  return residence.settle(config["data"]["residence"], data, observation, settings)
+
+
 def train_batches(
-  config: dict[str, Any], data: source.Examples, start: int, *, workers: int
+  config: dict[str, Any], feed: residence.Feed, start: int, *, workers: int
 ) -> Iterator[Batch]:
   """The batches of steps start, start + 1, ... of a run."""
   return loader.train_batches(
-    data,
-    transform(config, config["data"]["points"], train=True),
+    feed.examples,
+    feed.transform,
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
     start=start,
@@ -159,23 +181,31 @@ def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
   return tuple(config["test"]["tau_grid"]) if fixed is None else (fixed,)
 
 
-def transform(
-  config: dict[str, Any], points: int, *, train: bool = False
-) -> loader.Transform:
-  """How this config turns a stored example into the arrays of one shape.
+def transform(config: dict[str, Any], points: int) -> loader.Transform:
+  """How this config turns a stored example into the arrays of one shape to judge.
 
   Args:
     config: all fields of configs/base.py.
     points: labelled points a shape; 0 for all.
+  """
+  observation = observations.make(config["data"])
+  return residence.Make(observation, draw_settings(config, points))
+
+
+def draw_settings(
+  config: dict[str, Any], points: int, *, train: bool = False
+) -> dict[str, Any]:
+  """What `transforms.draw_example` wants of the config.
+
+  Args:
+    config, points: as of `transform`.
     train: whether near-surface points, stretch and random views have their part.
   """
   data = config["data"]
   varied = ("near_fraction", "sampling", "stretch")
-  return functools.partial(
-    transforms.make_example,
-    observation=observations.make(data),
-    points=points,
-    train=train,
-    float16_noise=data["float16_noise"],
+  return {
+    "points": points,
+    "train": train,
+    "float16_noise": data["float16_noise"],
     **({name: data[name] for name in varied} if train else {}),
-  )
+  }

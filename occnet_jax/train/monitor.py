@@ -6,13 +6,13 @@ Scalars stay on the device until `flush`, so that the step is never waited for.
 import pathlib
 import sys
 import time
+from typing import Any
 
 import jax
 import numpy as np
 import tqdm
 
 from occnet_jax.train.log import Log
-from occnet_jax.types import Scalars
 
 
 class Monitor:
@@ -20,15 +20,15 @@ class Monitor:
 
   def __init__(self, directory: pathlib.Path, start: int, steps: int):
     self._log = Log(directory, start=start)
-    self._pending: list[tuple[int, Scalars]] = []
+    self._pending: list[tuple[int, dict[str, Any]]] = []
     self._since = time.perf_counter()
     self._validation = ""
     self._bar = tqdm.tqdm(
       total=steps, initial=start, desc="train", unit="step", file=sys.stdout
     )
 
-  def add(self, step: int, scalars: Scalars) -> None:
-    """Notes the scalars of one step."""
+  def add(self, step: int, scalars: dict[str, Any]) -> None:
+    """Notes the scalars of one step, or (s,) of several from this one on."""
     self._pending.append((step, scalars))
 
   def flush(self) -> None:
@@ -39,9 +39,13 @@ class Monitor:
     """
     if not self._pending:
       return
-    steps = [step for step, _ in self._pending]
-    rows = jax.device_get([scalars for _, scalars in self._pending])
+    found = jax.device_get(self._pending)
     self._pending.clear()
+    steps, rows = [], []
+    for first, scalars in found:
+      for i in range(np.size(scalars["loss"])):
+        steps.append(first + i)
+        rows.append({name: np.ravel(value)[i] for name, value in scalars.items()})
     for step, row in zip(steps, rows, strict=True):
       if not np.isfinite(row["loss"]):
         raise FloatingPointError(

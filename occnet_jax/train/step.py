@@ -6,7 +6,7 @@ and taken from one device on the way out, so that nobody replicates it by hand.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -150,11 +150,19 @@ def data_parallel(step: Step, *, steps: int = 1) -> Step:
   )
 
 
-def place(state: TrainState) -> TrainState:
-  """Puts a state where the mapped step leaves it, or its second call compiles again."""
+def place(state: PyTree) -> PyTree:
+  """Puts arrays where the mapped step leaves them, or it compiles a second time."""
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
   whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   return jax.device_put(state, whole)
+
+
+def gather(batches: Iterator[Batch], steps: int, devices: int) -> Batch:
+  """The next batches as `data_parallel` wants them."""
+  split = [split_over_devices(next(batches), devices) for _ in range(steps)]
+  if steps == 1:
+    return split[0]
+  return jax.tree.map(lambda *each: np.stack(each, axis=1), *split)
 
 
 def split_over_devices(batch: Batch, devices: int) -> Batch:

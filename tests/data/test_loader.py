@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from occnet_jax.data import loader
-from occnet_jax.data.source import InMemory
 
 SOURCE = [{"index": np.int32(i)} for i in range(10)]
 
@@ -76,20 +75,3 @@ def test_a_limit_spreads_over_the_split():
   assert list(loader.spread(10, 4)) == [0, 3, 6, 9]
   assert list(loader.spread(3, 4)) == [0, 1, 2]
   assert list(loader.spread(3, 0)) == [0, 1, 2]
-
-
-def test_examples_kept_in_memory_are_read_once():
-  reads = []
-
-  class Counted:
-    def __len__(self):
-      return 3
-
-    def __getitem__(self, index):
-      reads.append(index)
-      return {"index": index}
-
-  kept = InMemory(Counted())
-  assert [kept[i]["index"] for i in (2, 0, 2, 2)] == [2, 0, 2, 2]
-  assert reads == [2, 0]
-  assert len(kept) == 3
