@@ -109,6 +109,7 @@ def _run(config, method, step, state, batches, checkpoints, monitor, stop, look)
   found.pop("unlogged", None)
   owed = found.pop("owed", False)  # stopped before this state was validated
   checkpoints.want_space(state)
+  validation_batches(config)  # a split that is missing is told now, not hours later
   for s in itertools.count(start):
     last = s == run["steps"]
     if (s > start or owed) and (last or s % run["validate_every"] == 0):
