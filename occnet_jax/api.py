@@ -284,18 +284,20 @@ class Model:
     Raises:
       ValueError: as `reconstruct`, at the turn of that shape.
     """
-    copies = [self._on(device) for device in jax.local_devices()]
+    copies = self.on_devices()
 
     def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
       return copies[number % len(copies)].reconstruct(one, **settings)
 
     return stream(reconstruct, observed, threads=threads or 2 * len(copies))
 
-  def _on(self, device: jax.Device) -> "Model":
-    """The model with its arrays on a device; they share their compiled functions."""
-    model = copy.copy(self)
-    model.variables = jax.device_put(self.variables, device)
-    return model
+  def on_devices(self) -> list["Model"]:
+    """The model on each local device; the copies share their compiled functions."""
+    copies = []
+    for device in jax.local_devices():
+      copies.append(copy.copy(self))
+      copies[-1].variables = jax.device_put(self.variables, device)
+    return copies
 
   def _observe(
     self, observed: Any, normalise: bool, seed: int

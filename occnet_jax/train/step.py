@@ -157,12 +157,14 @@ def place(state: PyTree) -> PyTree:
   return jax.device_put(state, whole)
 
 
-def gather(batches: Iterator[Batch], steps: int, devices: int) -> Batch:
-  """The next batches as `data_parallel` wants them."""
-  split = [split_over_devices(next(batches), devices) for _ in range(steps)]
-  if steps == 1:
-    return split[0]
-  return jax.tree.map(lambda *each: np.stack(each, axis=1), *split)
+def gather(batches: Iterator[Batch], steps: int, devices: int) -> Iterator[Batch]:
+  """Host batches as `data_parallel` wants them: on each device, of so many steps."""
+  while True:
+    split = [split_over_devices(next(batches), devices) for _ in range(steps)]
+    if steps == 1:
+      yield split[0]
+    else:
+      yield jax.tree.map(lambda *each: np.stack(each, axis=1), *split)
 
 
 def split_over_devices(batch: Batch, devices: int) -> Batch:
@@ -181,3 +183,16 @@ def split_over_devices(batch: Batch, devices: int) -> Batch:
     return np.reshape(x, (devices, x.shape[0] // devices, *x.shape[1:]))
 
   return jax.tree.map(split, batch)
+
+
+def spread(batch: Batch) -> Batch:
+  """A host batch over the local devices, whose number divides it: for `jax.jit`."""
+  mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
+  cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+  return jax.device_put(batch, cut)
+
+
+def round_up(shapes: int) -> int:
+  """The next number that the local devices divide."""
+  devices = jax.local_device_count()
+  return -(-shapes // devices) * devices

@@ -18,9 +18,9 @@ VARIANTS = {
 
 def batches(config, wanted, start=0, count=3):
   config["data"]["residence"] = wanted
-  feed = loop.open_feed(config)
+  feed = loop.settle(config, loop.open_train(config))
   assert feed.residence == wanted
-  found = loop.train_batches(config, feed, start, workers=0)
+  found = loop.train_batches(config, feed, start)
   found = list(itertools.islice(found, count))
   return [feed.see(feed.resident, batch) for batch in found] if feed.see else found
 
@@ -78,8 +78,7 @@ def test_what_is_kept_is_read_once():
 
 
 def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
-  tiny_config["data"]["residence"] = "stream"
-  examples = loop.open_feed(tiny_config).examples
+  examples = loop.open_train(tiny_config)
   one = examples[0]
   size = one["points"]["points"].nbytes + one["points"]["occupancies"].nbytes
   size = (size + one["pointcloud"]["points"].nbytes) * len(examples)
@@ -109,16 +108,16 @@ def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
 def test_what_a_device_cannot_draw_is_an_error_that_names_the_way_out(tiny_config):
   tiny_config["data"] |= {"residence": "device", "sampling": "equal"}
   with pytest.raises(ValueError, match=r"need the host; set it to host or stream"):
-    loop.open_feed(tiny_config)
+    loop.settle(tiny_config, loop.open_train(tiny_config))
   tiny_config["data"] |= {"residence": "disk"}
   with pytest.raises(ValueError, match=r"'disk'; want one of: auto, stream"):
-    loop.open_feed(tiny_config)
+    loop.settle(tiny_config, loop.open_train(tiny_config))
 
 
 def test_the_device_gets_draws_alone(tiny_config):
   tiny_config["data"]["residence"] = "device"
-  feed = loop.open_feed(tiny_config)
-  batch = next(loop.train_batches(tiny_config, feed, 0, workers=0))
+  feed = loop.settle(tiny_config, loop.open_train(tiny_config))
+  batch = next(loop.train_batches(tiny_config, feed, 0))
   sent = sum(array.nbytes for array in jax.tree.leaves(batch))
   assert sent < 8 * 4 * (128 + 32 * 4 + 2)
   assert loader.batch_indices(
