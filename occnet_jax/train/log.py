@@ -4,9 +4,18 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
 import tensorboardX
+from jaxtyping import UInt8
 
 from occnet_jax.files import write_aside
+
+# What differs from run to run; all else is the same for a run that was resumed.
+TIMING = (
+  "train/steps_per_second",
+  "train/shapes_per_second",
+  "train/waiting_for_data",
+)
 
 
 class Log:
@@ -33,6 +42,10 @@ class Log:
     for name, value in scalars.items():
       self._events.add_scalar(name, value, step)
 
+  def show(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Adds a picture, to TensorBoard only."""
+    self._events.add_image(name, picture, step, dataformats="HWC")
+
   def close(self) -> None:
     self._file.close()
     self._events.close()
@@ -49,6 +62,11 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       break
   return rows
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The rows without what differs from run to run."""
+  return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
 def curve(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
