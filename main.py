@@ -85,7 +85,11 @@ def main(argv: list[str]) -> None:
 
 
 def run(argv: list[str]) -> None:
-  """Ends in one sentence on what a user can put right; a traceback is for bugs."""
+  """Ends in one sentence on what a user can put right; a traceback is for bugs.
+
+  Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
+  training, with its state saved.
+  """
   allocator.keep_freed_memory()
   try:
     main(argv)

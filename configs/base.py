@@ -107,6 +107,8 @@ def get_config() -> ml_collections.ConfigDict:
   train.save_every = 1000  # steps between latest checkpoints
   train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none
   train.validate_every = 2000  # steps
+  train.on_nonfinite = "stop"  # where loss or gradient is not finite, or skip the step
+  train.pictures = 3  # validation shapes shown in TensorBoard; 0 for none
 
   val = config.val = ml_collections.ConfigDict()
   val.split = "val"

@@ -38,6 +38,8 @@ FREE = (
   "train.save_every",
   "train.keep_every",
   "train.validate_every",
+  "train.on_nonfinite",
+  "train.pictures",
   "val",
   "test",
   "generation",
@@ -57,11 +59,12 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
-  from occnet_jax.train import loop
+  from occnet_jax.train import lock, loop
 
-  check_workdir(config, workdir)
-  with _timed(workdir, "train"):
-    loop.train(config, workdir, functools.partial(_pretrained, config["model"]))
+  with lock.hold(workdir):
+    check_workdir(config, workdir)
+    with _timed(workdir, "train"):
+      loop.train(config, workdir, functools.partial(_pretrained, config["model"]))
 
 
 def _pretrained(model: Config, state: Any) -> Any:

@@ -4,11 +4,10 @@ import json
 import pathlib
 from typing import Any
 
-import numpy as np
 import tensorboardX
-from jaxtyping import UInt8
 
 from occnet_jax.files import write_aside
+from occnet_jax.types import Picture
 
 # What differs from run to run; all else is the same for a run that was resumed.
 TIMING = (
@@ -22,13 +21,19 @@ class Log:
   """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
 
   A run that resumes at `start` first drops the lines of later steps, which it is about
-  to write again: every step stands there once.
+  to write again: every step stands there once. With `owed`, so it does with what
+  validation says of `start`.
   """
 
-  def __init__(self, directory: pathlib.Path, *, start: int):
+  def __init__(self, directory: pathlib.Path, *, start: int, owed: bool = False):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.jsonl"
-    kept = [row for row in read(path) if row["step"] <= start]
+    kept = [
+      row
+      for row in read(path)
+      if row["step"] <= start
+      and not (owed and row["step"] == start and "val/iou" in row)
+    ]
     with write_aside(path) as scratch:
       scratch.write_text("".join(json.dumps(row) + "\n" for row in kept))
     self._file = path.open("a")
@@ -42,7 +47,7 @@ class Log:
     for name, value in scalars.items():
       self._events.add_scalar(name, value, step)
 
-  def show(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+  def show(self, step: int, name: str, picture: Picture) -> None:
     """Adds a picture, to TensorBoard only."""
     self._events.add_image(name, picture, step, dataformats="HWC")
 

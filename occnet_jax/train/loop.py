@@ -14,19 +14,22 @@ import numpy as np
 
 from occnet_jax.data import loader, observations, residence, source, transforms
 from occnet_jax.models import registry
+from occnet_jax.train import failure
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from occnet_jax.train.checkpoint import Checkpoints
-from occnet_jax.train.monitor import Monitor
+from occnet_jax.train.monitor import Monitor, NotFinite
 from occnet_jax.train.state import TrainState
+from occnet_jax.train.stop import Stop, Stopped
 from occnet_jax.train.validate import validate
-from occnet_jax.types import Batch
+from occnet_jax.types import Batch, Picture, Variables
 
 
 def train(
   config: dict[str, Any],
   workdir: pathlib.Path,
   initialise: Callable[[TrainState], TrainState] = lambda state: state,
+  look: Callable[[Variables, float], Picture | None] = lambda variables, tau: None,
 ) -> None:
   """Trains until config["train"]["steps"], from the latest checkpoint if there is one.
 
@@ -34,15 +37,20 @@ def train(
     config: all fields of configs/base.py, as nested dicts.
     workdir: receives checkpoints/ and logs/.
     initialise: changes the state before the first step, such as to trained weights.
+    look: draws what was validated, (variables, tau) -> a picture, or None for none.
 
   Raises:
     ValueError: data, config or checkpoint do not fit.
-    FloatingPointError: a loss that is not finite; names the step.
+    OSError: data or checkpoints cannot be read or written.
+    FloatingPointError: a loss or gradient that is not finite; names the step and where
+      its batch and state lie.
+    Stopped: SIGTERM came; the state is saved.
   """
   run, optim = config["train"], config["optim"]
   feed = open_feed(config)
   config = complete(config, len(feed.examples))
-  with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
+  keep = run["keep_every"]
+  with Stop() as stop, Checkpoints(workdir, config, keep) as checkpoints:
     if checkpoints.last_step("latest") >= run["steps"]:
       return
     tau = config["model"]["tau"]
@@ -54,6 +62,7 @@ def train(
       optimizer,
       ema_decay=optim["ema_decay"],
       accumulate=run["accumulate"],
+      skip_nonfinite=run["on_nonfinite"] == "skip",
       see=feed.see,
     )
     step = step_lib.data_parallel(step, steps=run["steps_per_call"])
@@ -72,41 +81,100 @@ def train(
     workers = config["data"]["workers"] if feed.residence == "stream" else 0
     batches = train_batches(config, feed, start, workers=workers)
     resident = step_lib.place(feed.resident)
-    with Monitor(workdir / "logs", start, run["steps"]) as monitor:
-      _run(config, method, step, state, batches, resident, checkpoints, monitor)
+    record = checkpoints.record("latest") or {}
+    left = {name: record[name] for name in ("unlogged", "owed") if name in record}
+    logs, shapes = workdir / "logs", run["batch_size"]
+    with Monitor(logs, start, run["steps"], shapes=shapes, **left) as monitor:
+      parts = step, batches, resident, checkpoints, monitor, stop, look
+      try:
+        _run(config, method, state, *parts)
+      except NotFinite as error:
+        raise _keep(config, workdir, feed, error) from error
 
 
-def _run(config, method, step, state, batches, resident, checkpoints, monitor) -> None:
+def _run(
+  config, method, state, step, batches, resident, checkpoints, monitor, stop, look
+) -> None:
   """The loop itself."""
   run, start = config["train"], int(state.step)
   devices, together = jax.local_device_count(), run["steps_per_call"]
   best = checkpoints.record("best") or {"iou": -np.inf, "loss": np.inf}
-  found = checkpoints.record("latest") or {}
+  found = dict(checkpoints.record("latest") or {})
+  found.pop("unlogged", None)
+  owed = found.pop("owed", False)  # stopped before this state was validated
+  checkpoints.want_space(state)
   for s in itertools.count(start, together):
     last = s == run["steps"]
-    if s > start and (last or s % run["validate_every"] == 0):
-      monitor.flush()
-      found = validate(
-        method,
-        state.variables,
-        validation_batches(config),
-        validation_taus(config),
-        posterior_points=config["data"]["points"],
-      )
-      monitor.validated(s, found)
+    if (s > start or owed) and (last or s % run["validate_every"] == 0):
+      monitor.flush(state)
+      try:
+        new = validate(
+          method,
+          state.variables,
+          stop.until_asked(validation_batches(config)),
+          validation_taus(config),
+          posterior_points=config["data"]["points"],
+        )
+      except Stopped:
+        _leave(checkpoints, monitor, state, {**found, "owed": True})
+      found = new
+      monitor.validated(s, found, look(state.variables, found["tau"]))
       if _score(config, found) > _score(config, best):
         best = found
         checkpoints.save("best", state, found)
-    if s > start and (last or s % run["save_every"] == 0):
-      monitor.flush()
+    if (s > start and (last or s % run["save_every"] == 0)) or owed:
+      monitor.flush(state)
       checkpoints.save("latest", state, found)
+    owed = False
+    if stop.asked(s):
+      unlogged = monitor.unlogged(state)
+      _leave(checkpoints, monitor, state, {**found, "unlogged": unlogged})
     if last:
       return
-    batch = step_lib.gather(batches, together, devices)
+    batch = monitor.draw(lambda: step_lib.gather(batches, together, devices))
     state, scalars = step(state, batch, np.int32(s), resident)
     monitor.add(s, scalars)
     if (s + together) % run["log_every"] == 0:
-      monitor.flush()
+      monitor.flush(state)
+      checkpoints.check()
+
+
+def _leave(checkpoints, monitor, state, record) -> None:
+  """Saves a state at which the run was asked to stop, and stops it."""
+  if checkpoints.last_step("latest") != (step := int(state.step)):
+    checkpoints.save("latest", state, record)
+  checkpoints.wait()
+  monitor.say(f"stopped at step {step}, which is saved; the same command goes on")
+  raise Stopped
+
+
+def _keep(config, workdir, feed, error: NotFinite) -> FloatingPointError:
+  """Keeps what is needed to look into a bad step; the error that ends the run."""
+  step = int(error.state.step)
+  batch = next(train_batches(config, feed, step, workers=0))
+  if feed.see:
+    batch = jax.device_get(feed.see(feed.resident, batch))
+  shapes = _shapes(config, len(feed.examples), step)
+  kept = failure.dump(workdir, error.state, config, batch, shapes)
+  return FloatingPointError(
+    f"{error}. {kept}; the last checkpoint is from before it. Lower "
+    "config.optim.learning_rate or set config.optim.clip_norm, in another --workdir, "
+    "or here config.train.on_nonfinite=skip"
+  )
+
+
+def _shapes(config: dict[str, Any], shapes: int, step: int) -> list[dict[str, Any]]:
+  """Which shapes the batch of a step holds."""
+  indices = loader.batch_indices(
+    shapes, batch_size=config["train"]["batch_size"], seed=config["seed"], step=step
+  )
+  names = source.open_split(
+    config["data"]["dir"], "train", {"category": True, "id": True}
+  )
+  return [
+    {"index": i, "category": str(shape["category"]), "id": str(shape["id"])}
+    for i, shape in ((i, names[i]) for i in indices.tolist())
+  ]
 
 
 def _score(config: dict[str, Any], found: dict[str, Any]) -> float:
@@ -122,6 +190,8 @@ def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
   """
   if (select := config["val"]["select"]) not in ("iou", "loss"):
     raise ValueError(f"config.val.select is {select!r}; want iou or loss")
+  if (choice := config["train"]["on_nonfinite"]) not in ("stop", "skip"):
+    raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
   run = config["train"]
   for name in ("steps", "log_every", "save_every", "validate_every"):
     if run[name] % run["steps_per_call"]:

@@ -6,21 +6,21 @@ Scalars stay on the device until `flush`, so that the step is never waited for.
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import tqdm
-from jaxtyping import UInt8
 
 from occnet_jax.train.log import Log
 from occnet_jax.train.state import TrainState
 from occnet_jax.train.waits import Waits
-from occnet_jax.types import Batch, Scalars
+from occnet_jax.types import Batch, Picture, Scalars
 
 LIMIT = 0.2  # share of the time in which the device waits for data that is a warning
 PATIENCE = 3  # flushes in a row
+Rows = Sequence[Sequence[Any]]  # of pairs: a step, its scalars
 HOPELESS = 100  # steps in a row that are skipped end the run
 
 
@@ -38,13 +38,30 @@ class NotFinite(FloatingPointError):
 
 
 class Monitor:
-  """Follows a run from step `start` to `steps`, of `shapes` shapes each."""
+  """Follows a run from step `start` to `steps`.
 
-  def __init__(self, directory: pathlib.Path, start: int, steps: int, *, shapes: int):
-    self._log = Log(directory, start=start)
+  Args:
+    directory: of the log.
+    start, steps: the first step of this call, and the last of all.
+    shapes: per step.
+    unlogged: what `unlogged` gave when the run was stopped at `start`.
+    owed: whether validation at `start` is still to come.
+  """
+
+  def __init__(
+    self,
+    directory: pathlib.Path,
+    start: int,
+    steps: int,
+    *,
+    shapes: int,
+    unlogged: Rows = (),
+    owed: bool = False,
+  ):
+    self._log = Log(directory, start=start, owed=owed)
     self._waits = Waits()
     self._pending: list[tuple[int, Scalars]] = []  # on the device
-    self._rows: list[tuple[int, dict[str, float]]] = []  # fetched, not yet logged
+    self._rows = [(step, row) for step, row in unlogged]  # fetched, not yet logged
     self._since, self._steps = time.perf_counter(), 0
     self._slow = -1  # flushes in a row that waited; the first has the compilation
     self._skipped = 0  # steps in a row
@@ -53,20 +70,16 @@ class Monitor:
       total=steps, initial=start, desc="train", unit="step", file=sys.stdout
     )
 
-  def draw(self, batches: Iterator[Batch]) -> Batch:
+  def draw(self, next_batch: Callable[[], Batch]) -> Batch:
     """The next batch; the time that the device waits for it counts as such."""
-    return self._waits.draw(batches)
+    return self._waits.draw(next_batch)
 
   def add(self, step: int, scalars: Scalars) -> None:
     """Notes the scalars of one step, or (k,) of k steps from `step` on."""
     self._pending.append((step, scalars))
     self._waits.dispatched(scalars["loss"])
 
-  def take_up(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-    """Goes on from what `unlogged` gave to a run that ended between two flushes."""
-    self._rows = [(step, row) for step, row in rows]
-
-  def unlogged(self, state: TrainState) -> list[tuple[int, dict[str, float]]]:
+  def unlogged(self, state: TrainState) -> Rows:
     """Steps since the last flush and their scalars, for the run that resumes this one.
 
     Raises:
@@ -118,11 +131,10 @@ class Monitor:
     self._restart_clock()
     self._slow = self._slow + 1 if waiting > LIMIT or self._slow < 0 else 0
     if self._slow == PATIENCE:
-      self._bar.write(
+      self.say(
         f"warning: the device waits for data in {waiting:.0%} of the time; keep the "
         "data nearer (config.data.residence = host or device) or read it with more "
-        "processes (config.data.workers)",
-        file=sys.stderr,
+        "processes (config.data.workers)"
       )
     self._seen = (
       f" | {rate * self._shapes:.0f} shapes/s, {waiting:.0%} waiting for data"
@@ -134,6 +146,10 @@ class Monitor:
       "train/waiting_for_data": waiting,
     }
 
+  def say(self, text: str) -> None:
+    """Writes a line to stderr, above the progress bar."""
+    self._bar.write(text, file=sys.stderr)
+
   def _restart_clock(self) -> None:
     self._since, self._steps = time.perf_counter(), 0
 
@@ -141,7 +157,7 @@ class Monitor:
     self,
     step: int,
     found: dict[str, float],
-    picture: UInt8[np.ndarray, "h w 3"] | None = None,
+    picture: Picture | None = None,
   ) -> None:
     """Logs what validation found for state `step`, and what it looks like."""
     self._log.write(step, {f"val/{name}": value for name, value in found.items()})

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-EXIT_CODE = os.EX_TEMPFAIL  # 75: call again
 
+class Stopped(SystemExit):
+  """The state is saved and the process ends, with code 75: the same call resumes."""
 
-class Stopped(Exception):
-  """The run has saved its state and ends early; the same call resumes it."""
+  def __init__(self):
+    super().__init__(os.EX_TEMPFAIL)
 
 
 class Stop:

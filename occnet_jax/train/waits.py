@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,10 +24,10 @@ class Waits:
     self._drawn: tuple[float, float] | None = None
     threading.Thread(target=self._follow, daemon=True).start()
 
-  def draw(self, batches: Iterator[Any]) -> Any:
+  def draw(self, next_batch: Callable[[], Any]) -> Any:
     """The next batch."""
     begin = time.perf_counter()
-    batch = next(batches)
+    batch = next_batch()
     self._drawn = begin, time.perf_counter()
     return batch
 
