@@ -206,12 +206,12 @@ def _unequal(a: Any, b: Any, name: str = "state") -> list[str]:
 
 
 def prepare(out: pathlib.Path) -> pathlib.Path:
-  """Twenty-six procedural shapes, 2,000 points each."""
+  """Fifty-two procedural shapes, 2,000 points each."""
   from data_prep import prepare as prepare_lib
 
   data = out / "data"
-  sizes = {"points": 2000, "surface_points": 1000, "val_fraction": 0.5}
-  prepare_lib.prepare(source="synthetic", out=data, per_category=2, workers=1, **sizes)
+  sizes = {"points": 2000, "surface_points": 1000, "val_fraction": 0.25}
+  prepare_lib.prepare(source="synthetic", out=data, per_category=4, workers=1, **sizes)
   return data
 
 

@@ -59,12 +59,14 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
+  from occnet_jax import snapshots
   from occnet_jax.train import lock, loop
 
   with lock.hold(workdir):
     check_workdir(config, workdir)
+    pretrained = functools.partial(_pretrained, config["model"])
     with _timed(workdir, "train"):
-      loop.train(config, workdir, functools.partial(_pretrained, config["model"]))
+      loop.train(config, workdir, pretrained, snapshots.make(config, workdir))
 
 
 def _pretrained(model: Config, state: Any) -> Any:

@@ -103,6 +103,7 @@ def _run(
   found.pop("unlogged", None)
   owed = found.pop("owed", False)  # stopped before this state was validated
   checkpoints.want_space(state)
+  validation_batches(config)  # a split that is missing is told now, not hours later
   for s in itertools.count(start, together):
     last = s == run["steps"]
     if (s > start or owed) and (last or s % run["validate_every"] == 0):
