@@ -30,8 +30,9 @@ def stop_in_validation(patch):
   batches = loop.validation_batches
 
   def asking(config):
-    ask()
-    return batches(config)
+    for batch in batches(config):
+      ask()
+      yield batch
 
   patch.setattr(loop, "validation_batches", asking)
 
