@@ -226,7 +226,8 @@ def main() -> None:
   rng, counts = random.Random(args.seed), collections.Counter()
   data, whole = prepare(args.out), args.out / "whole"
   finish(whole, data)
-  moments = [(p, signal.SIGKILL) for p in PHASES] + [("any", signal.SIGTERM)]
+  moments = [(phase, signal.SIGKILL) for phase in PHASES]
+  moments += [(phase, signal.SIGTERM) for phase in PHASES[1:3]]
   runs, unequal = 0, []
   while sum(n for name, n in counts.items() if "killed" in name) < args.kills:
     workdir = args.out / f"run_{runs:03}"
