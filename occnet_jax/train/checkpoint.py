@@ -24,7 +24,9 @@ from occnet_jax.train.state import TrainState
 KINDS = ("best", "latest")
 KEPT = 2  # of each kind
 MARGIN = 2**20  # bytes of a checkpoint beside its arrays
-# Orbax tells of every file, and of every error that is raised here as well.
+# Orbax tells of every file, and of every error that is raised here as well; TFDS of
+# every data set.
+logging.getLogger("absl").setLevel(logging.WARNING)
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 _LOGGER = logging.getLogger(__name__)
 

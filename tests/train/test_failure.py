@@ -24,17 +24,8 @@ def test_a_step_that_is_not_finite_ends_the_run_and_can_be_looked_into(
   data = loop.source.open_split(
     tiny_config["data"]["dir"], "train", {"id": True, "points": {"points": True}}
   )
-  wanted = loop.train_batches(
-    tiny_config,
-    loop.source.open_split(
-      tiny_config["data"]["dir"],
-      "train",
-      loop.transforms.fields(loop.observations.make(tiny_config["data"])),
-    ),
-    1,
-    workers=0,
-  )
-  wanted = next(wanted)
+  feed = loop.settle(tiny_config, loop.open_train(tiny_config))
+  wanted = next(loop.train_batches(tiny_config, feed, 1))
   with np.load(directory / "batch.npz") as batch:
     assert set(batch) == set(wanted)
     for name in batch:
@@ -66,8 +57,8 @@ def test_skipped_steps_are_counted_and_change_nothing(
 ):
   batches = loop.train_batches
 
-  def damaged(config, data, start, *, workers):
-    for step, batch in enumerate(batches(config, data, start, workers=workers), start):
+  def damaged(config, feed, start):
+    for step, batch in enumerate(batches(config, feed, start), start):
       yield {**batch, "points": batch["points"] * (np.nan if step == 5 else 1)}
 
   monkeypatch.setattr(loop, "train_batches", damaged)
