@@ -92,7 +92,8 @@ def get_config() -> ml_collections.ConfigDict:
   optim = config.optim = ml_collections.ConfigDict()
   optim.name = "adam"  # adam, adamw, muon or sgd
   optim.learning_rate = 1e-4  # at its highest
-  optim.schedule = "constant"  # or cosine: down to zero at train.steps
+  # or down to zero at train.steps: cosine, or wsd in the last fifth of them
+  optim.schedule = "constant"
   optim.warmup_steps = 0  # linear from zero
   optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
   optim.weight_decay = 0.0  # adamw only
@@ -101,6 +102,8 @@ def get_config() -> ml_collections.ConfigDict:
   train = config.train = ml_collections.ConfigDict()
   train.steps = 300_000
   train.batch_size = 64  # shapes per step over all devices
+  # of matrix products: float32, bfloat16 (sums in float32), or auto, by the device
+  train.precision = "float32"
   train.steps_per_call = 1  # more keep an accelerator busy; divides all *_every
   train.accumulate = 1  # parts of a batch on each device, one in memory at a time
   train.log_every = 10  # steps
@@ -131,6 +134,7 @@ def get_config() -> ml_collections.ConfigDict:
   generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
   generation.sample = False  # draw z from its prior; a model with model.z_dim only
   generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
+  generation.precision = "auto"  # as train.precision
   generation.points_per_batch = placeholder(int)  # evaluations at once; None chooses
   generation.format = "ply"  # ply, glb, obj or off
 

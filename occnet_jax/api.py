@@ -52,7 +52,8 @@ def restore(
   tau = saved.record.get("tau", config["model"]["tau"])
   if config["test"]["tau"] is not None:
     tau = config["test"]["tau"]
-  method = registry.build(config["model"], tau=tau)
+  precision = config["generation"].get("precision", "auto")  # older runs have none
+  method = registry.build(config["model"], tau=tau, precision=precision)
   state = saved.state
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty

@@ -193,7 +193,8 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-  handler = ocp.CompositeCheckpointHandler(multiprocessing_options=_alone())
+  options = ocp.CompositeOptions(multiprocessing_options=_alone())
+  handler = ocp.CompositeCheckpointHandler(composite_options=options)
   return ocp.Checkpointer(handler, multiprocessing_options=_alone())
 
 

@@ -94,7 +94,9 @@ def _build(
 ) -> tuple[step_lib.Step, TrainState]:
   """The mapped step, and the state before the first batch."""
   run, optim, tau = config["train"], config["optim"], config["model"]["tau"]
-  mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
+  mapped = registry.build(
+    config["model"], tau=tau, axis_name=step_lib.AXIS, precision=run["precision"]
+  )
   optimizer = registry.optimizer(optim, run["steps"])
   step = step_lib.make_step(
     mapped,
@@ -122,7 +124,9 @@ def _advance(step, resident, state, batches, number):
 def _run(config, step, state, batches, checkpoints, monitor, stop, look):
   """The loop itself."""
   run, start = config["train"], int(state.step)
-  method = registry.build(config["model"], tau=config["model"]["tau"])
+  method = registry.build(
+    config["model"], tau=config["model"]["tau"], precision=run["precision"]
+  )
   best = checkpoints.record("best") or {"iou": -np.inf, "loss": np.inf}
   found = dict(checkpoints.record("latest") or {})
   found.pop("unlogged", None)
