@@ -15,118 +15,23 @@ Error: mean distance of points on the mesh to the level set, in 1e-5 of the cube
 """
 
 import argparse
-import json
 import pathlib
-import runpy
 import statistics
 import tempfile
 import time
 
 import numpy as np
 import torch
-from torch import nn
 
 import occnet_jax
 from benchmarks.extract import errors, grid
+from benchmarks.torch_models import OccupancyNetwork, check_recorded
 from occnet_jax import exchange, stages
 from occnet_jax.data import loader
 from occnet_jax.geometry import meshes
 from occnet_jax.train import loop
 
-RECORDED = pathlib.Path(__file__).parents[1] / "tests" / "parity"
 STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
-
-
-class ResnetBlockFC(nn.Module):
-  def __init__(self, size_in: int, size_out: int):
-    super().__init__()
-    self.fc_0 = nn.Linear(size_in, size_out)
-    self.fc_1 = nn.Linear(size_out, size_out)
-    self.shortcut = nn.Linear(size_in, size_out, bias=False)
-
-  def forward(self, x):
-    return self.shortcut(x) + self.fc_1(torch.relu(self.fc_0(torch.relu(x))))
-
-
-class ResnetPointnet(nn.Module):
-  def __init__(self, c_dim: int, hidden: int):
-    super().__init__()
-    self.fc_pos = nn.Linear(3, 2 * hidden)
-    for i in range(5):
-      setattr(self, f"block_{i}", ResnetBlockFC(2 * hidden, hidden))
-    self.fc_c = nn.Linear(hidden, c_dim)
-
-  def forward(self, points):
-    net = self.block_0(self.fc_pos(points))
-    for i in range(1, 5):
-      pooled = net.max(1, keepdim=True)[0].expand(net.size())
-      net = getattr(self, f"block_{i}")(torch.cat([net, pooled], dim=2))
-    return self.fc_c(torch.relu(net.max(1)[0]))
-
-
-class CBatchNorm(nn.Module):
-  def __init__(self, c_dim: int, size: int):
-    super().__init__()
-    self.conv_gamma = nn.Conv1d(c_dim, size, 1)
-    self.conv_beta = nn.Conv1d(c_dim, size, 1)
-    self.bn = nn.BatchNorm1d(size, affine=False)
-
-  def forward(self, x, c):
-    return self.conv_gamma(c[:, :, None]) * self.bn(x) + self.conv_beta(c[:, :, None])
-
-
-class CResnetBlock(nn.Module):
-  def __init__(self, c_dim: int, size: int):
-    super().__init__()
-    self.bn_0, self.bn_1 = CBatchNorm(c_dim, size), CBatchNorm(c_dim, size)
-    self.fc_0, self.fc_1 = nn.Conv1d(size, size, 1), nn.Conv1d(size, size, 1)
-
-  def forward(self, x, c):
-    net = self.fc_0(torch.relu(self.bn_0(x, c)))
-    return x + self.fc_1(torch.relu(self.bn_1(net, c)))
-
-
-class DecoderCBatchNorm(nn.Module):
-  def __init__(self, c_dim: int, hidden: int):
-    super().__init__()
-    self.fc_p = nn.Conv1d(3, hidden, 1)
-    for i in range(5):
-      setattr(self, f"block{i}", CResnetBlock(c_dim, hidden))
-    self.bn = CBatchNorm(c_dim, hidden)
-    self.fc_out = nn.Conv1d(hidden, 1, 1)
-
-  def forward(self, points, c):
-    net = self.fc_p(points.transpose(1, 2))
-    for i in range(5):
-      net = getattr(self, f"block{i}")(net, c)
-    return self.fc_out(torch.relu(self.bn(net, c)))[:, 0]
-
-
-class OccupancyNetwork(nn.Module):
-  def __init__(self, model: dict):
-    super().__init__()
-    self.encoder = ResnetPointnet(model["c_dim"], model["encoder_hidden_size"])
-    self.decoder = DecoderCBatchNorm(model["c_dim"], model["hidden_size"])
-
-
-def check_recorded() -> None:
-  """Stops unless the twin's outputs are those that were recorded of the reference."""
-  spec = json.loads((RECORDED / "spec.json").read_text())
-  redraw = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
-  for case, kind in (
-    ("enc_pointnet_resnet", ResnetPointnet),
-    ("dec_DecoderCBatchNorm_3", DecoderCBatchNorm),
-  ):
-    sizes = spec[case]["about"]["kwargs"]
-    hidden = sizes.get("hidden_dim", sizes.get("hidden_size"))
-    twin = kind(sizes["c_dim"], hidden).eval()
-    state = {name: torch.tensor(x) for name, x in redraw(spec[case]).items()}
-    twin.load_state_dict(state, strict=False)
-    with np.load(RECORDED / f"{case}.npz") as recorded, torch.no_grad():
-      names = ("in/inputs", "in/p", "in/c")
-      given = [torch.tensor(recorded[name]) for name in names if name in recorded]
-      found, want = twin(*given).numpy(), recorded["eval/out0"]
-    assert np.abs(found - want).max() < 1e-5 * np.abs(want).max(), case
 
 
 def twin_of(model: occnet_jax.api.Model, workdir: pathlib.Path) -> OccupancyNetwork:

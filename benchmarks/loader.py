@@ -1,0 +1,161 @@
+"""How fast examples come, and whether training waits for them.
+
+  python -m benchmarks.loader --data=data/quickstart
+
+Shapes a second from each residence (draws, points, cloud; a batch taken as soon as it
+is there), beside the reference's way: one npz of points and one of the cloud opened for
+every shape, in as many threads. Then steps a second of --config's network with batches
+as they come over those with one batch again and again: the share that is left of the
+rate. Ways take turns, --rounds times; medians.
+"""
+
+import argparse
+import importlib
+import itertools
+import pathlib
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+
+from occnet_jax.data import loader
+from occnet_jax.models import registry
+from occnet_jax.train import loop
+from occnet_jax.train import state as state_lib
+from occnet_jax.train import step as step_lib
+
+RESIDENCES = ("stream", "host", "device")
+
+
+def configure(args: argparse.Namespace, residence: str) -> dict:
+  config = importlib.import_module(f"configs.{args.config}").get_config().to_dict()
+  config["data"] |= {"dir": str(args.data), "residence": residence}
+  config["data"]["workers"] = args.workers
+  return config
+
+
+def write_official(examples, count: int, folder: pathlib.Path) -> int:
+  """Some shapes as the reference's files."""
+  count = min(count, len(examples))
+  for i in range(count):
+    labelled, surface = examples[i]["points"], examples[i]["pointcloud"]["points"]
+    np.savez(folder / f"{i}_points.npz", **labelled)
+    np.savez(
+      folder / f"{i}_pointcloud.npz", points=surface, normals=np.zeros_like(surface)
+    )
+  return count
+
+
+def read_official(
+  folder: pathlib.Path, count: int, config: dict, batches: int
+) -> float:
+  """Shapes a second by opening files, as the reference's fields do."""
+  rng = np.random.default_rng(0)
+  data = config["data"]
+
+  def one(i: int) -> tuple:
+    with np.load(folder / f"{i}_points.npz") as file:
+      points, packed = file["points"], file["occupancies"]
+    rows = rng.integers(len(points), size=data["points"])
+    occupancies = np.unpackbits(packed)[: len(points)][rows]
+    points = points[rows].astype(np.float32)
+    with np.load(folder / f"{i}_pointcloud.npz") as file:
+      surface, _ = file["points"].astype(np.float32), file["normals"]
+    cloud = surface[rng.integers(len(surface), size=data["cloud_points"])]
+    return points, occupancies, cloud
+
+  size = config["train"]["batch_size"]
+  order = rng.integers(count, size=batches * size).tolist()
+  start = time.perf_counter()
+  with ThreadPoolExecutor(loader.READ_THREADS) as pool:
+    for first in range(0, len(order), size):
+      shapes = list(pool.map(one, order[first : first + size]))
+      [np.stack(arrays) for arrays in zip(*shapes, strict=True)]
+  return len(order) / (time.perf_counter() - start)
+
+
+def read(config: dict, feed, batches: int) -> float:
+  """Shapes a second by our loader."""
+  found = loop.train_batches(config, feed, 0)
+  for _ in range(8):  # workers start, the buffer fills and empties
+    next(found)
+  start = time.perf_counter()
+  for _ in itertools.islice(found, batches):
+    pass
+  return batches * config["train"]["batch_size"] / (time.perf_counter() - start)
+
+
+def train(config: dict, feed, steps: int, *, real: bool) -> float:
+  """Steps a second."""
+  tau = config["model"]["tau"]
+  mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
+  optimizer = registry.optimizer(config["optim"], config["train"]["steps"])
+  batches = loop.train_batches(config, feed, 0)
+  first = next(batches)
+  sample = feed.see(feed.resident, first) if feed.see else first
+  method = registry.build(config["model"], tau=tau)
+  state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
+  step = step_lib.data_parallel(
+    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=feed.see)
+  )
+  state, resident = step_lib.place(state), step_lib.place(feed.resident)
+  source = batches if real else itertools.repeat(first)
+  source = step_lib.gather(source, 1, jax.local_device_count())
+  for number in range(steps + 8):
+    if number == 8:
+      jax.block_until_ready(state)
+      start = time.perf_counter()
+    state, _ = step(state, next(source), np.int32(number), resident)
+  jax.block_until_ready(state)
+  return steps / (time.perf_counter() - start)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--data", type=pathlib.Path, required=True)
+  parser.add_argument("--config", default="quickstart")
+  parser.add_argument("--workers", type=int, default=0)
+  parser.add_argument("--batches", type=int, default=100)
+  parser.add_argument("--steps", type=int, default=150)
+  parser.add_argument("--rounds", type=int, default=3)
+  args = parser.parse_args()
+  configs = {residence: configure(args, residence) for residence in RESIDENCES}
+  feeds = {
+    name: loop.settle(config, loop.open_train(config))
+    for name, config in configs.items()
+  }
+  rates: dict[str, list[float]] = {}
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    count = write_official(feeds["stream"].examples, 256, folder)
+    for _ in range(args.rounds):
+      rate = read_official(folder, count, configs["stream"], args.batches // 4)
+      rates.setdefault("npz a shape", []).append(rate)
+      for name in RESIDENCES:
+        rates.setdefault(name, []).append(
+          read(configs[name], feeds[name], args.batches)
+        )
+  opened = statistics.median(rates["npz a shape"])
+  for name, found in rates.items():
+    rate = statistics.median(found)
+    print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
+  for name in RESIDENCES:
+    pairs = [
+      [
+        train(configs[name], feeds[name], args.steps, real=real)
+        for real in (True, False)
+      ]
+      for _ in range(args.rounds)
+    ]
+    real, synthetic = (statistics.median(each) for each in zip(*pairs, strict=True))
+    print(  # noqa: T201
+      f"{name:12} {real:7.2f} steps/s of {synthetic:.2f}: {real / synthetic:.2f}",
+      flush=True,
+    )
+
+
+if __name__ == "__main__":
+  main()
