@@ -50,14 +50,23 @@ PHASES = ("compilation", "save", "validation", "any")
 PATIENCE = 300.0  # seconds in which a run ends or comes to where it is to be killed
 
 
-def start(workdir: pathlib.Path, data: pathlib.Path, *, cached: bool = True):
+def start(
+  workdir: pathlib.Path, data: pathlib.Path, *, cached: bool = True, **changed: Any
+):
   """A process that trains, as `main.py --mode=train` does; `join` waits for its end.
 
   It is forked from one that has imported everything and done nothing, for speed.
+
+  Args:
+    workdir: of the run.
+    data: what it trains on.
+    cached: whether compiled programs may come from a cache.
+    **changed: fields of config.data.
   """
   context = multiprocessing.get_context("forkserver")
   context.set_forkserver_preload(["main", "occnet_jax.train.loop"])
   fields = {**CONFIG, "data.dir": data}
+  fields |= {f"data.{name}": value for name, value in changed.items()}
   args = [
     "main.py",
     "--mode=train",

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from occnet_jax import history
 from occnet_jax.files import write_aside
 
 Config = dict[str, Any]
@@ -250,7 +251,7 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   path = workdir / "config.json"
   now = json.loads(json.dumps(config))
   if path.exists():
-    before = json.loads(path.read_text())
+    before = history.complete(json.loads(path.read_text()))
     changed = [
       f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
       for name in sorted(_names(now) | _names(before))

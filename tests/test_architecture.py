@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LEVELS = {
   "occnet_jax.allocator": 0,
   "occnet_jax.files": 0,
+  "occnet_jax.history": 0,
   "occnet_jax.types": 0,
   "occnet_jax.geometry": 1,
   "occnet_jax.nn": 2,

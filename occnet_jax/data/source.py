@@ -2,9 +2,13 @@
 
 import dataclasses
 import pathlib
+import time
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import tensorflow_datasets as tfds
+
+WAITS = (1.0, 4.0, 15.0)  # seconds before storage is asked again
 
 
 @runtime_checkable
@@ -16,10 +20,17 @@ class Examples(Protocol):
   def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Decoded:
-  """Records, of which only some features are decoded."""
+  """Records, of which only some features are decoded.
 
+  What storage does not give is asked for again after a while, and then an OSError:
+  never another example in its place, and never fewer.
+  """
+
+  directory: pathlib.Path
+  split: str
+  shards: list[tuple[str, int]]  # names, and examples in each
   records: Any
   features: Any
 
@@ -27,8 +38,29 @@ class _Decoded:
     return len(self.records)
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    example = self.features.deserialize_example_np(self.records[index])
+    example = self.features.deserialize_example_np(self._read(index))
     return {**example, "index": index}
+
+  def _read(self, index: int) -> bytes:
+    for seconds in (0.0, *WAITS):
+      time.sleep(seconds)
+      try:
+        if seconds:  # a reader that failed once fails for good
+          self.records = _open_records(self.directory, self.split)
+        if (record := self.records[index]) is None:
+          raise EOFError("an empty record")
+        return record
+      except Exception as error:  # array_record and TFDS raise whatever they meet
+        reason = error
+    raise OSError(
+      f"{self.directory / self._shard(index)}: shape {index} cannot be read "
+      f"({str(reason).splitlines()[0]}); bring the storage back, or prepare the data "
+      "again where the file is damaged"
+    ) from reason
+
+  def _shard(self, index: int) -> str:
+    last = np.cumsum([count for _, count in self.shards])
+    return self.shards[int(np.searchsorted(last, index, side="right"))][0]
 
 
 def open_split(
@@ -61,11 +93,22 @@ def open_split(
   missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
   if missing:
     raise ValueError(f"{directory}: shard {missing[0].name} is missing; {remedy}")
-  wanted = _select(builder.info.features, fields, directory)
-  records = builder.as_data_source(
+  info = builder.info.splits[split]
+  names = [path.name for path in info.filepaths]
+  return _Decoded(
+    directory,
+    split,
+    shards=list(zip(names, info.shard_lengths, strict=True)),
+    records=_open_records(directory, split),
+    features=_select(builder.info.features, fields, directory),
+  )
+
+
+def _open_records(directory: pathlib.Path, split: str) -> Any:
+  """The records of a split, not decoded."""
+  return tfds.builder_from_directory(directory).as_data_source(
     split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
   )
-  return _Decoded(records, wanted)
 
 
 def _select(

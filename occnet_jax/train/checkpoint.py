@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
+from occnet_jax import history
 from occnet_jax.train import seal
 from occnet_jax.train.state import TrainState
 
@@ -263,7 +264,7 @@ def read(path: pathlib.Path) -> Restored:
   sealed = record.pop("digest", None)
   if sealed is not None and sealed != seal.digest(state, config, record):
     raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, config, record)
+  return Restored(state, history.complete(config), record)
 
 
 def _sealed(

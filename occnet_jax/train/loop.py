@@ -148,7 +148,8 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look):
           posterior_points=config["data"]["points"],
         )
       except Stopped:
-        _leave(checkpoints, monitor, state, {**found, "owed": True})
+        _save_now(checkpoints, monitor, state, {**found, "owed": True})
+        raise
       found = new
       monitor.validated(s, found, look(state.variables, found["tau"]))
       if _score(config, found) > _score(config, best):
@@ -159,24 +160,33 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look):
       checkpoints.save("latest", state, found)
     owed = False
     if stop.asked(s):
-      unlogged = monitor.unlogged(state)
-      _leave(checkpoints, monitor, state, {**found, "unlogged": unlogged})
+      left = {"unlogged": monitor.unlogged(state)}
+      _save_now(checkpoints, monitor, state, {**found, **left})
+      raise Stopped
     if last:
       return
-    state, scalars = step(state, monitor.draw(batches), s)
+    try:
+      batch = monitor.draw(batches)
+    except (OSError, RuntimeError) as error:  # storage or a loader process is gone
+      if s > start:
+        left = {"unlogged": monitor.unlogged(state)}
+        _save_now(checkpoints, monitor, state, {**found, **left})
+      if stop.noticed:  # SIGTERM went to the loader's processes, too
+        raise Stopped from error
+      raise OSError(f"no batch for step {s}: {error}") from error
+    state, scalars = step(state, batch, s)
     monitor.add(s, scalars)
     if (s + together) % run["log_every"] == 0:
       monitor.flush(state)
       checkpoints.check()
 
 
-def _leave(checkpoints, monitor, state, record) -> None:
-  """Saves a state at which the run was asked to stop, and stops it."""
+def _save_now(checkpoints, monitor, state, record) -> None:
+  """Saves a state at which the run has to stop."""
   if checkpoints.last_step("latest") != (step := int(state.step)):
     checkpoints.save("latest", state, record)
   checkpoints.wait()
   monitor.say(f"stopped at step {step}, which is saved; the same command goes on")
-  raise Stopped
 
 
 def _shapes(config: dict[str, Any], shapes: int, step: int) -> list[dict[str, Any]]:

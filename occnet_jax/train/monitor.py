@@ -17,7 +17,7 @@ from occnet_jax.train import hosts
 from occnet_jax.train.log import Log, NoLog
 from occnet_jax.train.state import TrainState
 from occnet_jax.train.waits import Waits
-from occnet_jax.types import Batch, Picture, Scalars
+from occnet_jax.types import Picture
 
 LIMIT = 0.2  # share of the time in which the device waits for data that is a warning
 PATIENCE = 3  # flushes in a row
@@ -62,7 +62,7 @@ class Monitor:
     first = hosts.is_first()
     self._log = Log(directory, start=start, owed=owed) if first else NoLog()
     self._waits = Waits()
-    self._pending: list[tuple[int, Scalars]] = []  # on the device
+    self._pending: list[tuple[int, dict[str, Any]]] = []  # on the device
     self._rows = [(step, row) for step, row in unlogged]  # fetched, not yet logged
     self._since, self._steps = time.perf_counter(), 0
     self._slow = -1  # flushes in a row that waited; the first has the compilation
@@ -77,11 +77,11 @@ class Monitor:
       disable=not first,
     )
 
-  def draw(self, batches: Iterator[Batch]) -> Batch:
+  def draw(self, batches: Iterator[Any]) -> Any:
     """The next batch; the time that the device waits for it counts as such."""
     return self._waits.draw(batches)
 
-  def add(self, step: int, scalars: Scalars) -> None:
+  def add(self, step: int, scalars: dict[str, Any]) -> None:
     """Notes the scalars of one step, or (k,) of k steps from `step` on."""
     self._pending.append((step, scalars))
     self._waits.dispatched(scalars["loss"])

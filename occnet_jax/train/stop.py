@@ -27,6 +27,11 @@ class Stop:
     self._asked = False
     self._before: Any = None
 
+  @property
+  def noticed(self) -> bool:
+    """Whether this process has the signal."""
+    return self._asked
+
   def asked(self, step: int) -> bool:
     """Whether to stop before step `step`; every process asks once for every step."""
     if jax.process_count() > 1:

@@ -1,8 +1,11 @@
 """Runs that are killed, in processes of their own; benchmarks.reliability has more."""
 
+import pathlib
 import random
 import signal
+import time
 
+import psutil
 import pytest
 
 from benchmarks import reliability
@@ -30,6 +33,26 @@ def test_a_run_killed_at_many_moments_ends_as_one_never_killed(
   assert reliability.differences(whole, workdir) == []
   (damaged,) = (workdir / "checkpoints" / "damaged").iterdir()
   assert damaged.name == f"latest_{newest}_0"
+
+
+def test_a_killed_loader_process_ends_the_run_which_then_goes_on_exactly(
+  whole, tiny_data, tmp_path
+):
+  workdir = tmp_path / "run"
+  process = reliability.start(workdir, tiny_data, residence="stream", workers=1)
+  while process.is_alive() and not reliability._rows(workdir):
+    time.sleep(0.001)
+  for child in psutil.Process(process.pid).children():
+    if "spawn_main" in " ".join(child.cmdline()):
+      child.kill()
+  process.join(reliability.PATIENCE)
+  assert process.exitcode == 1
+  said = pathlib.Path(f"{workdir}.log").read_text()
+  assert "error: no batch for step" in said and "Traceback" not in said
+  saved = max(step for kind, step in checkpoint.available(workdir) if kind == "latest")
+  assert f"stopped at step {saved}, which is saved" in said
+  reliability.finish(workdir, tiny_data)
+  assert reliability.differences(whole, workdir) == []
 
 
 def test_differences_are_seen(whole, tmp_path):

@@ -1,0 +1,93 @@
+"""What becomes of damaged, missing and vanished shards, with real files."""
+
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from occnet_jax.data import loader, source
+
+FIELDS = {"points": {"points": True}}
+
+
+@pytest.fixture
+def data(tiny_data, tmp_path, monkeypatch):
+  monkeypatch.setattr(source, "WAITS", (0.01, 0.3))
+  return pathlib.Path(shutil.copytree(tiny_data, tmp_path / "data"))
+
+
+def shard(data, number):
+  return sorted(data.glob("*train.array_record*"))[number]
+
+
+def read_all(split):
+  return [split[i]["points"]["points"] for i in range(len(split))]
+
+
+def test_any_flipped_bit_is_an_error_or_changes_nothing(data):
+  path, rng = shard(data, 1), np.random.default_rng(0)
+  wanted = read_all(source.open_split(data, "train", FIELDS))
+  content, noticed = path.read_bytes(), 0
+  for at in rng.integers(len(content), size=30):
+    changed = bytearray(content)
+    changed[at] ^= 1 << rng.integers(8)
+    path.write_bytes(changed)
+    try:
+      found = read_all(source.open_split(data, "train", FIELDS))
+    except OSError as error:
+      noticed += 1
+      assert f"{path}: shape " in str(error)
+    else:
+      np.testing.assert_array_equal(found, wanted)
+  assert noticed > 5
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
+def test_a_truncated_shard_is_named(data, kept):
+  path = shard(data, 1)
+  os.truncate(path, int(kept * path.stat().st_size))
+  with pytest.raises(OSError, match=rf"{path.name}: shape \d+ cannot be read"):
+    read_all(source.open_split(data, "train", FIELDS))
+
+
+def test_a_shard_of_fewer_shapes_than_it_had_is_an_error(data):
+  shutil.copy(shard(data, -1), shard(data, 0))
+  lengths = source.open_split(data, "train", FIELDS).shards
+  assert lengths[-1][1] < lengths[0][1]
+  with pytest.raises(OSError, match=r"00000-of-\d+: shape \d+ cannot be read"):
+    read_all(source.open_split(data, "train", FIELDS))
+
+
+def test_storage_that_comes_back_is_read_again(data, monkeypatch):
+  wanted = read_all(source.open_split(data, "train", FIELDS))
+  split = source.open_split(data, "train", FIELDS)
+  away = data.rename(data.with_name("away"))
+  waits, sleep = [], source.time.sleep
+
+  def come_back(seconds):
+    waits.append(seconds)
+    if seconds == 0.3:
+      away.rename(data)
+    sleep(seconds)
+
+  monkeypatch.setattr(source.time, "sleep", come_back)
+  np.testing.assert_array_equal(read_all(split), wanted)
+  assert 0.3 in waits
+
+
+def test_storage_that_stays_away_ends_the_batches_with_an_error(data):
+  split = source.open_split(data, "train", FIELDS)
+  shutil.rmtree(data)
+  batches = loader.train_batches(
+    split,
+    lambda example, rng: {"points": example["points"]["points"]},
+    batch_size=4,
+    seed=0,
+    start=0,
+    workers=0,
+  )
+  with pytest.raises(OSError, match="cannot be read"):
+    for _ in range(20):
+      next(batches)
