@@ -13,7 +13,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from occnet_jax import allocator, stages
+from occnet_jax import allocator, compiled, stages
 
 STAGES = {
   "prepare": stages.prepare,
@@ -112,6 +112,7 @@ def run(argv: list[str]) -> None:
   training, with its state saved.
   """
   allocator.keep_freed_memory()
+  compiled.keep()
   try:
     main(argv)
   except (ValueError, FloatingPointError, OSError) as error:
