@@ -1,9 +1,10 @@
-"""Whether a start of 16 cells a side finds the components that a start of 32 does.
+"""Whether coarser starts find the components that a start of 32 cells a side does.
 
   python -m benchmarks.components --workdir=runs/pointcloud
 
 Every test shape (or --shapes of them) as the network sees it, by mise_roots at
---resolution cells a side. Prints the shapes whose number of components differs.
+--resolution cells a side, from each of --starts. Prints the shapes whose number of
+components differs.
 """
 
 import argparse
@@ -19,12 +20,13 @@ def main() -> None:
   parser.add_argument("--workdir", type=pathlib.Path, required=True)
   parser.add_argument("--shapes", type=int)
   parser.add_argument("--resolution", type=int, default=128)
+  parser.add_argument("--starts", default="8,16,32")
   args = parser.parse_args()
   count = args.shapes
   if count is None:
     count = len(stages._open_test(occnet_jax.restore(args.workdir).config)())
   fields = extract.trained(args.workdir, count)
-  counts, differ = {16: 0, 32: 0}, 0
+  counts, differ = {int(start): 0 for start in args.starts.split(",")}, 0
   for name, (field, level) in fields.items():
     found = {}
     for start in counts:

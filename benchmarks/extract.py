@@ -6,7 +6,7 @@
 Fields: signed distances of a ball, a torus and a box; a network with the reference's
 sizes (hidden 256, code 512) and random weights (no object, but its cost); with
 --workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
-from 32 cells a side or more, the others from 12 to 23.
+from 32 cells a side or more, the others from 12 to 23 (--least).
 
 Error: points drawn on the mesh, each projected on the level set along the gradient of
 the field there; distances in units of 1e-5 of the cube: mean, 95 and 99 in a hundred,
@@ -123,9 +123,12 @@ def errors(field: Field, level: float, mesh, count: int) -> np.ndarray:
   return np.where(crossed.any(1), np.abs(low + high) / 2, REACH)
 
 
-def grid(method: str, resolution: int) -> dict[str, str | int]:
-  """Settings with so many cells a side, from 32 for `mise` and from 12 to 23 else."""
-  least, start, steps = 32 if method == "mise" else 12, resolution, 0
+def grid(method: str, resolution: int, least: int = 12) -> dict[str, str | int]:
+  """Settings with so many cells a side, from 32 for `mise`, else from `least` to twice.
+
+  That is 12 to 23 cells, as long as no other number is asked for.
+  """
+  least, start, steps = 32 if method == "mise" else least, resolution, 0
   while start % 2 == 0 and start // 2 >= least:
     start, steps = start // 2, steps + 1
   return {"method": method, "resolution_0": start, "upsampling_steps": steps}
@@ -139,9 +142,9 @@ def surface_points(field: Field, level: float, count: int) -> np.ndarray:
   return mesh.sample(count, seed=0).view(np.ndarray)
 
 
-def measure(name, field, level, method, resolution, samples, surface) -> dict:
+def measure(name, field, level, method, resolution, samples, surface, least) -> dict:
   """One row of the table."""
-  settings = {"level": level, **grid(method, resolution)}
+  settings = {"level": level, **grid(method, resolution, least)}
   occnet_jax.extract_mesh(  # compiles
     field, **settings | {"upsampling_steps": 1}
   )
@@ -212,6 +215,7 @@ def main() -> None:
   parser.add_argument("--out", type=pathlib.Path, help="JSON lines of all rows")
   parser.add_argument("--fields", help="those whose names begin so, with commas")
   parser.add_argument("--methods", default=",".join(METHODS))
+  parser.add_argument("--least", type=int, default=12, help="cells a side to start at")
   parser.add_argument("--no-memory", action="store_true", help="do without its rows")
   parser.add_argument("--memory", help="method:resolution, for this process alone")
   args = parser.parse_args()
@@ -231,7 +235,7 @@ def main() -> None:
   for name, (field, level) in fields.items():
     samples = args.samples // 5 if name == "official size" else args.samples
     surface = surface_points(field, level, samples)
-    shared = {"samples": samples, "surface": surface}
+    shared = {"samples": samples, "surface": surface, "least": args.least}
     reference = measure(name, field, level, "mise", args.reference, **shared)
     for resolution in resolutions:
       for method in methods:

@@ -6,6 +6,7 @@
 Everything takes and gives host arrays; networks run on JAX's default device.
 """
 
+import contextlib
 import copy
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from occnet_jax.data import observations
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.extract.stream import stream
+from occnet_jax.extract.together import Together
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, fit
@@ -91,6 +93,7 @@ class Model:
     self._encode = jax.jit(method.encode)
     self._decode = jax.jit(method.decode)
     self._posterior = jax.jit(method.posterior) if method.posterior else None
+    self._together: Together | None = None
 
   @property
   def tau(self) -> float:
@@ -219,7 +222,8 @@ class Model:
       latent: of one shape, leading axis 1.
       points_per_batch: how many points are evaluated at a time; None chooses.
     """
-    return decoder_field(self.method.decode, self.variables, latent, points_per_batch)
+    alone = decoder_field(self.method.decode, self.variables, latent, points_per_batch)
+    return self._together.field(latent, alone) if self._together else alone
 
   def extract(self, latent: Latent, **settings) -> trimesh.Trimesh:
     """The surface of one shape's latent (leading axis 1), in the cube's frame.
@@ -265,7 +269,12 @@ class Model:
     return mesh
 
   def reconstruct_batch(
-    self, observed: Iterable[Any], *, threads: int | None = None, **settings
+    self,
+    observed: Iterable[Any],
+    *,
+    threads: int | None = None,
+    together: int = 1,
+    **settings,
   ) -> Iterator[trimesh.Trimesh]:
     """Meshes of many shapes, each as by `reconstruct`, as they are ready.
 
@@ -274,7 +283,8 @@ class Model:
 
     Args:
       observed: one for each shape; read as they are needed, so there may be any number.
-      threads: shapes under way; None for two a device.
+      threads: shapes under way; None for two a device, or one more than `together`.
+      together: shapes that one call of the network may evaluate; a CPU gains nothing.
       **settings: of `reconstruct`.
 
     Yields:
@@ -282,14 +292,21 @@ class Model:
       no faces and the stream goes on.
 
     Raises:
-      ValueError: as `reconstruct`, at the turn of that shape.
+      ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.
     """
+    if together < 1:
+      raise ValueError(f"together={together}; want at least 1")
     copies = [self._on(device) for device in jax.local_devices()]
+    threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
     def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
       return copies[number % len(copies)].reconstruct(one, **settings)
 
-    return stream(reconstruct, observed, threads=threads or 2 * len(copies))
+    with contextlib.ExitStack() as stack:
+      for model in copies if together > 1 else ():
+        shared = Together(self.method.decode, model.variables, together)
+        model._together = stack.enter_context(shared)
+      yield from stream(reconstruct, observed, threads=threads)
 
   def _on(self, device: jax.Device) -> "Model":
     """The model with its arrays on a device; they share their compiled functions."""
