@@ -72,7 +72,8 @@ def audit(
   as real numbers would give it. Both the field and the bounds are computed in float32,
   which rounds every operation to about 1e-7 of its result; that is allowed for by
   widening bounds by 1e-4 of their size, and not proven. Networks here stay within 1e-6;
-  a field that adds up numbers a thousand times larger than its values may not.
+  a field that adds up numbers a thousand times larger than its values may not. What the
+  field itself rounds to bfloat16 is within the bounds, if float32 sums it up.
 
   Args:
     field, method, resolution_0, upsampling_steps, level, padding, points_per_batch: as
@@ -121,10 +122,8 @@ def certify(
   """
   centres = to_coordinates(corners + 0.5, side, padding).astype(np.float32)
   half = np.float32((1 + padding) / side / 2 * (1 + WIDER))
-  bound, size = (
-    field.bind(bound_boxes),
-    max(field.points_per_batch // POINTS_PER_BOX, 1),
-  )
+  bound = field.bind(bound_boxes)
+  size = max(field.points_per_batch // POINTS_PER_BOX, 1)
   found = [np.zeros((2, 0))]
   for batch in padded_batches(centres, size):
     found.append(np.stack(bound(batch, half)).astype(np.float64))

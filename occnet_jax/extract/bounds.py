@@ -140,7 +140,9 @@ def matrix_product(inputs: list[Value], params: dict) -> Affine:
       "point; one of them may"
     )
   form, known = inputs if first else inputs[::-1]
+  known = known.astype(jnp.float32)
   params = {**params, "precision": lax.Precision.HIGHEST}
+  params["preferred_element_type"] = jnp.float32
 
   def times(known: Any) -> Callable:
     def multiply(x: Array) -> Array:
@@ -243,6 +245,20 @@ def selection(inputs: list[Value], params: dict) -> Value:
   return affine.choose(which, *lifted(cases))
 
 
+def converted(inputs: list[Value], params: dict) -> Value:
+  """A condition as a number, or a number in another precision, with its rounding."""
+  (x,), dtype = inputs, params["new_dtype"]
+  if isinstance(x, Truth):
+    return x if jnp.issubdtype(dtype, jnp.bool_) else as_number(x)
+  if not jnp.issubdtype(dtype, jnp.floating):
+    raise NotImplementedError(
+      f"no bounds for 'convert_element_type' to {dtype} of what depends on the point"
+    )
+  narrow = jnp.finfo(dtype).eps > jnp.finfo(jnp.float32).eps
+  unit = float(jnp.finfo(dtype).eps) / 2 if narrow else 0.0
+  return x._replace(slack=x.slack + unit * (jnp.abs(x.base) + affine.radius(x)))
+
+
 def of_one(function: Callable) -> Callable:
   """The rule of a function of one quantity."""
   return lambda inputs, params: function(inputs[0])
@@ -286,7 +302,7 @@ PRODUCTS = {"mul", "div"}  # nor do these with what is known
 RULES = {
   "abs": of_one(affine.absolute),
   "and": both,
-  "convert_element_type": of_one(lambda x: lifted([x])[0]),
+  "convert_element_type": converted,
   "cos": of_one(lambda x: affine.sine(x.plus(jnp.pi / 2))),
   "div": quotient,
   "dot_general": matrix_product,

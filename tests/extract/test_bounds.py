@@ -140,6 +140,21 @@ def test_bounds_of_linear_fields_are_their_corners():
   np.testing.assert_allclose(found, [middle - reach, middle + reach], atol=1e-5)
 
 
+def test_bounds_enclose_values_whose_operands_are_rounded_to_half_the_bits():
+  weights = [RNG.normal(size=shape).astype(np.float32) for shape in ((3, 32), (32, 1))]
+
+  def product(x, w):
+    operands = x.astype(jnp.bfloat16), jnp.asarray(w, jnp.bfloat16)
+    return jnp.matmul(*operands, preferred_element_type=jnp.float32)
+
+  def field(points):
+    return product(jax.nn.relu(product(points, weights[0])), weights[1])[:, 0]
+
+  centres = RNG.uniform(-0.5, 0.5, (20, 3))
+  low, high = assert_hold(field, centres, 1e-3, tolerance=0)
+  assert (high - low).max() < 0.5
+
+
 def test_bounds_of_a_square_are_its_chord_and_the_parallel_below():
   low, high = bounds_of(lambda p: p[:, 0] ** 2, [[0.3, 0, 0]], 0.2)
   np.testing.assert_allclose([low[0], high[0]], [0.01 - 0.04, 0.25], atol=1e-6)
@@ -163,6 +178,7 @@ def test_where_a_function_is_not_finite_nothing_is_known(function):
   [
     (lambda p: jnp.sort(p, axis=1)[:, 0], "'sort'"),
     (lambda p: (p @ p.T)[0], "'dot_general'"),
+    (lambda p: (9 * p[:, 0]).astype(jnp.int32), "'convert_element_type' to int32"),
     (lambda p: (2 + p[:, 0]) ** p[:, 1], "'pow'"),
   ],
 )
