@@ -22,6 +22,10 @@ STAGES = {
   "evaluate": stages.evaluate,
   "report": stages.report,
 }
+TOGETHER = (
+  "train",
+  "generate",
+)  # what several processes share; the first does the rest
 _CONFIG = config_flags.DEFINE_config_file(
   "config", help_string="Config file, such as configs/onet.py:pointcloud."
 )
@@ -54,10 +58,24 @@ _MASKS = flags.DEFINE_string(
 )
 
 
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "host:port of the first of several processes that train and generate together, each "
+  "called with its own --process.",
+)
+_PROCESSES = flags.DEFINE_integer("processes", 1, "How many there are.")
+_PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is, from 0.")
+
+
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
   config = _CONFIG.value.to_dict() if _CONFIG.value else None
+  if _COORDINATOR.value:
+    from occnet_jax.train import hosts  # JAX, which --mode=prepare is spared
+
+    hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   if not _WORKDIR.value and _MODE.value != "prepare":
     raise ValueError(f"--mode={_MODE.value} needs --workdir=DIR, where the run lies")
   workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
@@ -81,11 +99,18 @@ def main(argv: list[str]) -> None:
     return
   for name, stage in STAGES.items():
     if _MODE.value in (name, "all"):
-      stage(config, workdir)
+      if _PROCESS.value == 0 or name in TOGETHER:
+        stage(config, workdir)
+      if _COORDINATOR.value:
+        hosts.wait(name)
 
 
 def run(argv: list[str]) -> None:
-  """Ends in one sentence on what a user can put right; a traceback is for bugs."""
+  """Ends in one sentence on what a user can put right; a traceback is for bugs.
+
+  Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
+  training, with its state saved.
+  """
   allocator.keep_freed_memory()
   try:
     main(argv)

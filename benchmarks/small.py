@@ -22,8 +22,6 @@ DATA = {
 }
 SIZES = {
   "data.points": 256,
-  "data.workers": 0,
-  "data.in_memory": True,
   "data.image_side": 32,
   "data.near_fraction": 0.5,
   "model.encoder_hidden_size": 48,

@@ -66,8 +66,10 @@ def get_config() -> ml_collections.ConfigDict:
   data.image_views = 4  # of each shape, for inputs = images
   data.image_crop = 1.0  # smallest share of a random crop in training; 1 for none
   data.voxel_side = prep.get_ref("voxel_side")  # of the grid that is seen
-  data.in_memory = False  # keep shapes once read, 2 MB each; with workers = 0
-  data.workers = 2  # loader processes; 0 for threads only
+  # stream from the files, or keep the training split in memory of the host or of the
+  # device (1.2 MB a shape of a cloud task); auto: the nearest that has room
+  data.residence = "auto"
+  data.workers = 2  # loader processes where it streams; 0 for threads only
 
   model = config.model = ml_collections.ConfigDict()
   model.name = "onet"  # system, see models/registry.py
@@ -90,7 +92,8 @@ def get_config() -> ml_collections.ConfigDict:
   optim = config.optim = ml_collections.ConfigDict()
   optim.name = "adam"  # adam, adamw, muon or sgd
   optim.learning_rate = 1e-4  # at its highest
-  optim.schedule = "constant"  # or cosine: down to zero at train.steps
+  # or down to zero at train.steps: cosine, or wsd in the last fifth of them
+  optim.schedule = "constant"
   optim.warmup_steps = 0  # linear from zero
   optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
   optim.weight_decay = 0.0  # adamw only
@@ -99,10 +102,16 @@ def get_config() -> ml_collections.ConfigDict:
   train = config.train = ml_collections.ConfigDict()
   train.steps = 300_000
   train.batch_size = 64  # shapes per step over all devices
+  # of matrix products: float32, bfloat16 (sums in float32), or auto, by the device
+  train.precision = "float32"
+  train.steps_per_call = 1  # more keep an accelerator busy; divides all *_every
+  train.accumulate = 1  # parts of a batch on each device, one in memory at a time
   train.log_every = 10  # steps
   train.save_every = 1000  # steps between latest checkpoints
   train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none
   train.validate_every = 2000  # steps
+  train.on_nonfinite = "stop"  # where loss or gradient is not finite, or skip the step
+  train.pictures = 3  # validation shapes shown in TensorBoard; 0 for none
 
   val = config.val = ml_collections.ConfigDict()
   val.split = "val"
@@ -125,6 +134,7 @@ def get_config() -> ml_collections.ConfigDict:
   generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
   generation.sample = False  # draw z from its prior; a model with model.z_dim only
   generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
+  generation.precision = "auto"  # as train.precision
   generation.points_per_batch = placeholder(int)  # evaluations at once; None chooses
   generation.format = "ply"  # ply, glb, obj or off
 

@@ -29,9 +29,7 @@ def get_config():
     val_fraction=0.05,
     test_fraction=0.05,
   )
-  config.data.update(
-    points=256, near_fraction=0.5, stretch=0.5, workers=0, in_memory=True
-  )
+  config.data.update(points=256, near_fraction=0.5, stretch=0.5)
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, octaves=5, tau=0.3
   )

@@ -54,7 +54,8 @@ def restore(
   tau = saved.record.get("tau", config["model"]["tau"])
   if config["test"]["tau"] is not None:
     tau = config["test"]["tau"]
-  method = registry.build(config["model"], tau=tau)
+  precision = config["generation"].get("precision", "auto")  # older runs have none
+  method = registry.build(config["model"], tau=tau, precision=precision)
   state = saved.state
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty
@@ -296,7 +297,7 @@ class Model:
     """
     if together < 1:
       raise ValueError(f"together={together}; want at least 1")
-    copies = [self._on(device) for device in jax.local_devices()]
+    copies = self.on_devices()
     threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
     def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
@@ -308,11 +309,13 @@ class Model:
         model._together = stack.enter_context(shared)
       yield from stream(reconstruct, observed, threads=threads)
 
-  def _on(self, device: jax.Device) -> "Model":
-    """The model with its arrays on a device; they share their compiled functions."""
-    model = copy.copy(self)
-    model.variables = jax.device_put(self.variables, device)
-    return model
+  def on_devices(self) -> list["Model"]:
+    """The model on each local device; the copies share their compiled functions."""
+    copies = []
+    for device in jax.local_devices():
+      copies.append(copy.copy(self))
+      copies[-1].variables = jax.device_put(self.variables, device)
+    return copies
 
   def _observe(
     self, observed: Any, normalise: bool, seed: int

@@ -31,13 +31,15 @@ FREE = (
   "name",
   "prep",
   "data.dir",
-  "data.in_memory",
+  "data.residence",
   "data.workers",
   "train.steps",
   "train.log_every",
   "train.save_every",
   "train.keep_every",
   "train.validate_every",
+  "train.on_nonfinite",
+  "train.pictures",
   "val",
   "test",
   "generation",
@@ -57,11 +59,17 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
-  from occnet_jax.train import loop
+  from occnet_jax import snapshots
+  from occnet_jax.train import hosts, lock, loop
 
-  check_workdir(config, workdir)
-  with _timed(workdir, "train"):
-    loop.train(config, workdir, functools.partial(_pretrained, config["model"]))
+  pretrained = functools.partial(_pretrained, config["model"])
+  if not hosts.is_first():
+    loop.train(config, workdir, pretrained)
+    return
+  with lock.hold(workdir):
+    check_workdir(config, workdir)
+    with _timed(workdir, "train"):
+      loop.train(config, workdir, pretrained, snapshots.make(config, workdir))
 
 
 def _pretrained(model: Config, state: Any) -> Any:
@@ -95,19 +103,23 @@ def _pretrained(model: Config, state: Any) -> Any:
 def generate(config: Config, workdir: pathlib.Path) -> None:
   """Best checkpoint -> a mesh for every shape of the test split.
 
-  With config.generation.sample, of a random z each.
+  With config.generation.sample, of a random z each. Shapes are spread over devices and
+  processes.
   """
   from occnet_jax import api
   from occnet_jax.data import loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
-  from occnet_jax.train import loop
+  from occnet_jax.train import hosts, loop
 
-  check_workdir(config, workdir)
-  model = api.restore(workdir, overriding=config)
-  shapes = _open_test(config)()
+  number, processes = hosts.part()
+  if number == 0:
+    check_workdir(config, workdir)
+  copies = api.restore(workdir, overriding=config).on_devices()
+  model, shapes = copies[0], _open_test(config)()
   transform = loop.transform(config, points=1)
 
   def reconstruct(shape, index):
+    model = copies[index // processes % len(copies)]
     inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"][None]
     latent = (
       model.prior(1, seed=config["seed"] + index, inputs=inputs)
@@ -116,19 +128,24 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
     )
     return model.extract(latent, on_empty="empty")
 
-  with _timed(workdir, "generate"):
+  with _timed(workdir, "generate") if number == 0 else contextlib.nullcontext():
     evaluate_lib.generate(
       shapes,
       loader.spread(len(shapes), config["test"]["shapes"]).tolist(),
       reconstruct,
       workdir,
+      threads=2 * len(copies),
+      part=(number, processes),
+      wait=hosts.wait,
       form=config["generation"]["format"],
       settings={
         "step": model.record["step"],
         "tau": model.tau,
         "seed": config["seed"],
         "generation": config["generation"],
-        "data": {k: v for k, v in config["data"].items() if k != "workers"},
+        "data": {
+          k: v for k, v in config["data"].items() if k not in ("residence", "workers")
+        },
       },
     )
 

@@ -19,13 +19,15 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
-from jaxtyping import Array, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Float, PyTree, UInt8
 
 Batch = dict[str, Any]
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Latent = PyTree  # arrays with a leading axis b
 Key = Any  # a JAX random key
 Scalars = dict[str, Float[Array, ""]]
+Picture = UInt8[np.ndarray, "h w 3"]
 
 
 class Posterior(NamedTuple):

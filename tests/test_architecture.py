@@ -28,6 +28,7 @@ LEVELS = {
   "occnet_jax.reconstruct": 7,
   "occnet_jax.stages": 7,
   "occnet_jax.samples": 7,
+  "occnet_jax.snapshots": 7,
   "occnet_jax.exchange": 7,
   "main": 8,
 }

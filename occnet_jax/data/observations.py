@@ -1,7 +1,9 @@
 """What a network sees of a shape: the kinds of `inputs` (host, numpy).
 
 The one place where config.data.inputs becomes functions. An observation says which
-stored fields it reads, what it makes of an example, and the form of that.
+stored fields it reads, what it draws, what it makes of an example and the draws, and
+the form of that. What an example's arrays are taken for is arithmetic that NumPy and
+JAX share, so that it can be done where the arrays lie.
 
 Shape letters: n input points, r grid side, h w image side, k images.
 """
@@ -15,10 +17,13 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 
 from occnet_jax.data import views as views_lib
+from occnet_jax.data.access import Access
 
 Example = dict[str, Any]  # nested dicts of arrays as stored
-Deform = Callable[[np.ndarray], np.ndarray]  # points (n, 3) -> points, float32
-Observe = Callable[[Example, np.random.Generator, Deform, bool], np.ndarray]
+Drawn = dict[str, Any]  # arrays; while JAX traces, what stands for them
+Deform = Callable[[Any], Any]  # points (n, 3) -> points, float32
+Draw = Callable[[Example, np.random.Generator, bool], Drawn]
+Observe = Callable[[Example, Drawn, Deform, Access], Any]
 
 
 class Observation(NamedTuple):
@@ -26,16 +31,22 @@ class Observation(NamedTuple):
 
   Attributes:
     fields: what it reads, for `data.source.open_split`.
-    observe: (example, generator, deform, train) -> inputs of one shape; `deform` moves
-      the points of the shape, and `train` admits random views.
+    draw: (example, generator, train) -> what `observe` wants beside the example, of
+      whose arrays only shape and type may be asked; `train` admits random views.
+    observe: (example, drawn, deform, access) -> inputs of one shape; `deform` moves the
+      points of the shape.
     form: zeros as `observe` returns them.
     deforms: whether it can see a deformed shape.
+    portable: whether `draw` and `observe` are as said above. Pictures are decoded
+      while drawing, from the arrays themselves.
   """
 
   fields: dict[str, Any]
+  draw: Draw
   observe: Observe
   form: np.ndarray
   deforms: bool
+  portable: bool = True
 
 
 def make(data: Mapping[str, Any]) -> Observation:
@@ -58,26 +69,21 @@ def make(data: Mapping[str, Any]) -> Observation:
   return observation
 
 
-def noisy_cloud(
-  surface: Shaped[np.ndarray, "m 3"],
-  rng: np.random.Generator,
-  *,
-  count: int,
-  sigma: float,
-  deform: Deform = lambda points: points,
-) -> Float[np.ndarray, "n 3"]:
-  """`count` surface points, deformed, with Gaussian noise of deviation `sigma`.
+def draw_cloud(
+  surface: Any, rng: np.random.Generator, *, count: int, sigma: float
+) -> Drawn:
+  """Which of the surface points (m, 3) to take, with replacement, and their noise.
 
-  As in the reference points are drawn with replacement, and noise is added at test
-  time too.
+  As in the reference noise is Gaussian, of deviation `sigma`, at test time too.
   """
-  cloud = deform(surface[rng.integers(len(surface), size=count)].astype(np.float32))
-  return cloud + sigma * rng.standard_normal(cloud.shape, np.float32)
+  rows = rng.integers(surface.shape[0], size=count).astype(np.int32)
+  noise = sigma * rng.standard_normal((count, 3), np.float32)
+  return {"cloud": rows, "cloud_noise": noise}
 
 
 def unpack_voxels(
-  packed: Shaped[np.ndarray, "bytes"], side: int
-) -> Float[np.ndarray, "r r r"]:
+  packed: Shaped[Any, "bytes"], side: int, xp: Any = np
+) -> Float[Any, "r r r"]:
   """A stored grid as 0 and 1, indexed (x, y, z).
 
   Raises:
@@ -88,7 +94,8 @@ def unpack_voxels(
       f"a voxel grid of {round((8 * len(packed)) ** (1 / 3))} cells a side, want "
       f"{side}; set config.data.voxel_side to what the data set holds"
     )
-  return np.unpackbits(packed)[: side**3].reshape(side, side, side).astype(np.float32)
+  bits = xp.unpackbits(packed)[: side**3]
+  return bits.reshape(side, side, side).astype(np.float32)
 
 
 def fit_image(
@@ -121,24 +128,32 @@ def fit_image(
   return np.asarray(picture, np.float32) / 255
 
 
+def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> Drawn:
+  del example, rng, train
+  return {}
+
+
 def _cloud(data) -> Observation:
   count, sigma = data["cloud_points"], data["cloud_sigma"]
 
-  def observe(example, rng, deform, train):
+  def draw(example, rng, train):
     del train
     surface = example["pointcloud"]["points"]
-    return noisy_cloud(surface, rng, count=count, sigma=sigma, deform=deform)
+    return draw_cloud(surface, rng, count=count, sigma=sigma)
+
+  def observe(example, drawn, deform, access):
+    cloud = access.take(example["pointcloud"]["points"], drawn["cloud"])
+    return deform(cloud.astype(np.float32)) + drawn["cloud_noise"]
 
   fields = {"pointcloud": {"points": True}}
-  return Observation(fields, observe, np.zeros((count, 3), np.float32), True)
+  return Observation(fields, draw, observe, np.zeros((count, 3), np.float32), True)
 
 
 def _views(data, *, several: bool) -> Observation:
   side, smallest = data["image_side"], data["image_crop"]
   count = data["image_views"] if several else 1
 
-  def observe(example, rng, deform, train):
-    del deform
+  def draw(example, rng, train):
     stored = example["views"]
     total = views_lib.count_views(stored)
     if total < count:
@@ -147,42 +162,51 @@ def _views(data, *, several: bool) -> Observation:
     pictures = [views_lib.decode_view(stored, int(i)) for i in chosen]
     crop = rng if train else None
     seen = [fit_image(picture, side, crop, smallest) for picture in pictures]
-    return np.stack(seen) if several else seen[0]
+    return {"pictures": np.stack(seen) if several else seen[0]}
+
+  def observe(example, drawn, deform, access):
+    del example, deform, access
+    return drawn["pictures"]
 
   form = np.zeros((side, side, 3), np.float32)
   form = np.stack([form] * count) if several else form
-  return Observation({"views": {"images": True}}, observe, form, False)
+  fields = {"views": {"images": True}}
+  return Observation(fields, draw, observe, form, False, portable=False)
 
 
 def _voxels(data) -> Observation:
   side = data["voxel_side"]
 
-  def observe(example, rng, deform, train):
-    del rng, deform, train
-    return unpack_voxels(example["voxels"], side)
+  def observe(example, drawn, deform, access):
+    del drawn, deform
+    return unpack_voxels(access.take(example["voxels"], slice(None)), side, access.xp)
 
   form = np.zeros((side, side, side), np.float32)
-  return Observation({"voxels": True}, observe, form, False)
+  return Observation({"voxels": True}, _nothing_drawn, observe, form, False)
 
 
 def _index(data) -> Observation:
   del data
 
-  def observe(example, rng, deform, train):
-    del rng, deform, train
-    return np.asarray(example["index"], np.int32)
+  def draw(example, rng, train):
+    del rng, train
+    return {"index": np.asarray(example["index"], np.int32)}
 
-  return Observation({}, observe, np.zeros((), np.int32), False)
+  def observe(example, drawn, deform, access):
+    del example, deform, access
+    return drawn["index"]
+
+  return Observation({}, draw, observe, np.zeros((), np.int32), False)
 
 
 def _none(data) -> Observation:
   del data
 
-  def observe(example, rng, deform, train):
-    del example, rng, deform, train
-    return np.zeros(0, np.float32)
+  def observe(example, drawn, deform, access):
+    del example, drawn, deform
+    return access.xp.zeros(0, np.float32)
 
-  return Observation({}, observe, np.zeros(0, np.float32), True)
+  return Observation({}, _nothing_drawn, observe, np.zeros(0, np.float32), True)
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {

@@ -31,22 +31,6 @@ class _Decoded:
     return {**example, "index": index}
 
 
-class InMemory:
-  """Examples that are read once and then kept, for data sets that memory holds."""
-
-  def __init__(self, examples: Examples):
-    self._examples = examples
-    self._kept: dict[int, dict[str, Any]] = {}
-
-  def __len__(self) -> int:
-    return len(self._examples)
-
-  def __getitem__(self, index: int) -> dict[str, Any]:
-    if index not in self._kept:
-      self._kept[index] = self._examples[index]
-    return self._kept[index]
-
-
 def open_split(
   directory: str | pathlib.Path, split: str, fields: dict[str, Any]
 ) -> Examples:

@@ -1,7 +1,8 @@
-"""From a stored example to the arrays of a batch, after the reference (host, numpy).
+"""From a stored example to the arrays of a batch, after the reference.
 
-Everything that is drawn comes from the generator passed in. As in the reference points
-are drawn with replacement.
+First all that is random is drawn, from the generator passed in (host); then arrays are
+made of the example and the draws, where the example lies (host, or device under
+jax.vmap). As in the reference points are drawn with replacement.
 """
 
 from typing import Any, Literal
@@ -9,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from occnet_jax.data.observations import Deform, Example, Observation
+from occnet_jax.data.access import HOST, Access
+from occnet_jax.data.observations import Drawn, Example, Observation
+from occnet_jax.types import Batch
 
 LABELLED = {"points": True, "occupancies": True}
 Sampling = Literal["uniform", "equal"]
@@ -29,18 +32,19 @@ def unpack(packed: Shaped[np.ndarray, "bytes"], count: int) -> Bool[np.ndarray, 
   return np.unpackbits(packed, count=count).astype(bool)
 
 
-def subsample_points(
+def draw_points(
   labelled: Example,
   rng: np.random.Generator,
   *,
   count: int,
   float16_noise: float,
   sampling: Sampling = "uniform",
-) -> dict[str, Float[np.ndarray, "..."]]:
-  """`count` query points with their occupancies.
+) -> Drawn:
+  """Which of the labelled points to take.
 
   Args:
-    labelled: holds points (N, 3) and occupancies, packed bits.
+    labelled: holds points (N, 3), of which shape and type are asked, and occupancies,
+      packed bits, which "equal" alone reads.
     rng: draws the points and their noise.
     count: t; 0 for all N in their order.
     float16_noise: standard deviation added where points are stored as float16. The
@@ -49,48 +53,64 @@ def subsample_points(
       section 4.6); of a shape that lacks either all are drawn from the other.
 
   Returns:
-    points (t, 3) and occupancies (t,), float32.
+    rows (t,) int32 and, where there is noise, noise (t, 3).
   """
-  stored, packed = labelled["points"], labelled["occupancies"]
+  stored = labelled["points"]
+  total = stored.shape[0]
   if not count:
-    chosen = np.arange(len(stored))
+    rows = np.arange(total)
   elif sampling == "equal":
-    inside = unpack(packed, len(stored))
+    inside = unpack(labelled["occupancies"], total)
     sides = [np.flatnonzero(side) for side in (~inside, inside)]
-    sides = [side if len(side) else np.arange(len(stored)) for side in sides]
+    sides = [side if len(side) else np.arange(total) for side in sides]
     counts = (count - count // 2, count // 2)
-    chosen = np.concatenate(
+    rows = np.concatenate(
       [
         side[rng.integers(len(side), size=size)]
         for side, size in zip(sides, counts, strict=True)
       ]
     )
   else:
-    chosen = rng.integers(len(stored), size=count)
-  points = stored[chosen].astype(np.float32)
+    rows = rng.integers(total, size=count)
+  drawn = {"rows": rows.astype(np.int32)}
   if float16_noise and stored.dtype == np.float16:
-    points += float16_noise * rng.standard_normal(points.shape, np.float32)
-  bits = (packed[chosen >> 3] >> (7 - (chosen & 7)).astype(np.uint8)) & 1
+    drawn["noise"] = float16_noise * rng.standard_normal((len(rows), 3), np.float32)
+  return drawn
+
+
+def take_points(
+  labelled: Example, drawn: Drawn, access: Access = HOST
+) -> dict[str, Float[Any, "..."]]:
+  """The points (t, 3) and occupancies (t,), float32, that were drawn."""
+  rows = drawn["rows"]
+  points = access.take(labelled["points"], rows).astype(np.float32)
+  if "noise" in drawn:
+    points = points + drawn["noise"]
+  packed = access.take(labelled["occupancies"], rows >> 3)
+  bits = (packed >> (7 - (rows & 7)).astype(np.uint8)) & 1
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
 
-def random_stretch(
-  surface: Shaped[np.ndarray, "m 3"], rng: np.random.Generator, amount: float
-) -> Deform:
+def extents(surface: Shaped[np.ndarray, "m 3"]) -> Float[np.ndarray, "3"]:
+  """Sides of the box around an eighth of the surface points."""
+  rows = surface[::8].T.astype(np.float32, order="C")  # NumPy reduces rows 10 x faster
+  return np.ptp(rows, axis=1)
+
+
+def draw_stretch(
+  extents: Float[np.ndarray, "3"], rng: np.random.Generator, amount: float
+) -> Float[np.ndarray, "3"]:
   """A random change of proportions that keeps a shape in the unit cube's frame.
 
   The longest axis keeps its extent of 1; the others change by up to 1 + amount either
   way, but never beyond it. A shape of other proportions costs no preparation.
   """
-  rows = surface[::8].T.astype(np.float32, order="C")  # NumPy reduces rows 10 x faster
-  extents = np.ptp(rows, axis=1)
   factors = (1 + amount) ** rng.uniform(-1, 1, 3)
   factors[extents.argmax()] = 1
-  factors = np.minimum(factors, extents.max() / extents.clip(1e-6)).astype(np.float32)
-  return lambda points: points * factors
+  return np.minimum(factors, extents.max() / extents.clip(1e-6)).astype(np.float32)
 
 
-def make_example(
+def draw_example(
   example: Example,
   rng: np.random.Generator,
   *,
@@ -101,48 +121,66 @@ def make_example(
   sampling: Sampling = "uniform",
   stretch: float = 0.0,
   float16_noise: float = 0.0,
-) -> dict[str, Shaped[np.ndarray, "..."]]:
-  """One shape as a task sees it.
+) -> Drawn:
+  """All that is drawn for one shape, for `take_example`.
 
   Args:
-    example: an example with the fields of `fields`.
+    example: an example with the fields of `fields`, or with forms in place of arrays
+      and its "extents" besides.
     rng: of this example at this step.
     observation: what the network sees of it.
     points: t, query points; 0 for all uniform ones.
     train: whether the observation may be drawn at random (a view, a crop).
     near_fraction: of the points drawn near the surface instead of in the cube.
-    sampling: how the others are drawn, as of `subsample_points`.
-    stretch: amount of `random_stretch` of the whole shape; 0 for none.
-    float16_noise: as of `subsample_points`.
-
-  Returns:
-    points (t, 3), occupancies (t,) and inputs.
+    sampling: how the others are drawn, as of `draw_points`.
+    stretch: amount of `draw_stretch` of the whole shape; 0 for none.
+    float16_noise: as of `draw_points`.
   """
   near = round(near_fraction * points)
-  parts = []
-  if not points or near < points:
-    parts.append(
-      subsample_points(
-        example["points"],
+  counts = {"points": points - near, "points_surface": near}
+  drawn: Drawn = {}
+  for name, count in counts.items():
+    if count or (not points and name == "points"):
+      found = draw_points(
+        example[name],
         rng,
-        count=points - near,
+        count=count,
         float16_noise=float16_noise,
-        sampling=sampling,
+        sampling=sampling if name == "points" else "uniform",
       )
-    )
-  if near:
-    parts.append(
-      subsample_points(
-        example["points_surface"], rng, count=near, float16_noise=float16_noise
-      )
-    )
-  sampled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-  deform = _unchanged
+      drawn |= {f"{name}/{key}": array for key, array in found.items()}
   if stretch:
-    deform = random_stretch(example["pointcloud"]["points"], rng, stretch)
-  sampled["points"] = deform(sampled["points"])
-  return {**sampled, "inputs": observation.observe(example, rng, deform, train)}
+    sides = example.get("extents")
+    if sides is None:
+      sides = extents(example["pointcloud"]["points"])
+    drawn["stretch"] = draw_stretch(sides, rng, stretch)[None]
+  return drawn | observation.draw(example, rng, train)
 
 
-def _unchanged(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-  return points
+def take_example(
+  example: Example, drawn: Drawn, observation: Observation, access: Access = HOST
+) -> Batch:
+  """What was drawn of one shape: points (t, 3), occupancies (t,) and inputs."""
+  parts = []
+  for name in ("points", "points_surface"):
+    if f"{name}/rows" in drawn:
+      keys = {key: f"{name}/{key}" for key in ("rows", "noise")}
+      own = {key: drawn[full] for key, full in keys.items() if full in drawn}
+      parts.append(take_points(example[name], own, access))
+  taken = {
+    name: access.xp.concatenate([part[name] for part in parts]) for name in parts[0]
+  }
+
+  def deform(points):
+    return points * drawn["stretch"] if "stretch" in drawn else points
+
+  inputs = observation.observe(example, drawn, deform, access)
+  return {**taken, "points": deform(taken["points"]), "inputs": inputs}
+
+
+def make_example(
+  example: Example, rng: np.random.Generator, *, observation: Observation, **settings
+) -> Batch:
+  """One shape as a task sees it: `draw_example`, then `take_example`."""
+  drawn = draw_example(example, rng, observation=observation, **settings)
+  return take_example(example, drawn, observation)

@@ -20,6 +20,7 @@ from occnet_jax.evaluation import ledger as ledger_lib
 from occnet_jax.evaluation import metrics, tables
 from occnet_jax.evaluation.ledger import Ledger
 from occnet_jax.evaluation.tables import Row
+from occnet_jax.extract.stream import stream
 from occnet_jax.geometry import meshes
 
 FEW = 8  # meshes that are measured before other processes would have started
@@ -45,6 +46,9 @@ def generate(
   *,
   form: str,
   settings: dict[str, Any],
+  threads: int = 1,
+  part: tuple[int, int] = (0, 1),
+  wait: Callable[[str], None] = lambda name: None,
 ) -> None:
   """Writes <directory>/meshes/<category>/<id>.<form> for shapes that have none yet.
 
@@ -52,37 +56,75 @@ def generate(
     shapes: examples with the fields FIELDS.
     indices: which of them.
     reconstruct: (example, index) -> mesh in the cube's frame; no faces if it is empty.
+      Called by several threads.
     directory: of the run.
     form: ply, glb, obj or off.
     settings: all that the meshes depend on; with others they are made anew.
+    threads: shapes under way.
+    part: (i, n): this is process i of n, and takes every n-th shape.
+    wait: returns once every process has called it with this name.
 
   Beside them generated.jsonl has a row per shape: counts and seconds by stage.
   """
+  number, processes = part
+  if number == 0:
+    _merge(directory, settings)  # what processes that were stopped have left
+  wait("rows of an earlier call are in one place")
+  done = {(row["category"], row["id"]) for row in _generated(directory, settings)}
+  own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
+
+  def one(_: int, index: int) -> Row | None:
+    shape = shapes[index]
+    key = {"category": _text(shape["category"]), "id": _text(shape["id"])}
+    if tuple(key.values()) in done:
+      return None
+    try:
+      mesh = reconstruct(shape, index)
+      return key | {"index": index} | _write(mesh, directory, key, form)
+    except (ValueError, FloatingPointError) as error:
+      return tables.missing_row(**key, reason=str(error)) | {"index": index}
+
+  todo = list(indices)[number::processes]
+  rows = stream(one, todo, threads=threads)
+  with Ledger(own, settings) as ledger:
+    for row in tqdm.tqdm(rows, "generate", len(todo), unit="mesh", file=sys.stdout):
+      if row is not None:
+        ledger.add(row)
+  wait("all meshes are written")
+  if number == 0:
+    _merge(directory, settings)
+
+
+def _write(mesh: trimesh.Trimesh, directory: pathlib.Path, key: Row, form: str) -> Row:
+  """Writes a mesh, or removes an older one where it is empty; what to note of it."""
+  path = mesh_path(directory, **key, form=form)
+  if len(mesh.faces):
+    normals = np.asarray(mesh.vertex_normals)
+    meshes.write_mesh(path, mesh.vertices, mesh.faces, normals)
+  else:
+    path.unlink(missing_ok=True)
+  facts = {name: value for name, value in mesh.metadata.items() if _is_number(value)}
+  return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} | facts
+
+
+def _generated(directory: pathlib.Path, settings: dict[str, Any]) -> list[Row]:
+  """The rows of generated.jsonl, if it was made by these settings."""
+  found, rows = ledger_lib.read(directory / GENERATED)
+  return rows if found == ledger_lib.plain(settings) else []
+
+
+def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
+  """Moves the rows that other processes wrote to generated.jsonl."""
+  parts = sorted(directory.glob(f"{GENERATED}.[0-9]*"))
+  if not parts:
+    return
   with Ledger(directory / GENERATED, settings) as ledger:
-    for index in tqdm.tqdm(
-      list(indices), desc="generate", unit="mesh", file=sys.stdout
-    ):
-      shape = shapes[index]
-      key = {"category": _text(shape["category"]), "id": _text(shape["id"])}
-      if tuple(key.values()) in ledger:
-        continue
-      try:
-        mesh = reconstruct(shape, index)
-        facts = dict(mesh.metadata)
-        normals = np.asarray(mesh.vertex_normals) if len(mesh.faces) else None
-        path = mesh_path(directory, **key, form=form)
-        if len(mesh.faces):
-          meshes.write_mesh(path, mesh.vertices, mesh.faces, normals)
-        else:
-          path.unlink(missing_ok=True)
-        ledger.add(
-          key
-          | {"index": index, "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
-          | {name: value for name, value in facts.items() if _is_number(value)}
-        )
-      except (ValueError, FloatingPointError) as error:
-        reason = str(error)
-        ledger.add(tables.missing_row(**key, reason=reason) | {"index": index})
+    for path in parts:
+      found, rows = ledger_lib.read(path)
+      for row in rows if found == ledger_lib.plain(settings) else []:
+        ledger.add(row)
+  for path in parts:
+    path.unlink()
 
 
 def evaluate(

@@ -149,7 +149,7 @@ def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape
     id=id,
     category=category,
     metrics=row,
-    seen=_seen(config["data"]["inputs"], inputs),
+    seen=seen(config["data"]["inputs"], inputs),
     reconstruction=reconstruction,
     truth=meshes.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),
@@ -171,7 +171,7 @@ def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
     }
 
 
-def _seen(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
+def seen(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
   """An observation as `ReportShape.seen` has it."""
   if kind == "voxels":
     return grids.cube_surface(inputs > 0.5)

@@ -16,7 +16,7 @@ class Ledger:
   """
 
   def __init__(self, path: pathlib.Path, settings: dict[str, Any]):
-    settings = json.loads(json.dumps(settings))  # as the file gives them back
+    settings = plain(settings)
     found, rows = read(path)
     kept = rows if found == settings else []
     self._rows = {(row["category"], row["id"]): row for row in kept}
@@ -47,6 +47,11 @@ class Ledger:
 
   def __exit__(self, *error) -> None:
     self._file.close()
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+  """Settings as a file gives them back."""
+  return json.loads(json.dumps(settings))
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Any] | None, list[Row]]:

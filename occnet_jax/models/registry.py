@@ -1,5 +1,6 @@
 """The one place where a string in a config becomes an object."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from occnet_jax.nn import (
   resnet,
   voxels,
 )
+from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import Method
 
 Model = Mapping[str, Any]  # the fields of config.model; configs/base.py lists them
@@ -125,24 +127,45 @@ def _onet(model: Model, tau: float, **norm) -> Method:
 METHODS = {"onet": _onet}
 
 
-def build(model: Model, *, tau: float, axis_name: str | None = None) -> Method:
+def build(
+  model: Model,
+  *,
+  tau: float,
+  axis_name: str | None = None,
+  precision: str = "float32",
+) -> Method:
   """The Method that `config.model` describes.
 
   Args:
     model: the fields of config.model.
     tau: occupancy probability of the surface.
     axis_name: device axis that batch norm averages over; None for one device.
+    precision: of matrix products, one of `nn.precision.PRECISIONS`.
 
   Raises:
     ValueError: a name that no table has, or fields that do not go together.
   """
   norm = {"axis_name": axis_name, "unbiased_variance": model["unbiased_variance"]}
-  return lookup(METHODS, model["name"], "model.name")(model, tau, **norm)
+  method = lookup(METHODS, model["name"], "model.name")(model, tau, **norm)
+  precise = functools.partial(precision_lib.scoped, precision_lib.resolve(precision))
+  return method._replace(
+    loss=precise(method.loss),
+    encode=precise(method.encode),
+    decode=precise(method.decode),
+    posterior=method.posterior and precise(method.posterior),
+  )
 
 
 SCHEDULES = {
   "constant": lambda peak, steps: optax.constant_schedule(peak),
   "cosine": lambda peak, steps: optax.cosine_decay_schedule(peak, max(steps, 1)),
+  "wsd": lambda peak, steps: optax.join_schedules(  # warm-up, stable, decay
+    [
+      optax.constant_schedule(peak),
+      optax.linear_schedule(peak, 0.0, max(steps // 5, 1)),
+    ],
+    [steps - steps // 5],
+  ),
 }
 OPTIMIZERS = {
   "adam": lambda optim, rate: optax.adam(rate),

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from occnet_jax.nn.precision import matmul
+
 MOMENTUM = 0.9  # of the running statistics; PyTorch counts the other way: 0.1
 EPSILON = 1e-5
 
@@ -67,9 +69,9 @@ class Linear(nn.Module):
     fan_in = own + (0 if context is None else context.shape[-1])
     default = uniform_by_fan_in(fan_in)
     kernel = self.param("kernel", self.kernel_init or default, (fan_in, self.features))
-    y = x @ kernel[:own]
+    y = matmul(x, kernel[:own])
     if context is not None:
-      y = y + (context @ kernel[own:])[:, None]
+      y = y + matmul(context, kernel[own:])[:, None]
     if not self.use_bias:
       return y
     bias = self.param("bias", self.bias_init or default, (self.features,))

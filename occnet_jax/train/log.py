@@ -7,19 +7,33 @@ from typing import Any
 import tensorboardX
 
 from occnet_jax.files import write_aside
+from occnet_jax.types import Picture
+
+# What differs from run to run; all else is the same for a run that was resumed.
+TIMING = (
+  "train/steps_per_second",
+  "train/shapes_per_second",
+  "train/waiting_for_data",
+)
 
 
 class Log:
   """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
 
   A run that resumes at `start` first drops the lines of later steps, which it is about
-  to write again: every step stands there once.
+  to write again: every step stands there once. With `owed`, so it does with what
+  validation says of `start`.
   """
 
-  def __init__(self, directory: pathlib.Path, *, start: int):
+  def __init__(self, directory: pathlib.Path, *, start: int, owed: bool = False):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.jsonl"
-    kept = [row for row in read(path) if row["step"] <= start]
+    kept = [
+      row
+      for row in read(path)
+      if row["step"] <= start
+      and not (owed and row["step"] == start and "val/iou" in row)
+    ]
     with write_aside(path) as scratch:
       scratch.write_text("".join(json.dumps(row) + "\n" for row in kept))
     self._file = path.open("a")
@@ -33,9 +47,26 @@ class Log:
     for name, value in scalars.items():
       self._events.add_scalar(name, value, step)
 
+  def show(self, step: int, name: str, picture: Picture) -> None:
+    """Adds a picture, to TensorBoard only."""
+    self._events.add_image(name, picture, step, dataformats="HWC")
+
   def close(self) -> None:
     self._file.close()
     self._events.close()
+
+
+class NoLog:
+  """In place of `Log` in a process that does not write."""
+
+  def write(self, step: int, scalars: dict[str, Any]) -> None:
+    pass
+
+  def show(self, step: int, name: str, picture: Picture) -> None:
+    pass
+
+  def close(self) -> None:
+    pass
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -49,6 +80,11 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       break
   return rows
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The rows without what differs from run to run."""
+  return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
 def curve(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

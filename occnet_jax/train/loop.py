@@ -13,21 +13,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from occnet_jax.data import loader, observations, source, transforms
+from occnet_jax.data import loader, observations, residence, source, transforms
 from occnet_jax.models import registry
+from occnet_jax.train import failure, hosts
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
-from occnet_jax.train.checkpoint import Checkpoints
-from occnet_jax.train.monitor import Monitor
+from occnet_jax.train.checkpoint import Checkpoints, NoCheckpoints
+from occnet_jax.train.monitor import Monitor, NotFinite
 from occnet_jax.train.state import TrainState
+from occnet_jax.train.stop import Stop, Stopped
 from occnet_jax.train.validate import validate
-from occnet_jax.types import Batch
+from occnet_jax.types import Batch, Picture, Variables
 
 
 def train(
   config: dict[str, Any],
   workdir: pathlib.Path,
   initialise: Callable[[TrainState], TrainState] = lambda state: state,
+  look: Callable[[Variables, float], Picture | None] = lambda variables, tau: None,
 ) -> None:
   """Trains until config["train"]["steps"], from the latest checkpoint if there is one.
 
@@ -35,76 +38,159 @@ def train(
     config: all fields of configs/base.py, as nested dicts.
     workdir: receives checkpoints/ and logs/.
     initialise: changes the state before the first step, such as to trained weights.
+    look: draws what was validated, (variables, tau) -> a picture, or None for none.
 
   Raises:
     ValueError: data, config or checkpoint do not fit.
-    FloatingPointError: a loss that is not finite; names the step.
+    OSError: data or checkpoints cannot be read or written.
+    FloatingPointError: a loss or gradient that is not finite; names the step and where
+      its batch and state lie.
+    Stopped: SIGTERM came; the state is saved.
   """
-  run, optim = config["train"], config["optim"]
-  observation = observations.make(config["data"])
-  fields = transforms.fields(
-    observation,
-    near_fraction=config["data"]["near_fraction"],
-    stretch=config["data"]["stretch"],
-  )
-  data = source.open_split(config["data"]["dir"], "train", fields)
+  run, data = config["train"], open_train(config)
   config = complete(config, len(data))
-  if config["data"]["in_memory"]:
-    data = source.InMemory(data)
-  with Checkpoints(workdir, config, run["keep_every"]) as checkpoints:
-    if checkpoints.last_step("latest") >= run["steps"]:
+  writes = hosts.is_first()
+  with (
+    Stop() as stop,
+    Checkpoints(workdir, config, run["keep_every"])
+    if writes
+    else NoCheckpoints() as checkpoints,
+  ):
+    if hosts.of_first(np.int32(checkpoints.last_step("latest"))) >= run["steps"]:
       return
-    tau = config["model"]["tau"]
-    method = registry.build(config["model"], tau=tau)
-    mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
-    optimizer = registry.optimizer(optim, run["steps"])
-    step = step_lib.data_parallel(
-      step_lib.make_step(mapped, optimizer, ema_decay=optim["ema_decay"])
-    )
-    sample = next(train_batches(config, data, 0, workers=0))
-    state = state_lib.create(
-      method, optimizer, sample, seed=config["seed"], ema=optim["ema_decay"] > 0
-    )
+    feed = settle(config, data)
+    step, state = _build(config, feed, next(_samples(config, data, 0)))
     if checkpoints.last_step("latest") < 0:
       state = initialise(state)
-    state = step_lib.place(checkpoints.resume(state))
+    state = step_lib.place(hosts.of_first(checkpoints.resume(state)))
     start = int(state.step)
-    batches = train_batches(config, data, start, workers=config["data"]["workers"])
-    with Monitor(workdir / "logs", start, run["steps"]) as monitor:
-      _run(config, method, step, state, batches, checkpoints, monitor)
+    step = functools.partial(_advance, step, step_lib.place(feed.resident))
+    batches = step_lib.gather(
+      train_batches(config, feed, start),
+      run["steps_per_call"],
+      jax.local_device_count(),
+    )
+    record = checkpoints.record("latest") or {}
+    left = {name: record[name] for name in ("unlogged", "owed") if name in record}
+    logs, shapes = workdir / "logs", run["batch_size"]
+    with Monitor(logs, start, run["steps"], shapes=shapes, **left) as monitor:
+      try:
+        _run(config, step, state, batches, checkpoints, monitor, stop, look)
+      except NotFinite as error:
+        at = int(error.state.step)
+        batch, shapes = next(_samples(config, data, at)), _shapes(config, len(data), at)
+        kept = "Its batch and state are with the first process"
+        if writes:
+          kept = failure.dump(workdir, error.state, config, batch, shapes)
+        raise FloatingPointError(
+          f"{error}. {kept}; the last checkpoint is from before it. Lower "
+          "config.optim.learning_rate or set config.optim.clip_norm, in another "
+          "--workdir, or here config.train.on_nonfinite=skip"
+        ) from error
 
 
-def _run(config, method, step, state, batches, checkpoints, monitor) -> None:
+def _build(
+  config: dict[str, Any], feed: residence.Feed, sample: Batch
+) -> tuple[step_lib.Step, TrainState]:
+  """The mapped step, and the state before the first batch."""
+  run, optim, tau = config["train"], config["optim"], config["model"]["tau"]
+  mapped = registry.build(
+    config["model"], tau=tau, axis_name=step_lib.AXIS, precision=run["precision"]
+  )
+  optimizer = registry.optimizer(optim, run["steps"])
+  step = step_lib.make_step(
+    mapped,
+    optimizer,
+    ema_decay=optim["ema_decay"],
+    accumulate=run["accumulate"],
+    skip_nonfinite=run["on_nonfinite"] == "skip",
+    see=feed.see,
+  )
+  state = state_lib.create(
+    registry.build(config["model"], tau=tau),
+    optimizer,
+    sample,
+    seed=config["seed"],
+    ema=optim["ema_decay"] > 0,
+  )
+  return step_lib.data_parallel(step, steps=run["steps_per_call"]), state
+
+
+def _advance(step, resident, state, batches, number):
+  """Takes the step, on batches as `step_lib.gather` makes them."""
+  return step(state, batches, np.int32(number), resident)
+
+
+def _run(config, step, state, batches, checkpoints, monitor, stop, look):
   """The loop itself."""
   run, start = config["train"], int(state.step)
-  devices = jax.local_device_count()
+  method = registry.build(
+    config["model"], tau=config["model"]["tau"], precision=run["precision"]
+  )
   best = checkpoints.record("best") or {"iou": -np.inf, "loss": np.inf}
-  found = checkpoints.record("latest") or {}
-  for s in itertools.count(start):
+  found = dict(checkpoints.record("latest") or {})
+  found.pop("unlogged", None)
+  # Stopped before this state was validated?
+  owed = bool(hosts.of_first(np.int32(found.pop("owed", False))))
+  checkpoints.want_space(state)
+  validation_batches(config)  # a split that is missing is told now, not hours later
+  together = run["steps_per_call"]
+  for s in itertools.count(start, together):
     last = s == run["steps"]
-    if s > start and (last or s % run["validate_every"] == 0):
-      monitor.flush()
-      found = validate(
-        method,
-        state.variables,
-        validation_batches(config),
-        validation_taus(config),
-        posterior_points=config["data"]["points"],
-      )
-      monitor.validated(s, found)
+    if (s > start or owed) and (last or s % run["validate_every"] == 0):
+      monitor.flush(state)
+      try:
+        new = validate(
+          method,
+          state.variables,
+          stop.until_asked(validation_batches(config)),
+          validation_taus(config),
+          posterior_points=config["data"]["points"],
+        )
+      except Stopped:
+        _leave(checkpoints, monitor, state, {**found, "owed": True})
+      found = new
+      monitor.validated(s, found, look(state.variables, found["tau"]))
       if _score(config, found) > _score(config, best):
         best = found
         checkpoints.save("best", state, found)
-    if s > start and (last or s % run["save_every"] == 0):
-      monitor.flush()
+    if (s > start and (last or s % run["save_every"] == 0)) or owed:
+      monitor.flush(state)
       checkpoints.save("latest", state, found)
+    owed = False
+    if stop.asked(s):
+      unlogged = monitor.unlogged(state)
+      _leave(checkpoints, monitor, state, {**found, "unlogged": unlogged})
     if last:
       return
-    batch = step_lib.split_over_devices(next(batches), devices)
-    state, scalars = step(state, batch)
+    state, scalars = step(state, monitor.draw(batches), s)
     monitor.add(s, scalars)
-    if (s + 1) % run["log_every"] == 0:
-      monitor.flush()
+    if (s + together) % run["log_every"] == 0:
+      monitor.flush(state)
+      checkpoints.check()
+
+
+def _leave(checkpoints, monitor, state, record) -> None:
+  """Saves a state at which the run was asked to stop, and stops it."""
+  if checkpoints.last_step("latest") != (step := int(state.step)):
+    checkpoints.save("latest", state, record)
+  checkpoints.wait()
+  monitor.say(f"stopped at step {step}, which is saved; the same command goes on")
+  raise Stopped
+
+
+def _shapes(config: dict[str, Any], shapes: int, step: int) -> list[dict[str, Any]]:
+  """Which shapes the batch of a step holds."""
+  indices = loader.batch_indices(
+    shapes, batch_size=config["train"]["batch_size"], seed=config["seed"], step=step
+  )
+  names = source.open_split(
+    config["data"]["dir"], "train", {"category": True, "id": True}
+  )
+  return [
+    {"index": i, "category": str(shape["category"]), "id": str(shape["id"])}
+    for i, shape in ((i, names[i]) for i in indices.tolist())
+  ]
 
 
 def _score(config: dict[str, Any], found: dict[str, Any]) -> float:
@@ -116,28 +202,65 @@ def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
   """The config with what only the training split can tell: rows of a code table.
 
   Raises:
-    ValueError: a setting of the loop that does not exist.
+    ValueError: a setting of the loop that does not exist, or two that do not agree.
   """
   if (select := config["val"]["select"]) not in ("iou", "loss"):
     raise ValueError(f"config.val.select is {select!r}; want iou or loss")
+  run = config["train"]
+  if (choice := run["on_nonfinite"]) not in ("stop", "skip"):
+    raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
+  for name in ("steps", "log_every", "save_every", "validate_every"):
+    if run[name] % run["steps_per_call"]:
+      raise ValueError(
+        f"config.train.{name} is {run[name]}; want a multiple of "
+        f"config.train.steps_per_call={run['steps_per_call']}"
+      )
   model = config["model"]
   if model["encoder"] == "code_table" and not model["codes"]:
     return config | {"model": model | {"codes": shapes}}
   return config
 
 
+def open_train(config: dict[str, Any]) -> source.Examples:
+  """The training split in its files."""
+  data = config["data"]
+  fields = transforms.fields(
+    observations.make(data),
+    near_fraction=data["near_fraction"],
+    stretch=data["stretch"],
+  )
+  return source.open_split(data["dir"], "train", fields)
+
+
+def settle(config: dict[str, Any], data: source.Examples) -> residence.Feed:
+  """The training split where config.data.residence has it."""
+  observation = observations.make(config["data"])
+  settings = draw_settings(config, config["data"]["points"], train=True)
+  return residence.settle(config["data"]["residence"], data, observation, settings)
+
+
 def train_batches(
-  config: dict[str, Any], data: source.Examples, start: int, *, workers: int
+  config: dict[str, Any], feed: residence.Feed, start: int
 ) -> Iterator[Batch]:
-  """The batches of steps start, start + 1, ... of a run."""
+  """The batches of steps start, start + 1, ... of a run, as the step takes them."""
   return loader.train_batches(
-    data,
-    transform(config, config["data"]["points"], train=True),
+    feed.examples,
+    feed.transform,
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
     start=start,
-    workers=workers,
+    workers=config["data"]["workers"] if feed.residence == "stream" else 0,
+    part=hosts.part(),
   )
+
+
+def _samples(
+  config: dict[str, Any], data: source.Examples, start: int
+) -> Iterator[Batch]:
+  """The same with all arrays in them, read from the files in this process."""
+  streamed = {**config["data"], "residence": "stream", "workers": 0}
+  config = {**config, "data": streamed}
+  return train_batches(config, settle(config, data), start)
 
 
 def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
@@ -147,9 +270,10 @@ def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
   return loader.evaluation_batches(
     source.open_split(config["data"]["dir"], val["split"], fields),
     transform(config, val["points"]),
-    batch_size=val["batch_size"],
+    batch_size=step_lib.round_up(val["batch_size"]),
     seed=config["seed"],
     limit=val["shapes"],
+    part=hosts.part(),
   )
 
 
@@ -159,23 +283,31 @@ def validation_taus(config: dict[str, Any]) -> tuple[float, ...]:
   return tuple(config["test"]["tau_grid"]) if fixed is None else (fixed,)
 
 
-def transform(
-  config: dict[str, Any], points: int, *, train: bool = False
-) -> loader.Transform:
-  """How this config turns a stored example into the arrays of one shape.
+def transform(config: dict[str, Any], points: int) -> loader.Transform:
+  """How this config turns a stored example into the arrays of one shape to judge.
 
   Args:
     config: all fields of configs/base.py.
     points: labelled points a shape; 0 for all.
+  """
+  observation = observations.make(config["data"])
+  return residence.Make(observation, draw_settings(config, points))
+
+
+def draw_settings(
+  config: dict[str, Any], points: int, *, train: bool = False
+) -> dict[str, Any]:
+  """What `transforms.draw_example` wants of the config.
+
+  Args:
+    config, points: as of `transform`.
     train: whether near-surface points, stretch and random views have their part.
   """
   data = config["data"]
   varied = ("near_fraction", "sampling", "stretch")
-  return functools.partial(
-    transforms.make_example,
-    observation=observations.make(data),
-    points=points,
-    train=train,
-    float16_noise=data["float16_noise"],
+  return {
+    "points": points,
+    "train": train,
+    "float16_noise": data["float16_noise"],
     **({name: data[name] for name in varied} if train else {}),
-  )
+  }

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from occnet_jax import losses
+from occnet_jax.train import hosts
+from occnet_jax.train import step as step_lib
 from occnet_jax.types import Batch, Method, Variables
 
 
@@ -54,7 +56,8 @@ def validate(
   Args:
     method: what is judged.
     variables: its variables.
-    batches: (batch, how many of its shapes count), as `data.loader` yields them.
+    batches: (batch, how many of its shapes count), as `data.loader` yields them; each
+      is spread over the devices, and each process has its own.
     taus: the probabilities to try.
     posterior_points: as of `score`.
 
@@ -65,19 +68,18 @@ def validate(
     ValueError: there is no shape.
   """
   levels = jnp.asarray([losses.logit(tau) for tau in taus])
-  found, ious = [], []
+  sums = np.zeros(2 + len(taus))  # of shapes, their loss and their IoU
   for batch, count in batches:
     loss, iou = jax.device_get(
-      score(method, variables, batch, levels, posterior_points)
+      score(method, variables, step_lib.spread(batch), levels, posterior_points)
     )
-    found.append(loss[:count])
-    ious.append(iou[:count])
-  if not found:
+    sums += [count, loss[:count].sum(), *iou[:count].sum(0)]
+  shapes, loss, *ious = hosts.total(sums)
+  if not shapes:
     raise ValueError("the validation split is empty; prepare more shapes")
-  mean = np.concatenate(ious).mean(0)
-  best = int(mean.argmax())
+  best = int(np.argmax(ious))
   return {
-    "loss": float(np.concatenate(found).mean()),
-    "iou": float(mean[best]),
+    "loss": float(loss / shapes),
+    "iou": float(ious[best] / shapes),
     "tau": taus[best],
   }

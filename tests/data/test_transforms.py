@@ -1,6 +1,7 @@
 import numpy as np
 
 from occnet_jax.data import observations, transforms
+from occnet_jax.data.access import HOST
 
 DATA = {
   "inputs": "cloud",
@@ -12,6 +13,12 @@ DATA = {
   "voxel_side": 8,
   "stretch": 0.0,
 }
+
+
+def subsample(labelled, *, seed=0, **settings):
+  rng = np.random.default_rng(seed)
+  drawn = transforms.draw_points(labelled, rng, **{"float16_noise": 0.0} | settings)
+  return transforms.take_points(labelled, drawn)
 
 
 def observe(**changed):
@@ -32,9 +39,7 @@ def make_example(n=1003, seed=0):
 
 def test_all_points_come_in_their_order_with_their_occupancies():
   example, inside = make_example()
-  out = transforms.subsample_points(
-    example["points"], np.random.default_rng(0), count=0, float16_noise=0.0
-  )
+  out = subsample(example["points"], count=0, float16_noise=0.0)
   np.testing.assert_array_equal(out["occupancies"], inside)
   np.testing.assert_array_equal(out["points"], example["points"]["points"])
   assert out["points"].dtype == np.float32
@@ -42,9 +47,7 @@ def test_all_points_come_in_their_order_with_their_occupancies():
 
 def test_a_subsample_keeps_points_and_occupancies_together():
   example, _ = make_example()
-  out = transforms.subsample_points(
-    example["points"], np.random.default_rng(0), count=5000, float16_noise=0.0
-  )
+  out = subsample(example["points"], count=5000, float16_noise=0.0)
   assert out["points"].shape == (5000, 3)
   np.testing.assert_array_equal(out["occupancies"], out["points"][:, 0] > 0)
   # With replacement: more points than there are, nearly all of them drawn.
@@ -55,16 +58,15 @@ def test_float16_noise_has_its_deviation_and_spares_float32():
   example, _ = make_example()
   for dtype, deviation in ((np.float16, 1e-2), (np.float32, 0.0)):
     example["points"]["points"] = np.zeros((8, 3), dtype)
-    out = transforms.subsample_points(
-      example["points"], np.random.default_rng(0), count=4000, float16_noise=1e-2
-    )
+    out = subsample(example["points"], count=4000, float16_noise=1e-2)
     np.testing.assert_allclose(out["points"].std(), deviation, rtol=0.05)
 
 
 def test_the_cloud_has_its_size_and_its_noise():
-  surface = np.ones((10, 3), np.float16)
-  rng = np.random.default_rng(0)
-  cloud = observations.noisy_cloud(surface, rng, count=3000, sigma=0.005)
+  example = {"pointcloud": {"points": np.ones((10, 3), np.float16)}}
+  observation = observe(cloud_points=3000)
+  drawn = observation.draw(example, np.random.default_rng(0), False)
+  cloud = observation.observe(example, drawn, lambda points: points, HOST)
   assert cloud.shape == (3000, 3)
   assert cloud.dtype == np.float32
   np.testing.assert_allclose(cloud.mean(), 1, atol=5e-4)
@@ -138,11 +140,9 @@ def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
 
 def test_equal_sampling_takes_outside_first_and_as_many_inside():
   example, _ = make_example()
-  out = transforms.subsample_points(
+  out = subsample(
     example["points"],
-    np.random.default_rng(0),
     count=101,
-    float16_noise=0.0,
     sampling="equal",
   )
   np.testing.assert_array_equal(out["occupancies"], [0] * 51 + [1] * 50)
@@ -152,11 +152,9 @@ def test_equal_sampling_takes_outside_first_and_as_many_inside():
 def test_equal_sampling_of_an_empty_shape_takes_what_there_is():
   example, _ = make_example()
   example["points"]["occupancies"][:] = 0
-  out = transforms.subsample_points(
+  out = subsample(
     example["points"],
-    np.random.default_rng(0),
     count=10,
-    float16_noise=0.0,
     sampling="equal",
   )
   assert out["points"].shape == (10, 3) and not out["occupancies"].any()

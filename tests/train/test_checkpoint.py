@@ -1,4 +1,6 @@
 import os
+import pathlib
+import resource
 import shutil
 import subprocess
 import sys
@@ -44,7 +46,8 @@ def test_what_two_devices_saved_one_device_restores(tmp_path):
   method = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
   _, optimizer, state = make_run()
   step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
-  state, _ = step(step_lib.place(state), step_lib.split_over_devices(make_batch(0), 2))
+  batch = step_lib.split_over_devices(make_batch(0), 2)
+  state, _ = step(step_lib.place(state), batch, 0, None)
   assert len(state.params["encoder"]["fc_c"]["bias"].devices()) == 2
   save(tmp_path, state)
   np.save(tmp_path / "wanted.npy", state.params["encoder"]["fc_c"]["bias"])
@@ -82,6 +85,95 @@ def test_a_torn_checkpoint_is_an_error(tmp_path, part):
   shutil.rmtree(tmp_path / "checkpoints" / "latest" / "0" / part)
   with pytest.raises(ValueError, match="not a whole checkpoint"):
     checkpoint.restore(tmp_path)
+
+
+def test_arrays_that_are_not_those_saved_are_an_error(tmp_path):
+  _, _, state = make_run()
+  other = jax.tree.map(lambda a: a + 1, state.params)
+  for workdir, params in ((tmp_path / "a", state.params), (tmp_path / "b", other)):
+    save(workdir, state.replace(params=params))
+  arrays = pathlib.Path("checkpoints", "latest", "0", "state")
+  shutil.rmtree(tmp_path / "a" / arrays)
+  shutil.copytree(tmp_path / "b" / arrays, tmp_path / "a" / arrays)
+  with pytest.raises(checkpoint.Damaged, match=r"latest/0: is not what was saved"):
+    checkpoint.restore(tmp_path / "a")
+  assert checkpoint.restore(tmp_path / "b").record["step"] == 0
+
+
+def damage(path):
+  """Flips a bit in the middle of what a checkpoint's arrays are listed in."""
+  file = path / "state" / "manifest.ocdbt"
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 1
+  file.write_bytes(content)
+
+
+def save_several(workdir):
+  _, _, state = make_run()
+  with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
+    for kind, step in (("latest", 4), ("best", 6), ("latest", 8), ("latest", 12)):
+      now = state.replace(step=state.step + step)
+      checkpoints.save(kind, now, {"tau": 0.3, "iou": step / 100})
+  return state, workdir / "checkpoints"
+
+
+def test_a_damaged_latest_falls_back_to_the_one_before_and_says_so(tmp_path, caplog):
+  state, where = save_several(tmp_path)
+  assert checkpoint.available(tmp_path) == [("best", 6), ("latest", 12), ("latest", 8)]
+  damage(where / "latest" / "12")
+  with pytest.raises(ValueError, match=r"latest/12: is not .* are: 6 \(best\), 8 \(l"):
+    checkpoint.restore(tmp_path, 12)
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    assert checkpoints.last_step("latest") == 8
+    assert checkpoints.record("latest")["iou"] == 0.08
+    assert int(checkpoints.resume(state).step) == 8
+    checkpoints.save("latest", state.replace(step=state.step + 12), {"iou": 0.12})
+  assert "latest/12: is not a whole checkpoint" in caplog.text
+  assert (where / "damaged" / "latest_12_0").is_dir()
+  assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.12
+
+
+def test_where_no_latest_is_whole_the_best_is_gone_on_from(tmp_path):
+  state, where = save_several(tmp_path)
+  damage(where / "latest" / "12")
+  damage(where / "latest" / "8")
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    assert int(checkpoints.resume(state).step) == 6
+  assert checkpoint.available(tmp_path) == [("best", 6), ("latest", 6)]
+
+
+def test_where_nothing_is_whole_the_run_does_not_begin_anew_unasked(tmp_path):
+  _, where = save_several(tmp_path)
+  for path in (*where.glob("latest/*"), *where.glob("best/*")):
+    damage(path)
+  with pytest.raises(ValueError, match=r"none of the checkpoints \(6 \(best\), 12"):
+    checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0)
+
+
+def test_a_checkpoint_larger_than_the_disk_is_refused_before_it_is_begun(tmp_path):
+  state, _ = save_several(tmp_path)
+  petabyte = np.broadcast_to(np.float32(0), (2**48,))
+  with (
+    checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints,
+    pytest.raises(OSError, match=r"wants 107374\d{4}\.\d MiB of disk and .* are f"),
+  ):
+    checkpoints.want_space(state.replace(params=petabyte))
+
+
+def test_a_write_that_fails_in_the_background_surfaces_and_damages_nothing(tmp_path):
+  state, _ = save_several(tmp_path)
+  before = checkpoint.available(tmp_path)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  with pytest.raises(OSError, match=r"could not be written \(.*too large"):  # noqa: SIM117
+    with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, hard))
+      try:
+        checkpoints.save("latest", state.replace(step=state.step + 16), {"iou": 0.0})
+        checkpoints.wait()
+      finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert checkpoint.available(tmp_path) == before
+  assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.12
 
 
 def test_a_state_of_another_form_names_what_does_not_fit(tmp_path):

@@ -1,8 +1,6 @@
 import copy
 import shutil
 
-import jax
-import numpy as np
 import pytest
 from test_step import assert_close
 
@@ -42,11 +40,9 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_config, tmp_path, monkeypa
   train_until(monkeypatch, tiny_config, tmp_path / "parts", 10)
   loop.train(tiny_config, tmp_path / "parts")
   assert_close(final(tmp_path / "whole"), final(tmp_path / "parts"), rtol=0, atol=0)
-  timeless = [
-    [{k: v for k, v in row.items() if "per_second" not in k} for row in rows(workdir)]
-    for workdir in (tmp_path / "whole", tmp_path / "parts")
-  ]
-  assert timeless[0] == timeless[1]
+  whole, parts = rows(tmp_path / "whole"), rows(tmp_path / "parts")
+  assert log.timeless(whole) == log.timeless(parts)
+  assert [row["step"] for row in whole] == [2, 4, 6, 6, 8, 10, 12, 12]
 
 
 def test_a_finished_run_trains_no_further(tiny_config, tmp_path):
@@ -61,7 +57,8 @@ def test_more_steps_continue_a_finished_run(tiny_config, tmp_path):
   longer = copy.deepcopy(tiny_config)
   longer["train"]["steps"] = 16
   loop.train(longer, tmp_path)
-  assert checkpoint.available(tmp_path)[-1] == ("latest", 16)
+  latest = [step for kind, step in checkpoint.available(tmp_path) if kind == "latest"]
+  assert latest == [16, 12]
 
 
 def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
@@ -73,21 +70,6 @@ def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
   assert record["step"] == best["step"]
   assert record["tau"] == best["val/tau"]
   assert record["tau"] in tiny_config["test"]["tau_grid"]
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
-  tiny_config, tmp_path, monkeypatch
-):
-  create = loop.state_lib.create
-
-  def poisoned(*args, **kwargs):
-    state = create(*args, **kwargs)
-    return state.replace(params=jax.tree.map(lambda a: a * np.nan, state.params))
-
-  monkeypatch.setattr(loop.state_lib, "create", poisoned)
-  with pytest.raises(FloatingPointError, match=r"step 0: the loss is nan"):
-    loop.train(tiny_config, tmp_path)
-  assert checkpoint.available(tmp_path) == []
 
 
 def test_events_for_tensorboard_lie_beside_the_json_lines(tiny_config, tmp_path):

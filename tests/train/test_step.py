@@ -56,10 +56,12 @@ def test_two_devices_compute_what_one_does():
   both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
   mapped = step_lib.data_parallel(step_lib.make_step(both, optimizer))
   together = step_lib.place(jax.device_get(state))
-  for seed in range(3):
-    batch = make_batch(seed)
-    state, scalars = alone(state, batch)
-    together, scalars_2 = mapped(together, step_lib.split_over_devices(batch, 2))
+  for step_number in range(3):
+    batch = make_batch(step_number)
+    state, scalars = alone(state, batch, step_number)
+    together, scalars_2 = mapped(
+      together, step_lib.split_over_devices(batch, 2), step_number, None
+    )
     assert_close(scalars, scalars_2, rtol=1e-4, atol=1e-4)
   for name in ("params", "batch_stats"):
     assert_close(getattr(state, name), getattr(together, name), rtol=1e-4, atol=1e-5)
@@ -73,7 +75,7 @@ def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
   stats = []
   for each in (method, both):
     step = step_lib.data_parallel(step_lib.make_step(each, optimizer))
-    new, _ = step(step_lib.place(jax.device_get(state)), batch)
+    new, _ = step(step_lib.place(jax.device_get(state)), batch, 0, None)
     stats.append(np.asarray(new.batch_stats["decoder"]["bn"]["bn"]["var"]))
   assert np.abs(stats[0] - stats[1]).max() > 1e-7
 
@@ -92,14 +94,15 @@ def test_the_mapped_step_compiles_once():
   )
   state = step_lib.place(state)
   for seed in range(3):
-    state, _ = step(state, step_lib.split_over_devices(make_batch(seed), 2))
+    batch = step_lib.split_over_devices(make_batch(seed), 2)
+    state, _ = step(state, batch, seed, None)
   assert len(traces) == 1
 
 
 def test_the_average_of_variables_follows_its_formula():
   method, optimizer, state = make_run(ema=True)
   step = step_lib.make_step(method, optimizer, ema_decay=0.9)
-  new, _ = jax.jit(step)(state, make_batch(0))
+  new, _ = jax.jit(step)(state, make_batch(0), 0)
   now = {"params": new.params, "batch_stats": new.batch_stats}
   wanted = jax.tree.map(lambda old, x: 0.9 * old + 0.1 * x, state.ema, now)
   assert_close(new.ema, wanted, rtol=1e-5, atol=1e-6)
@@ -110,8 +113,8 @@ def test_training_lowers_the_loss_of_a_batch():
   method, optimizer, state = make_run(optax.adam(3e-3))
   step = jax.jit(step_lib.make_step(method, optimizer))
   losses = []
-  for _ in range(60):
-    state, scalars = step(state, make_batch(0))
+  for number in range(60):
+    state, scalars = step(state, make_batch(0), number)
     losses.append(float(scalars["loss"]))
   assert losses[-1] < 0.5 * losses[0]
 
@@ -119,3 +122,90 @@ def test_training_lowers_the_loss_of_a_batch():
 def test_devices_that_do_not_divide_the_batch_are_an_error():
   with pytest.raises(ValueError, match=r"batch of 4 shapes on 3 devices"):
     step_lib.split_over_devices(make_batch(0), 3)
+
+
+def test_several_steps_in_one_call_are_those_steps():
+  _, optimizer, state = make_run(optax.adam(1e-3), ema=True)
+  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  step = step_lib.make_step(both, optimizer, ema_decay=0.9)
+  batches = [step_lib.split_over_devices(make_batch(seed), 2) for seed in range(3)]
+  single, scanned = (step_lib.place(jax.device_get(state)) for _ in range(2))
+  losses, one = [], step_lib.data_parallel(step)
+  for number, batch in enumerate(batches):
+    single, scalars = one(single, batch, number, None)
+    losses.append(scalars["loss"])
+  together = jax.tree.map(lambda *each: np.stack(each, axis=1), *batches)
+  scanned, scalars = step_lib.data_parallel(step, steps=3)(scanned, together, 0, None)
+  np.testing.assert_allclose(scalars["loss"], losses, rtol=1e-5)
+  assert_close(single, scanned, rtol=1e-3, atol=1e-4)
+
+
+def test_accumulated_gradients_are_the_whole_batch_s_where_no_norm_mixes_shapes():
+  model = MODEL | {"decoder": "simple"}
+  method = registry.build(model, tau=0.5)
+  state = state_lib.create(method, optax.sgd(1e-3), make_batch(0), seed=0, ema=False)
+  state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))
+  found = [
+    jax.jit(step_lib.make_step(method, optax.sgd(1e-3), accumulate=parts))(
+      state, make_batch(1), 0
+    )
+    for parts in (1, 2, 4)
+  ]
+  for new, scalars in found[1:]:
+    assert_close(found[0][0].params, new.params, rtol=1e-5, atol=1e-6)
+    assert_close(found[0][1], scalars, rtol=1e-5)
+
+
+def test_accumulation_hands_the_statistics_of_batch_norm_from_part_to_part():
+  method, optimizer, state = make_run(optax.sgd(0.0))
+  step = jax.jit(step_lib.make_step(method, optimizer, accumulate=2))
+  new, _ = step(state, make_batch(0), 0)
+  one = jax.jit(step_lib.make_step(method, optimizer))
+  for half in (slice(0, 2), slice(2, 4)):
+    part = {name: array[half] for name, array in make_batch(0).items()}
+    state, _ = one(state, part, int(state.step))
+  assert_close(state.batch_stats, new.batch_stats, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_that_do_not_divide_the_batch_are_an_error():
+  method, optimizer, state = make_run()
+  with pytest.raises(ValueError, match=r"4 shapes on a device in 3 parts"):
+    step_lib.make_step(method, optimizer, accumulate=3)(state, make_batch(0), 0)
+
+
+def poisoned(seed):
+  return {**make_batch(seed), "points": np.full((4, 32, 3), np.nan, np.float32)}
+
+
+def test_a_step_that_is_not_finite_leaves_the_state_as_it_was_before():
+  method, optimizer, state = make_run(optax.adam(1e-3), ema=True)
+  step = jax.jit(step_lib.make_step(method, optimizer, ema_decay=0.9))
+  state, _ = step(state, make_batch(0), 0)
+  before = jax.device_get(state)
+  state, scalars = step(state, poisoned(1), 1)
+  assert np.isnan(scalars["loss"])
+  for number in (2, 3):  # nobody has looked yet
+    state, _ = step(state, make_batch(number), number)
+  assert_close(before, state, rtol=0, atol=0)
+
+
+def test_a_step_that_is_not_finite_can_be_skipped_and_is_counted():
+  method, optimizer, state = make_run(optax.adam(1e-3), ema=True)
+  step = jax.jit(
+    step_lib.make_step(method, optimizer, ema_decay=0.9, skip_nonfinite=True)
+  )
+  before = jax.device_get(state)
+  state, scalars = step(state, poisoned(0), 0)
+  assert scalars["skipped"] == 1
+  assert int(state.step) == 1
+  assert_close(before.replace(step=1), state, rtol=0, atol=0)
+  state, scalars = step(state, make_batch(1), 1)
+  assert scalars["skipped"] == 0
+  assert np.isfinite(scalars["loss"])
+  assert (
+    np.abs(
+      state.params["decoder"]["fc_p"]["kernel"]
+      - before.params["decoder"]["fc_p"]["kernel"]
+    ).max()
+    > 0
+  )

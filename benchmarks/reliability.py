@@ -1,0 +1,262 @@
+"""Kills runs with SIGKILL at many moments, resumes them, and compares the ends.
+
+  python -m benchmarks.reliability --kills=100
+
+Every run is a small `main.py --mode=train`, in a process of its own. It is killed again
+and again: while it compiles, saves, validates, or at any moment; now and then it gets
+SIGTERM instead, or its newest checkpoint is damaged before it goes on. Then it is left
+to end, and has to be bit for bit what a run is that nothing happened to: parameters,
+statistics, optimiser state, averages and record of the last and the best checkpoint,
+and every line of the log but for timing. Ten seconds a kill on two CPU cores.
+"""
+
+import argparse
+import collections
+import importlib
+import multiprocessing
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from occnet_jax.train import checkpoint, log
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS, LOG, SAVE, VALIDATE = 36, 5, 4, 6
+CONFIG = {
+  "data.points": 128,
+  "data.cloud_points": 32,
+  "data.workers": 0,
+  "model.encoder_hidden_size": 16,
+  "model.c_dim": 16,
+  "model.hidden_size": 16,
+  "optim.learning_rate": 3e-3,
+  "optim.ema_decay": 0.9,
+  "train.steps": STEPS,
+  "train.batch_size": 8,
+  "train.log_every": LOG,
+  "train.save_every": SAVE,
+  "train.validate_every": VALIDATE,
+  "train.keep_every": 3 * SAVE,
+  "train.pictures": 0,
+}
+PHASES = ("compilation", "save", "validation", "any")
+PATIENCE = 300.0  # seconds in which a run ends or comes to where it is to be killed
+
+
+def start(workdir: pathlib.Path, data: pathlib.Path, *, cached: bool = True):
+  """A process that trains, as `main.py --mode=train` does; `join` waits for its end.
+
+  It is forked from one that has imported everything and done nothing, for speed.
+  """
+  context = multiprocessing.get_context("forkserver")
+  context.set_forkserver_preload(["main", "occnet_jax.train.loop"])
+  fields = {**CONFIG, "data.dir": data}
+  args = [
+    "main.py",
+    "--mode=train",
+    f"--config={ROOT / 'configs' / 'base.py'}",
+    f"--workdir={workdir}",
+    *(f"--config.{name}={value}" for name, value in fields.items()),
+  ]
+  process = context.Process(target=_call, args=(args, f"{workdir}.log", cached))
+  process.start()
+  return process
+
+
+def _call(args: list[str], output: str, cached: bool) -> None:
+  import jax
+  from absl import app
+
+  file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  os.dup2(file, 1)
+  os.dup2(file, 2)
+  jax.config.update("jax_enable_compilation_cache", cached)
+  main = importlib.import_module("main")
+  sys.argv = args
+  app.run(main.run, argv=args, flags_parser=main.parse)
+
+
+def finish(workdir: pathlib.Path, data: pathlib.Path) -> None:
+  """Trains to the end.
+
+  Raises:
+    RuntimeError: it does not end well.
+  """
+  process = start(workdir, data)
+  process.join(PATIENCE)
+  if process.exitcode != 0:
+    process.kill()
+    raise RuntimeError(f"{workdir}: exit code {process.exitcode}; see {workdir}.log")
+
+
+def interrupt(
+  workdir: pathlib.Path,
+  data: pathlib.Path,
+  phase: str,
+  rng: random.Random,
+  number: int = signal.SIGKILL,
+) -> int | None:
+  """Trains until a moment within `phase` and sends a signal then.
+
+  Returns:
+    the exit code: -9 of a killed process, 0 if the run came to its end before.
+  """
+  reached, longest = {
+    "compilation": (_compiles(workdir), 4.0),
+    "save": (_saves(workdir), 0.03),
+    "validation": (_validates(workdir), 0.1),
+    "any": (lambda: True, 10.0),
+  }[phase]
+  process = start(workdir, data, cached=phase != "compilation")
+  deadline = time.monotonic() + PATIENCE
+  while process.is_alive() and not reached():
+    if time.monotonic() > deadline:
+      process.kill()
+      raise RuntimeError(f"{workdir}: hangs; see {workdir}.log")
+    time.sleep(0.0005)
+  process.join(rng.uniform(0, longest))
+  if process.is_alive():
+    os.kill(process.pid, number)
+  process.join(PATIENCE)
+  return process.exitcode
+
+
+def _compiles(workdir: pathlib.Path) -> Callable[[], bool]:
+  """Whether the log was opened anew, after which the first step is compiled."""
+  path = workdir / "logs" / "metrics.jsonl"
+  before = path.stat().st_ino if path.exists() else None
+  return lambda: path.exists() and path.stat().st_ino != before
+
+
+def _saves(workdir: pathlib.Path) -> Callable[[], bool]:
+  """Whether a checkpoint is being written that was not there before."""
+
+  def found() -> set[str]:
+    return {p.name for p in workdir.glob("checkpoints/[bl]*/*orbax-checkpoint-tmp*")}
+
+  before = found()
+  return lambda: bool(found() - before)
+
+
+def _validates(workdir: pathlib.Path) -> Callable[[], bool]:
+  """Whether the log has what precedes a validation, and not yet what follows."""
+  path, known = workdir / "logs" / "metrics.jsonl", len(_rows(workdir))
+
+  def reached() -> bool:
+    rows = log.read(path)
+    last = rows[-1] if len(rows) != known and rows else {"step": 1}
+    return last["step"] % VALIDATE == 0 and "val/iou" not in last
+
+  return reached
+
+
+def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  return log.read(workdir / "logs" / "metrics.jsonl")
+
+
+def damage(workdir: pathlib.Path, rng: random.Random) -> bool:
+  """Flips or cuts off bytes of the newest checkpoint; false if there is none."""
+  latest = [p for p in workdir.glob("checkpoints/latest/*") if p.name.isdigit()]
+  if not latest:
+    return False
+  files = [p for p in max(latest, key=lambda p: int(p.name)).rglob("*") if p.is_file()]
+  path = rng.choice(sorted(files))
+  content = bytearray(path.read_bytes())
+  if rng.random() < 0.5:
+    content = content[: len(content) // 2]
+  else:
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+  path.write_bytes(content)
+  return True
+
+
+def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
+  """In what two finished runs differ."""
+  found = []
+  for name, step in (("last", STEPS), ("best", None)):
+    a, b = (checkpoint.restore(workdir, step) for workdir in (one, other))
+    if a.record != b.record:
+      found.append(f"record of the {name}: {a.record}, {b.record}")
+    if (parts := _unequal(a.state, b.state)) != []:
+      found.append(f"state of the {name}: {', '.join(parts[:3])}")
+  rows = [log.timeless(_rows(workdir)) for workdir in (one, other)]
+  if rows[0] != rows[1]:
+    found.append(f"log: {len(rows[0])} and {len(rows[1])} lines")
+  return found
+
+
+def _unequal(a: Any, b: Any, name: str = "state") -> list[str]:
+  """Names of arrays that are not bit for bit the same."""
+  if isinstance(a, dict):
+    if not isinstance(b, dict) or a.keys() != b.keys():
+      return [name]
+    return [x for key in a for x in _unequal(a[key], b[key], f"{name}/{key}")]
+  if a is None or b is None:
+    return [] if a is b else [name]
+  a, b = np.asarray(a), np.asarray(b)
+  same = (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+  return [] if same else [name]
+
+
+def prepare(out: pathlib.Path) -> pathlib.Path:
+  """Fifty-two procedural shapes, 2,000 points each."""
+  from data_prep import prepare as prepare_lib
+
+  data = out / "data"
+  sizes = {"points": 2000, "surface_points": 1000, "val_fraction": 0.25}
+  prepare_lib.prepare(source="synthetic", out=data, per_category=4, workers=1, **sizes)
+  return data
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--kills", type=int, default=100)
+  parser.add_argument("--out", type=pathlib.Path, default="runs/reliability")
+  parser.add_argument("--seed", type=int, default=0)
+  args = parser.parse_args()
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out.absolute() / "cache"))
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+  rng, counts = random.Random(args.seed), collections.Counter()
+  data, whole = prepare(args.out), args.out / "whole"
+  finish(whole, data)
+  moments = [(phase, signal.SIGKILL) for phase in PHASES]
+  moments += [(phase, signal.SIGTERM) for phase in PHASES[1:3]]
+  runs, unequal = 0, []
+  while sum(n for name, n in counts.items() if "killed" in name) < args.kills:
+    workdir = args.out / f"run_{runs:03}"
+    for phase, number in rng.choices(moments, k=5):
+      code = interrupt(workdir, data, phase, rng, number)
+      counts[_outcome(code, phase)] += 1
+      if code == 0:
+        break
+      if rng.random() < 0.15 and damage(workdir, rng):
+        counts["checkpoint damaged"] += 1
+    finish(workdir, data)
+    runs += 1
+    counts["damage noticed"] += len([*workdir.glob("checkpoints/damaged/*")])
+    if found := differences(whole, workdir):
+      unequal.append(f"{workdir}: {'; '.join(found)}")
+    print(f"{runs} runs, {len(unequal)} unequal, {dict(counts)}", flush=True)  # noqa: T201
+  lines = [f"{name:28} {count:5}" for name, count in sorted(counts.items())]
+  lines += [
+    f"{'runs compared':28} {runs:5}",
+    f"{'of them equal':28} {runs - len(unequal):5}",
+  ]
+  print("\n".join([*lines, *unequal]))  # noqa: T201
+  sys.exit(bool(unequal))
+
+
+def _outcome(code: int | None, phase: str) -> str:
+  names = {-9: f"killed in {phase}", 75: "stopped by SIGTERM", 0: "ended before"}
+  return names.get(code, f"exit code {code} in {phase}")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,95 @@
+"""The precision of matrix products, chosen in one place (device, jnp).
+
+"float32", or "bfloat16": operands rounded to bfloat16, sums and results in float32, in
+both directions. Parameters, norms, activations, losses and convolutions stay float32
+(as JAX has it: TF32 on NVIDIA devices). A product is bfloat16 only while a function
+that `scoped` made is traced, so nothing has to be handed through the layers.
+
+Shape letters: i features in, o features out.
+"""
+
+import contextvars
+import functools
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+_CURRENT = contextvars.ContextVar("precision", default="float32")
+_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
+
+
+def resolve(name: str) -> str:
+  """The precision itself: "auto" is bfloat16 where the first device computes in it.
+
+  Raises:
+    ValueError: there is no such precision.
+  """
+  if name not in PRECISIONS:
+    raise ValueError(f"the precision is {name!r}; want one of: {', '.join(PRECISIONS)}")
+  if name != "auto":
+    return name
+  device = jax.local_devices()[0]
+  if device.platform == "cpu":
+    info = pathlib.Path("/proc/cpuinfo")
+    flags = set(info.read_text().split()) if info.exists() else set()
+    return "bfloat16" if flags & _CPU_FLAGS else "float32"
+  if device.platform == "gpu":
+    capability = float(getattr(device, "compute_capability", 0))
+    return "bfloat16" if capability >= 8 else "float32"
+  return "bfloat16"
+
+
+def scoped(name: str, function: Callable) -> Callable:
+  """The function with its matrix products in this precision, "auto" not allowed."""
+  if name == "float32":
+    return function
+
+  @functools.wraps(function)
+  def within(*args, **kwargs):
+    token = _CURRENT.set(name)
+    try:
+      return function(*args, **kwargs)
+    finally:
+      _CURRENT.reset(token)
+
+  return within
+
+
+def matmul(x: Float[Array, "... i"], w: Float[Array, "i o"]) -> Float[Array, "... o"]:
+  """x @ w in the precision of the scope that is traced."""
+  return x @ w if _CURRENT.get() == "float32" else _narrow(x, w)
+
+
+@jax.custom_vjp
+def _narrow(x: Float[Array, "... i"], w: Float[Array, "i o"]) -> Float[Array, "... o"]:
+  """Rounds the operands only: a result of bfloat16 is slower on CPUs (and less true).
+
+  Autodiff alone would multiply the float32 cotangent, off the fast path.
+  """
+  return lax.dot_general(
+    x.astype(jnp.bfloat16),
+    w.astype(jnp.bfloat16),
+    (((x.ndim - 1,), (0,)), ((), ())),
+    preferred_element_type=jnp.float32,
+  )
+
+
+def _forward(x, w):
+  return _narrow(x, w), (x.astype(jnp.bfloat16), w.astype(jnp.bfloat16))
+
+
+def _backward(kept, cotangent):
+  x, w = kept
+  rows = x.reshape(-1, x.shape[-1])
+  return (
+    _narrow(cotangent, w.T),
+    _narrow(rows.T, cotangent.reshape(-1, cotangent.shape[-1])),
+  )
+
+
+_narrow.defvjp(_forward, _backward)

@@ -1,0 +1,57 @@
+"""How long the device had no work because the next batch was not there (host).
+
+Steps are dispatched ahead of the device, so the time that the loop waits for a batch is
+lost only as far as the device was done with the step before. A thread notes when each
+step is done, and nothing else is waited for.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+
+class Waits:
+  """Follows draws of batches and the steps that take them."""
+
+  def __init__(self):
+    self._steps: queue.Queue = queue.Queue()
+    self._seconds = 0.0
+    self._drawn: tuple[float, float] | None = None
+    threading.Thread(target=self._follow, daemon=True).start()
+
+  def draw(self, batches: Iterator[Any]) -> Any:
+    """The next batch."""
+    begin = time.perf_counter()
+    batch = next(batches)
+    self._drawn = begin, time.perf_counter()
+    return batch
+
+  def dispatched(self, result: Any) -> None:
+    """Notes that a step takes the batch that was last drawn, if one was."""
+    if self._drawn is not None:
+      self._steps.put((*self._drawn, result))
+    self._drawn = None
+
+  def take(self) -> float:
+    """Seconds since the last call; waits until all dispatched steps are done."""
+    self._steps.join()
+    seconds, self._seconds = self._seconds, 0.0
+    return seconds
+
+  def close(self) -> None:
+    self._steps.put(None)
+
+  def _follow(self) -> None:
+    done = 0.0
+    while (step := self._steps.get()) is not None:
+      begin, end, result = step
+      self._seconds += max(0.0, end - max(begin, done))
+      with contextlib.suppress(Exception):  # the loop meets it too
+        jax.block_until_ready(result)
+      done = time.perf_counter()
+      self._steps.task_done()
