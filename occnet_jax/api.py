@@ -113,9 +113,7 @@ class Model:
     """
     inputs = np.asarray(inputs, self.observation.form.dtype)
     kind, want = self.config["data"]["inputs"], list(self.observation.form.shape)
-    free = {"cloud": 1, "images": 1}.get(
-      kind, 0
-    )  # as many points or images as there are
+    free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
     if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
       form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
       raise ValueError(f"inputs of shape {inputs.shape}; want ({form}): {kind}")
@@ -295,8 +293,6 @@ class Model:
     Raises:
       ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.
     """
-    if together < 1:
-      raise ValueError(f"together={together}; want at least 1")
     copies = self.on_devices()
     threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
@@ -304,7 +300,7 @@ class Model:
       return copies[number % len(copies)].reconstruct(one, **settings)
 
     with contextlib.ExitStack() as stack:
-      for model in copies if together > 1 else ():
+      for model in copies if together != 1 else ():
         shared = Together(self.method.decode, model.variables, together)
         model._together = stack.enter_context(shared)
       yield from stream(reconstruct, observed, threads=threads)

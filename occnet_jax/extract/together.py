@@ -33,7 +33,12 @@ class Together:
     decode: (variables, latent, points (b, t, 3)) -> (b, t), row by row.
     variables: on the device where all is to be computed.
     shapes: of one call, at most.
+
+    Raises:
+      ValueError: less than one shape.
     """
+    if shapes < 1:
+      raise ValueError(f"together={shapes}; want at least 1")
     self._decode, self._variables, self._shapes = decode, variables, shapes
     self._waiting = collections.defaultdict(collections.deque)
     self._pool = ThreadPoolExecutor(1)
