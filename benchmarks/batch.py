@@ -3,8 +3,8 @@
   python -m benchmarks.batch --workdir=runs/quickstart
 
 Test shapes as the network sees them, at the resolution and by the method of the run's
-config. `reconstruct` and `reconstruct_batch` in turn, --rounds times, after one of each
-that compiles; medians.
+config. `reconstruct`, `reconstruct_batch`, and it with --together shapes a call, in
+turn, --rounds times, after one of each that compiles; medians.
 """
 
 import argparse
@@ -26,6 +26,7 @@ def main() -> None:
   parser.add_argument("--workdir", type=pathlib.Path, required=True)
   parser.add_argument("--shapes", type=int, default=16)
   parser.add_argument("--threads", type=int, help="shapes under way; 2 a device")
+  parser.add_argument("--together", type=int, default=4, help="shapes of one call")
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   model = occnet_jax.restore(args.workdir)
@@ -36,11 +37,15 @@ def main() -> None:
     example = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
     seen.append(np.asarray(example["inputs"]))
   settings = {"normalise": False, "on_empty": "empty"}
+
+  def stream(together: int) -> list:
+    several = {"threads": args.threads, "together": together}
+    return list(model.reconstruct_batch(seen, **several, **settings))
+
   ways = {
     "one by one": lambda: [model.reconstruct(each, **settings) for each in seen],
-    "stream": lambda: list(
-      model.reconstruct_batch(seen, threads=args.threads, **settings)
-    ),
+    "stream": lambda: stream(1),
+    f"{args.together} a call": lambda: stream(args.together),
   }
   rates: dict[str, list[float]] = {name: [] for name in ways}
   for round_ in range(args.rounds + 1):

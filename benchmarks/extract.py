@@ -1,11 +1,12 @@
 """Extraction by every method: evaluations, faces, error, seconds, memory.
 
   python -m benchmarks.extract [--workdir=runs/pointcloud] [--resolutions=64,128]
+      [--fields=network] [--methods=mise_roots] [--no-memory]
 
 Fields: signed distances of a ball, a torus and a box; a network with the reference's
 sizes (hidden 256, code 512) and random weights (no object, but its cost); with
 --workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
-from 32 cells a side or more, the others from 12 to 23.
+from 32 cells a side or more, the others from 12 to 23 (--least).
 
 Error: points drawn on the mesh, each projected on the level set along the gradient of
 the field there; distances in units of 1e-5 of the cube: mean, 95 and 99 in a hundred,
@@ -14,10 +15,11 @@ distance to the mesh, too. Evaluations: of the field, a
 gradient counting as three; normals at the vertices are left out. `x` columns: mean
 error and evaluations as a share of those of `mise` at --reference cells a side.
 Seconds: octree, evaluate, roots, surface, normals. Memory: of a process that extracts
-the torus; Linux.
+the torus; Linux. After the rows of several networks come the means of their `x`.
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import subprocess
@@ -121,9 +123,12 @@ def errors(field: Field, level: float, mesh, count: int) -> np.ndarray:
   return np.where(crossed.any(1), np.abs(low + high) / 2, REACH)
 
 
-def grid(method: str, resolution: int) -> dict[str, str | int]:
-  """Settings with so many cells a side, from 32 for `mise` and from 12 to 23 else."""
-  least, start, steps = 32 if method == "mise" else 12, resolution, 0
+def grid(method: str, resolution: int, least: int = 12) -> dict[str, str | int]:
+  """Settings with so many cells a side, from 32 for `mise`, else from `least` to twice.
+
+  That is 12 to 23 cells, as long as no other number is asked for.
+  """
+  least, start, steps = 32 if method == "mise" else least, resolution, 0
   while start % 2 == 0 and start // 2 >= least:
     start, steps = start // 2, steps + 1
   return {"method": method, "resolution_0": start, "upsampling_steps": steps}
@@ -137,9 +142,9 @@ def surface_points(field: Field, level: float, count: int) -> np.ndarray:
   return mesh.sample(count, seed=0).view(np.ndarray)
 
 
-def measure(name, field, level, method, resolution, samples, surface) -> dict:
+def measure(name, field, level, method, resolution, samples, surface, least) -> dict:
   """One row of the table."""
-  settings = {"level": level, **grid(method, resolution)}
+  settings = {"level": level, **grid(method, resolution, least)}
   occnet_jax.extract_mesh(  # compiles
     field, **settings | {"upsampling_steps": 1}
   )
@@ -208,6 +213,10 @@ def main() -> None:
   parser.add_argument("--reference", type=int, default=128)
   parser.add_argument("--samples", type=int, default=5000)
   parser.add_argument("--out", type=pathlib.Path, help="JSON lines of all rows")
+  parser.add_argument("--fields", help="those whose names begin so, with commas")
+  parser.add_argument("--methods", default=",".join(METHODS))
+  parser.add_argument("--least", type=int, default=12, help="cells a side to start at")
+  parser.add_argument("--no-memory", action="store_true", help="do without its rows")
   parser.add_argument("--memory", help="method:resolution, for this process alone")
   args = parser.parse_args()
   if args.memory:
@@ -218,19 +227,34 @@ def main() -> None:
   fields["official size"] = official_size()
   if args.workdir:
     fields |= trained(args.workdir, args.shapes)
+  if args.fields:
+    wanted = tuple(args.fields.split(","))
+    fields = {name: f for name, f in fields.items() if name.startswith(wanted)}
   resolutions = [int(r) for r in args.resolutions.split(",")]
-  rows = []
+  methods, rows, shares = args.methods.split(","), [], collections.defaultdict(list)
   for name, (field, level) in fields.items():
     samples = args.samples // 5 if name == "official size" else args.samples
     surface = surface_points(field, level, samples)
-    shared = {"samples": samples, "surface": surface}
+    shared = {"samples": samples, "surface": surface, "least": args.least}
     reference = measure(name, field, level, "mise", args.reference, **shared)
     for resolution in resolutions:
-      for method in METHODS:
-        rows.append(measure(name, field, level, method, resolution, **shared))
-        show(rows[-1], reference)
-  for resolution in resolutions:
-    for method in METHODS:
+      for method in methods:
+        row = measure(name, field, level, method, resolution, **shared)
+        rows.append(row)
+        show(row, reference)
+        if name.startswith("network"):
+          share = [row[key] / reference[key] for key in ("mean", "evaluations")]
+          shares[method, resolution].append(
+            [row["mean"], reference["mean"], row["evaluations"], *share]
+          )
+  for (method, resolution), found in shares.items():
+    mean, reference_mean, evaluations, error, work = np.mean(found, axis=0)
+    print(  # noqa: T201
+      f"{len(found)} networks {method:10} {resolution:5} {evaluations:9.0f} "
+      f"{mean:7.1f} (of {reference_mean:.1f}) x{error:5.2f} x{work:5.2f}"
+    )
+  for resolution in [] if args.no_memory else resolutions:
+    for method in methods:
       rows.append(_apart(f"--memory={method}:{resolution}"))
       print(rows[-1], flush=True)  # noqa: T201
   if args.out:

@@ -6,8 +6,13 @@ and pulls JAX in only where it is needed (data preparation runs without it).
 
 import importlib
 
-_PUBLIC = {"restore": "api", "Model": "api", "extract_mesh": "extract.pipeline"}
-__all__ = ["Model", "extract_mesh", "restore"]
+_PUBLIC = {
+  "restore": "api",
+  "Model": "api",
+  "extract_mesh": "extract.pipeline",
+  "audit": "extract.audit",
+}
+__all__ = ["Model", "audit", "extract_mesh", "restore"]
 
 
 def __getattr__(name: str):

@@ -6,6 +6,7 @@
 Everything takes and gives host arrays; networks run on JAX's default device.
 """
 
+import contextlib
 import copy
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from occnet_jax.data import observations
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.extract.stream import stream
+from occnet_jax.extract.together import Together
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, fit
@@ -92,6 +94,7 @@ class Model:
     self._encode = jax.jit(method.encode)
     self._decode = jax.jit(method.decode)
     self._posterior = jax.jit(method.posterior) if method.posterior else None
+    self._together: Together | None = None
 
   @property
   def tau(self) -> float:
@@ -110,9 +113,7 @@ class Model:
     """
     inputs = np.asarray(inputs, self.observation.form.dtype)
     kind, want = self.config["data"]["inputs"], list(self.observation.form.shape)
-    free = {"cloud": 1, "images": 1}.get(
-      kind, 0
-    )  # as many points or images as there are
+    free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
     if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
       form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
       raise ValueError(f"inputs of shape {inputs.shape}; want ({form}): {kind}")
@@ -220,7 +221,8 @@ class Model:
       latent: of one shape, leading axis 1.
       points_per_batch: how many points are evaluated at a time; None chooses.
     """
-    return decoder_field(self.method.decode, self.variables, latent, points_per_batch)
+    alone = decoder_field(self.method.decode, self.variables, latent, points_per_batch)
+    return self._together.field(latent, alone) if self._together else alone
 
   def extract(self, latent: Latent, **settings) -> trimesh.Trimesh:
     """The surface of one shape's latent (leading axis 1), in the cube's frame.
@@ -266,7 +268,12 @@ class Model:
     return mesh
 
   def reconstruct_batch(
-    self, observed: Iterable[Any], *, threads: int | None = None, **settings
+    self,
+    observed: Iterable[Any],
+    *,
+    threads: int | None = None,
+    together: int = 1,
+    **settings,
   ) -> Iterator[trimesh.Trimesh]:
     """Meshes of many shapes, each as by `reconstruct`, as they are ready.
 
@@ -275,7 +282,8 @@ class Model:
 
     Args:
       observed: one for each shape; read as they are needed, so there may be any number.
-      threads: shapes under way; None for two a device.
+      threads: shapes under way; None for two a device, or one more than `together`.
+      together: shapes that one call of the network may evaluate; a CPU gains nothing.
       **settings: of `reconstruct`.
 
     Yields:
@@ -283,14 +291,19 @@ class Model:
       no faces and the stream goes on.
 
     Raises:
-      ValueError: as `reconstruct`, at the turn of that shape.
+      ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.
     """
     copies = self.on_devices()
+    threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
     def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
       return copies[number % len(copies)].reconstruct(one, **settings)
 
-    return stream(reconstruct, observed, threads=threads or 2 * len(copies))
+    with contextlib.ExitStack() as stack:
+      for model in copies if together != 1 else ():
+        shared = Together(self.method.decode, model.variables, together)
+        model._together = stack.enter_context(shared)
+      yield from stream(reconstruct, observed, threads=threads)
 
   def on_devices(self) -> list["Model"]:
     """The model on each local device; the copies share their compiled functions."""

@@ -89,6 +89,19 @@ def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
   found.close()
 
 
+def test_shapes_evaluated_together_give_the_meshes_of_single_reconstructions(
+  model, cloud
+):
+  clouds = [cloud * (1, 1 + stretch / 10, 1) for stretch in range(5)]
+  found = list(model.reconstruct_batch(clouds, together=2))
+  for mesh, one in zip(found, clouds, strict=True):
+    want = model.reconstruct(one)
+    np.testing.assert_array_equal(mesh.faces, want.faces)
+    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-5)
+  with pytest.raises(ValueError, match="together=0"):
+    next(model.reconstruct_batch(clouds, together=0))
+
+
 def test_a_shape_that_fails_in_a_batch_fails_at_its_turn(model, cloud):
   found = model.reconstruct_batch([cloud, np.ones((9, 3)), cloud])
   assert next(found).is_watertight

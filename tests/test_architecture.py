@@ -119,7 +119,7 @@ def test_files_stay_short(path):
     ("import occnet_jax", {"jax"}),
     ("import occnet_jax; occnet_jax.restore", {"tensorflow"}),
     (  # the extractor stands without networks and data
-      "import occnet_jax; occnet_jax.extract_mesh",
+      "import occnet_jax; occnet_jax.extract_mesh; occnet_jax.audit",
       {"flax", "optax", "grain", "tensorflow_datasets"},
     ),
   ],

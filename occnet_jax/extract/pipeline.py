@@ -18,7 +18,7 @@ from occnet_jax.extract.dual import dual_contour
 from occnet_jax.extract.field import Field, as_field
 from occnet_jax.extract.margin import near_level
 from occnet_jax.extract.normals import crossing_normals, field_normals
-from occnet_jax.extract.octree import Evaluate, Samples, sample_surface
+from occnet_jax.extract.octree import Evaluate, Margin, Samples, sample_surface
 from occnet_jax.extract.project import mean_error, project
 from occnet_jax.extract.refine import refine
 from occnet_jax.extract.roots import find_roots
@@ -219,7 +219,7 @@ def contour(
     steps: halvings of it.
     method, level, clock, reserve: see `extract_mesh`.
   """
-  margin = near_level if method != "mise" and cells < MARGIN_BELOW else None
+  margin = margin_of(method, cells)
   with clock.stage("octree"):
     samples = sample_surface(
       evaluate, cells, steps, level, margin=margin, reserve=reserve
@@ -244,6 +244,11 @@ def contour(
       vertices, faces, looks = split_bends(evaluate, crossings, vertices, faces, level)
       facts["evaluations"] += looks
   return vertices, faces, facts | {"faces_extracted": len(faces)}
+
+
+def margin_of(method: str, cells: int) -> Margin | None:
+  """What else of a coarse grid of so many cells a side is looked into."""
+  return near_level if method != "mise" and cells < MARGIN_BELOW else None
 
 
 def cells_of(resolution_0: int, upsampling_steps: int) -> int:

@@ -81,7 +81,8 @@ ENCODERS = {
 
 def _decoder(kind):
   def make(model: Model, **norm) -> nn.Module:
-    return kind(model["hidden_size"], model["leaky"], model["octaves"], **norm)
+    names = ("hidden_size", "leaky", "octaves")
+    return kind(**{name: model[name] for name in names}, **norm)
 
   return make
 

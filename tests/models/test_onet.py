@@ -136,3 +136,10 @@ def test_validation_shows_the_posterior_as_many_points_as_training():
   np.testing.assert_allclose(loss.mean(), wanted, rtol=1e-5)
   of_all, _ = score(method, variables, data, jnp.zeros(1))
   assert abs(of_all.mean() - wanted) > 1e-4
+
+
+@pytest.mark.parametrize("name", sorted(registry.DECODERS))
+def test_every_decoder_is_built_as_the_config_says(name):
+  net = build(decoder=name, hidden_size=48, leaky=True, octaves=2).net.decoder
+  assert (net.hidden_size, net.leaky, net.octaves) == (48, True, 2)
+  assert getattr(net, "n_blocks", 5) == 5

@@ -1,0 +1,43 @@
+"""How much of the cube is certified, and what stays open, by size of boxes.
+
+  python -m benchmarks.audit [--workdir=runs/pointcloud] [--shapes=2]
+
+Fields as of benchmarks/extract.py. `looked`: finest cells at whose corners the octree
+knows the field; `open`: where a component cannot be excluded. All in percent.
+"""
+
+import argparse
+import pathlib
+import time
+
+import occnet_jax
+from benchmarks import extract
+from occnet_jax.extract.field import as_field
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path)
+  parser.add_argument("--shapes", type=int, default=2)
+  parser.add_argument(
+    "--steps", type=int, default=3, help="halvings of 16 cells a side"
+  )
+  args = parser.parse_args()
+  fields = {name: (as_field(field), 0.0) for name, field in extract.FIELDS.items()}
+  if args.workdir:
+    fields |= extract.trained(args.workdir, args.shapes)
+  for name, (field, level) in fields.items():
+    start = time.perf_counter()
+    found = occnet_jax.audit(field, level=level, upsampling_steps=args.steps)
+    seconds = time.perf_counter() - start
+    shares = [f"1/{side} {100 * share:.1f}" for side, share in found.certified.items()]
+    print(  # noqa: T201
+      f"{name:20} certified {', '.join(shares)}; looked {100 * found.looked:.2f}, "
+      f"open {100 * found.open:.2f}; missed {len(found.missed)}; {found.bounded} boxes "
+      f"in {seconds:.0f} s",
+      flush=True,
+    )
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,51 @@
+"""Whether coarser starts find the components that a start of 32 cells a side does.
+
+  python -m benchmarks.components --workdir=runs/pointcloud
+
+Every test shape (or --shapes of them) as the network sees it, by mise_roots at
+--resolution cells a side, from each of --starts. Prints the shapes whose number of
+components differs.
+"""
+
+import argparse
+import pathlib
+
+import occnet_jax
+from benchmarks import extract
+from occnet_jax import stages
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path, required=True)
+  parser.add_argument("--shapes", type=int)
+  parser.add_argument("--resolution", type=int, default=128)
+  parser.add_argument("--starts", default="8,16,32")
+  args = parser.parse_args()
+  count = args.shapes
+  if count is None:
+    count = len(stages._open_test(occnet_jax.restore(args.workdir).config)())
+  fields = extract.trained(args.workdir, count)
+  counts, differ = {int(start): 0 for start in args.starts.split(",")}, 0
+  for name, (field, level) in fields.items():
+    found = {}
+    for start in counts:
+      steps = (args.resolution // start).bit_length() - 1
+      mesh = occnet_jax.extract_mesh(
+        field,
+        level=level,
+        resolution_0=start,
+        upsampling_steps=steps,
+        normals=False,
+        on_empty="empty",
+      )
+      found[start] = int(mesh.body_count) if len(mesh.faces) else 0
+      counts[start] += found[start]
+    differ += len(set(found.values())) > 1
+    if len(set(found.values())) > 1:
+      print(f"{name}: {found}", flush=True)  # noqa: T201
+  print(f"{differ} of {len(fields)} shapes differ; components {counts}")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()
