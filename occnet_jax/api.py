@@ -25,6 +25,7 @@ from occnet_jax.extract.together import Together
 from occnet_jax.geometry import clouds
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, fit
+from occnet_jax.train import state as state_lib
 from occnet_jax.types import Latent, Method, Posterior, Variables
 
 __all__ = ["Model", "extract_mesh", "restore"]
@@ -60,7 +61,7 @@ def restore(
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty
   wanted = variable_forms(method, config)
-  variables = checkpoint.refill(wanted, {k: given.get(k) or {} for k in names})
+  variables = state_lib.refill(wanted, {k: given.get(k) or {} for k in names})
   return Model(method, variables, config, saved.record)
 
 

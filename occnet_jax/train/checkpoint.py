@@ -20,6 +20,7 @@ from flax import serialization
 
 from occnet_jax import history
 from occnet_jax.train import seal
+from occnet_jax.train import state as state_lib
 from occnet_jax.train.state import TrainState
 
 KINDS = ("best", "latest")
@@ -143,7 +144,7 @@ class Checkpoints:
     if newest is None:
       return fresh
     self._newest["latest"] = newest._replace(state={})  # memory
-    return refill(fresh, newest.state)
+    return state_lib.refill(fresh, newest.state)
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -341,37 +342,6 @@ def available(workdir: pathlib.Path) -> list[tuple[str, int]]:
     ]
     found += [(kind, step) for step in sorted(steps, reverse=True)]
   return found
-
-
-def refill(target: Any, saved: Any) -> Any:
-  """`target` with the saved arrays in it, leaf by leaf.
-
-  Raises:
-    ValueError: naming the leaves that are missing, left over or of another shape.
-  """
-  wanted, tree = jax.tree_util.tree_flatten_with_path(
-    serialization.to_state_dict(target)
-  )
-  wanted = {jax.tree_util.keystr(path): leaf for path, leaf in wanted}
-  given = jax.tree_util.tree_flatten_with_path(saved)[0]
-  given = {jax.tree_util.keystr(path): leaf for path, leaf in given}
-  wrong = [f"{name} is missing" for name in wanted if name not in given]
-  wrong += [f"{name} is left over" for name in given if name not in wanted]
-  wrong += [
-    f"{name} has shape {np.shape(given[name])}, want {np.shape(leaf)}"
-    for name, leaf in wanted.items()
-    if name in given and np.shape(given[name]) != np.shape(leaf)
-  ]
-  if wrong:
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    raise ValueError(
-      f"the checkpoint does not fit this config: {'; '.join(wrong[:3])}{more}; "
-      "use the config it was trained with, or another --workdir"
-    )
-  leaves = [np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()]
-  return serialization.from_state_dict(
-    target, jax.tree_util.tree_unflatten(tree, leaves)
-  )
 
 
 def _directory(workdir: pathlib.Path, kind: str) -> pathlib.Path:

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from flax import struct
+from flax import serialization, struct
 
 from occnet_jax.types import Batch, Method, Variables
 
@@ -66,4 +67,35 @@ def create(
     opt_state=optimizer.init(variables["params"]),
     ema=jax.tree.map(jnp.copy, variables) if ema else None,
     **variables,
+  )
+
+
+def refill(target: Any, saved: Any) -> Any:
+  """`target` with the saved arrays in it, leaf by leaf.
+
+  Raises:
+    ValueError: naming the leaves that are missing, left over or of another shape.
+  """
+  wanted, tree = jax.tree_util.tree_flatten_with_path(
+    serialization.to_state_dict(target)
+  )
+  wanted = {jax.tree_util.keystr(path): leaf for path, leaf in wanted}
+  given = jax.tree_util.tree_flatten_with_path(saved)[0]
+  given = {jax.tree_util.keystr(path): leaf for path, leaf in given}
+  wrong = [f"{name} is missing" for name in wanted if name not in given]
+  wrong += [f"{name} is left over" for name in given if name not in wanted]
+  wrong += [
+    f"{name} has shape {np.shape(given[name])}, want {np.shape(leaf)}"
+    for name, leaf in wanted.items()
+    if name in given and np.shape(given[name]) != np.shape(leaf)
+  ]
+  if wrong:
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    raise ValueError(
+      f"the checkpoint does not fit this config: {'; '.join(wrong[:3])}{more}; "
+      "use the config it was trained with, or another --workdir"
+    )
+  leaves = [np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()]
+  return serialization.from_state_dict(
+    target, jax.tree_util.tree_unflatten(tree, leaves)
   )

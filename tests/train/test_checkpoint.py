@@ -187,4 +187,4 @@ def test_a_state_of_another_form_names_what_does_not_fit(tmp_path):
     checkpoints.resume(other)
   wider = jax.tree.map(lambda a: np.zeros((*np.shape(a), 2)), state.params)
   with pytest.raises(ValueError, match=r"has shape .*, want .* and \d+ more"):
-    checkpoint.refill(wider, jax.device_get(state.params))
+    state_lib.refill(wider, jax.device_get(state.params))
