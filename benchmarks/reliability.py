@@ -171,9 +171,9 @@ def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def damage(workdir: pathlib.Path, rng: random.Random) -> bool:
-  """Flips or cuts off bytes of the newest checkpoint; false if there is none."""
+  """Flips or cuts off bytes of the newest checkpoint; false if it is the only one."""
   latest = [p for p in workdir.glob("checkpoints/latest/*") if p.name.isdigit()]
-  if not latest:
+  if len(latest) < 2:
     return False
   files = [p for p in max(latest, key=lambda p: int(p.name)).rglob("*") if p.is_file()]
   path = rng.choice(sorted(files))

@@ -5,6 +5,7 @@ from typing import Any
 # Every field that configs/base.py gained since, with the value that changes nothing.
 SINCE = {
   "data.residence": "stream",
+  "train.precision": "float32",
   "train.steps_per_call": 1,
   "train.accumulate": 1,
   "train.on_nonfinite": "stop",

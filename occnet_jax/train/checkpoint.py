@@ -11,16 +11,16 @@ the one before; a reader refuses it and names the others.
 import logging
 import pathlib
 import shutil
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
-from occnet_jax import history
 from occnet_jax.train import seal
 from occnet_jax.train import state as state_lib
+from occnet_jax.train.seal import Damaged, Restored, read
 from occnet_jax.train.state import TrainState
 
 KINDS = ("best", "latest")
@@ -31,18 +31,6 @@ MARGIN = 2**20  # bytes of a checkpoint beside its arrays
 logging.getLogger("absl").setLevel(logging.WARNING)
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 _LOGGER = logging.getLogger(__name__)
-
-
-class Damaged(ValueError):
-  """A checkpoint that is not whole, or not what was saved."""
-
-
-class Restored(NamedTuple):
-  """A checkpoint as it was saved: nested dicts of arrays, plain config and record."""
-
-  state: dict[str, Any]
-  config: dict[str, Any]
-  record: dict[str, Any]
 
 
 class Checkpoints:
@@ -62,7 +50,7 @@ class Checkpoints:
         _directory(workdir, kind),
         options=ocp.CheckpointManagerOptions(
           create=False,
-          multiprocessing_options=_alone(),
+          multiprocessing_options=seal.alone(),
           max_to_keep=KEPT,
           keep_period=keep_period or None if kind == "latest" else None,
           cleanup_tmp_directories=True,
@@ -88,7 +76,7 @@ class Checkpoints:
       self._managers[kind].delete(step)
     self._managers[kind].save(
       step,
-      args=_sealed(arrays, self._config, record),
+      args=seal.seal(arrays, self._config, record),
       force=True,
     )
     self._newest[kind] = Restored({}, self._config, record)
@@ -120,8 +108,8 @@ class Checkpoints:
   def _failed(self, error: Exception) -> OSError:
     return OSError(
       f"{self._managers['latest'].directory.parent}: a checkpoint could not be "
-      f"written ({_reason(error)}); those before it are whole: mend the disk and call "
-      "again"
+      f"written ({seal.reason(error)}); those before it are whole: mend the disk and "
+      "call again"
     )
 
   def last_step(self, kind: str) -> int:
@@ -188,18 +176,6 @@ class NoCheckpoints:
     return fresh
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
-  """Orbax asks no other process: the first one alone writes, and each reads."""
-  own = jax.process_index()
-  return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
-
-
-def _checkpointer() -> ocp.Checkpointer:
-  options = ocp.CompositeOptions(multiprocessing_options=_alone())
-  handler = ocp.CompositeCheckpointHandler(composite_options=options)
-  return ocp.Checkpointer(handler, multiprocessing_options=_alone())
-
-
 def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
   """Reads one checkpoint of a run, and checks it against its digest.
 
@@ -230,54 +206,6 @@ def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
     raise Damaged(
       f"{error}; remove it, or name another step; there are: {others or 'no others'}"
     ) from error
-
-
-def write(path: pathlib.Path, state: TrainState, config: dict[str, Any]) -> None:
-  """Writes a checkpoint outside the run's own, for `read`."""
-  arrays = serialization.to_state_dict(jax.device_get(state))
-  with _checkpointer() as checkpointer:
-    record = {"step": int(arrays["step"])}
-    checkpointer.save(path.absolute(), args=_sealed(arrays, config, record))
-
-
-def read(path: pathlib.Path) -> Restored:
-  """The checkpoint in a directory.
-
-  Raises:
-    Damaged: it is not whole, or not what was saved.
-  """
-  try:
-    with _checkpointer() as checkpointer:
-      saved = checkpointer.restore(
-        path,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(),
-          config=ocp.args.JsonRestore(),
-          record=ocp.args.JsonRestore(),
-        ),
-      )
-    state, config, record = saved["state"], saved["config"], dict(saved["record"])
-  except MemoryError:
-    raise
-  except Exception as error:  # damage makes Orbax raise whatever it meets first
-    raise Damaged(f"{path}: is not a whole checkpoint ({_reason(error)})") from error
-  # Runs of older versions have no digest.
-  sealed = record.pop("digest", None)
-  if sealed is not None and sealed != seal.digest(state, config, record):
-    raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, history.complete(config), record)
-
-
-def _sealed(
-  arrays: dict[str, Any], config: dict[str, Any], record: dict[str, Any]
-) -> ocp.args.Composite:
-  """What Orbax saves; a digest joins the record."""
-  sealed = {**record, "digest": seal.digest(arrays, config, record)}
-  return ocp.args.Composite(
-    state=ocp.args.StandardSave(arrays),
-    config=ocp.args.JsonSave(config),
-    record=ocp.args.JsonSave(sealed),
-  )
 
 
 def _newest_whole(workdir: pathlib.Path) -> dict[str, Restored | None]:
@@ -320,13 +248,6 @@ def _set_aside(path: pathlib.Path) -> pathlib.Path:
   directory.mkdir(exist_ok=True)
   name, count = f"{path.parent.name}_{path.name}", len(list(directory.iterdir()))
   return path.rename(directory / f"{name}_{count}")
-
-
-def _reason(error: Exception) -> str:
-  """An error's first line, without TensorStore's specification, or both its ends."""
-  lines = str(error).split(" [tensorstore_spec")[0].strip().splitlines()
-  line = lines[0] if lines else type(error).__name__
-  return line if len(line) < 200 else f"{line[:80]} ... {line[-100:]}"
 
 
 def _names(found: list[tuple[str, int]]) -> str:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from occnet_jax.models import registry
-from occnet_jax.train import checkpoint
+from occnet_jax.train import seal
 from occnet_jax.train.state import TrainState
 from occnet_jax.types import Batch, Key, Method, Variables
 
@@ -45,7 +45,7 @@ def dump(
   directory.mkdir(parents=True)
   (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
   np.savez(directory / "batch.npz", **batch)
-  checkpoint.write(directory / "checkpoint", state, config)
+  seal.write(directory / "checkpoint", state, config)
   return (
     f"Its batch, the names of its shapes and the state before it are in {directory}: "
     f"python -m occnet_jax.train.failure {directory} takes the step again"
@@ -60,7 +60,7 @@ def explain(directory: pathlib.Path) -> list[str]:
   """
   if not (directory / "batch.npz").exists():
     raise ValueError(f"{directory}: holds no batch.npz; want .../failures/step_<n>")
-  state, config, _ = checkpoint.read(directory / "checkpoint")
+  state, config, _ = seal.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
     batch = dict(file)
   method = registry.build(config["model"], tau=config["model"]["tau"])

@@ -1,11 +1,96 @@
-"""A digest of what a checkpoint holds (host)."""
+"""One checkpoint in its directory: written, read, and checked by a digest (host)."""
 
 import hashlib
 import json
-from typing import Any
+import pathlib
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
+from flax import serialization
+
+from occnet_jax import history
+from occnet_jax.train.state import TrainState
+
+
+class Damaged(ValueError):
+  """A checkpoint that is not whole, or not what was saved."""
+
+
+class Restored(NamedTuple):
+  """A checkpoint as it was saved: nested dicts of arrays, plain config and record."""
+
+  state: dict[str, Any]
+  config: dict[str, Any]
+  record: dict[str, Any]
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+  """Orbax asks no other process: the first one alone writes, and each reads."""
+  own = jax.process_index()
+  return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+
+
+def _checkpointer() -> ocp.Checkpointer:
+  options = ocp.CompositeOptions(multiprocessing_options=alone())
+  handler = ocp.CompositeCheckpointHandler(composite_options=options)
+  return ocp.Checkpointer(handler, multiprocessing_options=alone())
+
+
+def write(path: pathlib.Path, state: TrainState, config: dict[str, Any]) -> None:
+  """Writes a checkpoint outside the run's own, for `read`."""
+  arrays = serialization.to_state_dict(jax.device_get(state))
+  with _checkpointer() as checkpointer:
+    record = {"step": int(arrays["step"])}
+    checkpointer.save(path.absolute(), args=seal(arrays, config, record))
+
+
+def read(path: pathlib.Path) -> Restored:
+  """The checkpoint in a directory.
+
+  Raises:
+    Damaged: it is not whole, or not what was saved.
+  """
+  try:
+    with _checkpointer() as checkpointer:
+      saved = checkpointer.restore(
+        path,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(),
+          config=ocp.args.JsonRestore(),
+          record=ocp.args.JsonRestore(),
+        ),
+      )
+    state, config, record = saved["state"], saved["config"], dict(saved["record"])
+  except MemoryError:
+    raise
+  except Exception as error:  # damage makes Orbax raise whatever it meets first
+    raise Damaged(f"{path}: is not a whole checkpoint ({reason(error)})") from error
+  # Runs of older versions have no digest.
+  sealed = record.pop("digest", None)
+  if sealed is not None and sealed != digest(state, config, record):
+    raise Damaged(f"{path}: is not what was saved (its checksum differs)")
+  return Restored(state, history.complete(config), record)
+
+
+def seal(
+  arrays: dict[str, Any], config: dict[str, Any], record: dict[str, Any]
+) -> ocp.args.Composite:
+  """What Orbax saves; a digest joins the record."""
+  sealed = {**record, "digest": digest(arrays, config, record)}
+  return ocp.args.Composite(
+    state=ocp.args.StandardSave(arrays),
+    config=ocp.args.JsonSave(config),
+    record=ocp.args.JsonSave(sealed),
+  )
+
+
+def reason(error: Exception) -> str:
+  """An error's first line, without TensorStore's specification, or both its ends."""
+  lines = str(error).split(" [tensorstore_spec")[0].strip().splitlines()
+  line = lines[0] if lines else type(error).__name__
+  return line if len(line) < 200 else f"{line[:80]} ... {line[-100:]}"
 
 
 def digest(state: Any, config: dict[str, Any], record: dict[str, Any]) -> str:

@@ -85,9 +85,10 @@ class Slow:
 
 def test_a_wait_counts_only_while_the_device_has_nothing_to_do():
   waits, begin = Waits(), time.perf_counter()
-  waits.draw(lambda: time.sleep(0.2))  # nothing to do yet: all of it counts
+  slow = (time.sleep(0.2) for _ in range(2))
+  waits.draw(slow)  # nothing to do yet: all of it counts
   waits.dispatched(Slow(0.6))
-  waits.draw(lambda: time.sleep(0.2))  # while it works
+  waits.draw(slow)  # while it works
   waits.dispatched(Slow(0.2))
   found = waits.take()
   assert 0.2 <= found <= time.perf_counter() - begin - 0.5
@@ -98,9 +99,10 @@ def test_a_wait_counts_only_while_the_device_has_nothing_to_do():
 def test_a_pipeline_that_limits_is_told_once_with_a_way_out(tmp_path, monkeypatch):
   told = io.StringIO()
   monkeypatch.setattr(monitor.sys, "stderr", told)
+  batches = (time.sleep(0.05) for _ in range(9))
   with monitor.Monitor(tmp_path, 0, 9, shapes=8) as seen:
     for step in range(9):
-      seen.draw(lambda: time.sleep(0.05))
+      seen.draw(batches)
       seen.add(step, scalars(1))
       seen.flush(STATE)
   assert told.getvalue().count("waits for data in ") == 1
