@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module imports from its own level or from lower ones.
 LEVELS = {
   "occnet_jax.allocator": 0,
+  "occnet_jax.compiled": 0,
   "occnet_jax.files": 0,
   "occnet_jax.history": 0,
   "occnet_jax.types": 0,
