@@ -35,7 +35,12 @@ def get_config():
   )
   config.optim.update(OPTIM)
   config.train.update(
-    steps=16_500, batch_size=8, log_every=50, save_every=1000, validate_every=2000
+    steps=16_500,
+    batch_size=8,
+    log_every=50,
+    save_every=1000,
+    validate_every=2000,
+    pictures=0,  # the report shows shapes
   )
   config.val.points = 8192
   return config
