@@ -1,6 +1,13 @@
-"""A whole mesh, encode to file, beside the reference's way in PyTorch, same weights.
+r"""A whole mesh, encode to file, beside the reference's way in PyTorch, same weights.
 
   pip install torch
+  python main.py --mode=train --config=configs/onet.py:pointcloud --workdir=runs/full \
+    --config.data.dir=data/quickstart --config.data.points=1024 \
+    --config.data.near_fraction=0.5 --config.data.stretch=0.3 \
+    --config.train.batch_size=8 --config.train.steps=700 \
+    --config.optim.learning_rate=1e-3 --config.optim.schedule=cosine \
+    --config.optim.warmup_steps=50 --config.optim.clip_norm=200.0 \
+    --config.train.validate_every=350
   python -m benchmarks.torch_twin --workdir=runs/full
 
 The twin is the reference's PointNet encoder and conditional-batch-norm decoder in

@@ -5,12 +5,13 @@
 
 Networks and batches of the reference's size (configs/onet.py:pointcloud, image, voxels;
 random numbers for data), Adam, the whole step: forward, backward, update. PyTorch:
-eager and torch.compile, in float32 and with bfloat16 products (torch.autocast). All
-take turns, --rounds times after one that compiles; medians. Operations are those that
-XLA counts in our step; the ceiling is a chain of float32 products of (4096, 256) by
-(256, 256) in the same process, so a share says how much of it a whole step reaches.
-PyTorch's step takes more operations than ours: the pooled half of PointNet's inputs is
-multiplied there for every point, here once a shape.
+eager and torch.compile, in float32 and with bfloat16 products (torch.autocast; a CPU
+that has none takes minutes a step: --precisions=float32). All take turns, --rounds
+times after one that compiles; medians. Operations are those that XLA counts in our
+step; the ceiling is a chain of float32 products of (4096, 256) by (256, 256) in the
+same process, so a share says how much of it a whole step reaches. PyTorch's step takes
+more operations than ours: the pooled half of PointNet's inputs is multiplied there for
+every point, here once a shape.
 """
 
 import argparse
@@ -109,7 +110,7 @@ def main() -> None:
   parser.add_argument("--tasks", default=",".join(TASKS))
   parser.add_argument("--batch", type=int, default=64)
   parser.add_argument("--rounds", type=int, default=5)
-  parser.add_argument("--bfloat16", action="store_true", help="ours in it, too")
+  parser.add_argument("--precisions", default="float32,bfloat16")
   args = parser.parse_args()
   check_recorded()
   products = ceiling()
@@ -119,15 +120,14 @@ def main() -> None:
   for task in args.tasks.split(","):
     config = onet.get_config(task).to_dict()
     batch = make_batch(config, args.batch)
-    step, counted = ours(config, batch, "float32")
-    ways = {"ours, float32": step}
-    if args.bfloat16:
-      ways["ours, bfloat16"] = ours(config, batch, "bfloat16")[0]
-    for compiled in (False, True):
-      for narrow in (False, True):
-        name = f"PyTorch, {'compiled' if compiled else 'eager'}, "
-        name += "bfloat16" if narrow else "float32"
-        ways[name] = twin(config, batch, compiled=compiled, narrow=narrow)
+    ways = {}
+    for precision in args.precisions.split(","):
+      narrow = precision == "bfloat16"
+      ways[f"ours, {precision}"], counted = ours(config, batch, precision)
+      for name in ("eager", "compiled"):
+        ways[f"PyTorch, {name}, {precision}"] = twin(
+          config, batch, compiled=name == "compiled", narrow=narrow
+        )
     found = _measure(ways, args.rounds)
     best = min(s for name, s in found.items() if "PyTorch" in name and "32" in name)
     for name, each in found.items():

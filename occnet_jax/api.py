@@ -284,7 +284,7 @@ class Model:
     Args:
       observed: one for each shape; read as they are needed, so there may be any number.
       threads: shapes under way; None for two a device, or one more than `together`.
-      together: shapes that one call of the network may evaluate; a CPU gains nothing.
+      together: shapes that one call of the network may evaluate.
       **settings: of `reconstruct`.
 
     Yields:

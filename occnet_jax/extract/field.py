@@ -57,7 +57,7 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
       it, and called with float64 NumPy points if not; a NumPy array (r, r, r) over the
       cells of [-0.5, 0.5]^3; or a `trimesh.Trimesh`, for its signed distance. See
       `extract.sources` for the last two.
-    points_per_batch: None chooses 2^12 on a CPU, whose caches hold that much of a
+    points_per_batch: None chooses 2^11 on a CPU, whose caches hold that much of a
       network's activations, and 2^16 elsewhere and for functions of NumPy.
 
   Raises:
@@ -76,7 +76,7 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
     )
   if points_per_batch is not None and points_per_batch < 1:
     raise ValueError(f"points_per_batch={points_per_batch}; want at least 1, or None")
-  batch = points_per_batch or (2**12 if jax.default_backend() == "cpu" else 2**16)
+  batch = points_per_batch or (2**11 if jax.default_backend() == "cpu" else 2**16)
   try:
     if isinstance(function, Partial):
       leaves, tree = jax.tree.flatten(function)

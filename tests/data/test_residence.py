@@ -48,7 +48,7 @@ def test_points_from_the_device_and_several_steps_a_call_train_the_same_network(
     loop.train(tiny_config, tmp_path / wanted)
     rows = log.read(tmp_path / wanted / "logs" / "metrics.jsonl")
     losses.append(log.curve(rows, "train/loss")[1])
-    assert checkpoint.available(tmp_path / wanted)[-1] == ("latest", 8)
+    assert ("latest", 8) in checkpoint.available(tmp_path / wanted)
   assert len(losses[0]) == 4
   np.testing.assert_allclose(*losses, rtol=1e-3)
 

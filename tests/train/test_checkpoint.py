@@ -13,6 +13,7 @@ from test_step import MODEL, assert_close, make_batch, make_run
 
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
+from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
 CONFIG = {"name": "test", "model": {"hidden_size": 16}}

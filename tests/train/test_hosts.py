@@ -20,6 +20,7 @@ CONFIG = {
   "model.encoder_hidden_size": 16,
   "model.c_dim": 16,
   "model.hidden_size": 16,
+  "optim.name": "sgd",  # Adam makes steps of gradients that are rounding alone
   "optim.ema_decay": 0.9,
   "train.steps": 8,
   "train.batch_size": 8,
