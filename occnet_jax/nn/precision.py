@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -60,13 +61,17 @@ def scoped(name: str, function: Callable) -> Callable:
   return within
 
 
-def matmul(x: Float[Array, "... i"], w: Float[Array, "i o"]) -> Float[Array, "... o"]:
+def matmul(
+  x: Float[Array | np.ndarray, "... i"], w: Float[Array | np.ndarray, "i o"]
+) -> Float[Array | np.ndarray, "... o"]:
   """x @ w in the precision of the scope that is traced."""
   return x @ w if _CURRENT.get() == "float32" else _narrow(x, w)
 
 
 @jax.custom_vjp
-def _narrow(x: Float[Array, "... i"], w: Float[Array, "i o"]) -> Float[Array, "... o"]:
+def _narrow(
+  x: Float[Array | np.ndarray, "... i"], w: Float[Array | np.ndarray, "i o"]
+) -> Float[Array, "... o"]:
   """Rounds the operands only: a result of bfloat16 is slower on CPUs (and less true).
 
   Autodiff alone would multiply the float32 cotangent, off the fast path.

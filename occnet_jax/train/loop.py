@@ -252,25 +252,29 @@ def settle(config: dict[str, Any], data: source.Examples) -> residence.Feed:
 def train_batches(
   config: dict[str, Any], feed: residence.Feed, start: int
 ) -> Iterator[Batch]:
-  """The batches of steps start, start + 1, ... of a run, as the step takes them."""
+  """This process' part of the batches of steps start, start + 1, ... of a run."""
+  workers = config["data"]["workers"] if feed.residence == "stream" else 0
+  return _batches(config, feed, start, workers, hosts.part())
+
+
+def _samples(
+  config: dict[str, Any], data: source.Examples, start: int
+) -> Iterator[Batch]:
+  """Whole batches with all arrays in them, read from the files in this process."""
+  streamed = {**config, "data": {**config["data"], "residence": "stream"}}
+  return _batches(config, settle(streamed, data), start, 0, (0, 1))
+
+
+def _batches(config, feed, start, workers, part) -> Iterator[Batch]:
   return loader.train_batches(
     feed.examples,
     feed.transform,
     batch_size=config["train"]["batch_size"],
     seed=config["seed"],
     start=start,
-    workers=config["data"]["workers"] if feed.residence == "stream" else 0,
-    part=hosts.part(),
+    workers=workers,
+    part=part,
   )
-
-
-def _samples(
-  config: dict[str, Any], data: source.Examples, start: int
-) -> Iterator[Batch]:
-  """The same with all arrays in them, read from the files in this process."""
-  streamed = {**config["data"], "residence": "stream", "workers": 0}
-  config = {**config, "data": streamed}
-  return train_batches(config, settle(config, data), start)
 
 
 def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:

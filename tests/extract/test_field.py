@@ -123,8 +123,8 @@ def test_integers_are_values_too():
   "function, message",
   [
     (3, "type int; want a function"),
-    (lambda p: p, r"shape \(2048, 3\).*want \(2048,\), one value a point"),
-    (lambda p: p[:, :1] ** 2, r"shape \(2048, 1\)"),
+    (lambda p: p, r"shape \(4096, 3\).*want \(4096,\), one value a point"),
+    (lambda p: p[:, :1] ** 2, r"shape \(4096, 1\)"),
     (lambda p: p[:, 0] > 0, r"type bool.*where\(inside, 1.0, -1.0\)"),
     (lambda p: p[:, 0].astype(complex), "type complex"),
     (lambda p: (p[:, 0], p[:, 1]), "type tuple"),

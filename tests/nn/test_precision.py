@@ -1,14 +1,15 @@
+import pathlib
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from occnet_jax.models import registry
 from occnet_jax.nn import precision
 
+ROOT = pathlib.Path(__file__).parents[2]
 MODEL = {
   "name": "onet",
   "encoder": "pointnet_resnet",

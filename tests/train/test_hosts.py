@@ -1,6 +1,7 @@
 """Two processes on one machine, joined over the loopback, against one."""
 
 import itertools
+import pathlib
 import socket
 import subprocess
 import sys
@@ -8,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import trimesh
-from conftest import ROOT
 
 from occnet_jax.data import loader
 from occnet_jax.evaluation import evaluate, ledger
 from occnet_jax.train import checkpoint, hosts, log
 
+ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = {
   "data.points": 128,
   "data.cloud_points": 32,
