@@ -81,8 +81,8 @@ def audit(
     halvings: how often boxes may be halved beyond the cells of the finest grid.
 
   Raises:
-    ValueError: a field that JAX cannot trace, or settings out of range.
-    NotImplementedError: an operation of the field for which there are no bounds.
+    ValueError: a field that JAX cannot trace, an operation of it for which there are no
+      bounds, or settings out of range.
   """
   field = as_field(field, points_per_batch)
   if not isinstance(field, JaxField):

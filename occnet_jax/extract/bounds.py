@@ -37,7 +37,7 @@ def bound_boxes(
     Values that it is nowhere below and nowhere above, NaN where none is known.
 
   Raises:
-    NotImplementedError: an operation that affine arithmetic has no rule for here.
+    ValueError: an operation that affine arithmetic has no rule for here.
   """
   program = jax.make_jaxpr(function)(jax.ShapeDtypeStruct((1, 3), jnp.float32))
 
@@ -81,7 +81,7 @@ def run_one(equation: Any, inputs: list[Value], symbols: Symbols) -> Sequence[Va
   if primitive.name in SHAPES:
     return [along(lambda *xs: primitive.bind(*xs, **params), inputs)]
   if primitive.name not in RULES:
-    raise NotImplementedError(
+    raise ValueError(
       f"no bounds for the operation {primitive.name!r}, which the field uses; want one "
       f"of {', '.join(sorted([*RULES, *SHAPES, *CALLS]))}"
     )
@@ -135,7 +135,7 @@ def matrix_product(inputs: list[Value], params: dict) -> Affine:
   """With one side known."""
   first = isinstance(inputs[0], Affine)
   if all(isinstance(value, Affine) for value in inputs):
-    raise NotImplementedError(
+    raise ValueError(
       "no bounds for a product of two matrices ('dot_general') that both depend on the "
       "point; one of them may"
     )
@@ -199,7 +199,7 @@ def smallest(inputs: list[Value], params: dict) -> Affine:
 def powers(inputs: list[Value], params: dict) -> Affine:
   base, exponent = inputs
   if isinstance(exponent, Affine | jax.core.Tracer) or jnp.ndim(exponent):
-    raise NotImplementedError("no bounds for 'pow' unless the exponent is a constant")
+    raise ValueError("no bounds for 'pow' unless the exponent is a constant")
   return affine.power(base, float(exponent))
 
 
@@ -251,7 +251,7 @@ def converted(inputs: list[Value], params: dict) -> Value:
   if isinstance(x, Truth):
     return x if jnp.issubdtype(dtype, jnp.bool_) else as_number(x)
   if not jnp.issubdtype(dtype, jnp.floating):
-    raise NotImplementedError(
+    raise ValueError(
       f"no bounds for 'convert_element_type' to {dtype} of what depends on the point"
     )
   narrow = jnp.finfo(dtype).eps > jnp.finfo(jnp.float32).eps

@@ -183,7 +183,7 @@ def test_where_a_function_is_not_finite_nothing_is_known(function):
   ],
 )
 def test_an_operation_without_a_rule_is_named(function, words):
-  with pytest.raises(NotImplementedError, match=words):
+  with pytest.raises(ValueError, match=words):
     bounds_of(function, np.zeros((1, 3)), 0.1)
 
 
