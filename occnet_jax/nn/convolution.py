@@ -5,6 +5,7 @@ pads a strided window unevenly where PyTorch pads evenly, so no name of a paddin
 used here, only its size.
 """
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -52,10 +53,7 @@ class Conv(nn.Module):
     default = uniform_by_fan_in(self.width**axes * x.shape[-1])
     shape = (self.width,) * axes + (x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init or default, shape)
-    # XLA's convolution in 3D on a CPU, its gradient above all, is a plain loop
-    # (benchmarks/convolution.py), so there it is left to a matrix product.
-    by_product = axes == 3 and jax.default_backend() == "cpu"
-    convolve = convolve_by_product if by_product else convolve_by_xla
+    convolve = convolve_on_cpu if jax.default_backend() == "cpu" else convolve_by_xla
     y = convolve(x, kernel, self.stride, self.padding)
     if not self.use_bias:
       return y
@@ -82,8 +80,50 @@ def convolve_by_product(
   x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
 ) -> Float[Array, "b *t o"]:
   """The same as one matrix product: the shifted inputs of a window, side by side."""
-  axes = x.ndim - 2
-  width, (inputs, outputs) = kernel.shape[0], kernel.shape[-2:]
+  rows = _windows(x, kernel.shape, stride, padding)
+  outputs = kernel.shape[-1]
+  product = rows.reshape(-1, rows.shape[-1]) @ kernel.reshape(-1, outputs)
+  return product.reshape(*rows.shape[:-1], outputs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_on_cpu(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
+) -> Float[Array, "b *t o"]:
+  """The same in the ways that are fastest on a CPU; benchmarks/convolution.py.
+
+  There XLA's gradient by the kernel, and in 3D everything, takes several times as long
+  as the matrix product that it amounts to.
+  """
+  return _fast_forward(x, kernel, stride, padding)
+
+
+def _fast_forward(x, kernel, stride, padding):
+  convolve = convolve_by_xla if x.ndim == 4 else convolve_by_product
+  return convolve(x, kernel, stride, padding)
+
+
+def _convolve_forward(x, kernel, stride, padding):
+  return _fast_forward(x, kernel, stride, padding), (x, kernel)
+
+
+def _convolve_backward(stride, padding, kept, cotangent):
+  x, kernel = kept
+  _, by_x = jax.vjp(lambda x: _fast_forward(x, kernel, stride, padding), x)
+  rows = _windows(x, kernel.shape, stride, padding)  # anew: they are large
+  rows = rows.reshape(-1, rows.shape[-1])
+  by_kernel = rows.T @ cotangent.reshape(-1, cotangent.shape[-1])
+  return *by_x(cotangent), by_kernel.reshape(kernel.shape)
+
+
+convolve_on_cpu.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _windows(
+  x: Float[Array, "b *s i"], form: tuple[int, ...], stride: int, padding: int
+) -> Float[Array, "b *t k"]:
+  """What the window of a kernel of this form sees at every place, in a row."""
+  axes, width, inputs = x.ndim - 2, form[0], form[-2]
   padded = jnp.pad(x, [(0, 0), *[(padding, padding)] * axes, (0, 0)])
   sides = [(side - width) // stride + 1 for side in padded.shape[1:-1]]
   shifted = []
@@ -97,8 +137,7 @@ def convolve_by_product(
         (1, *[stride] * axes, 1),
       )
     )
-  windows = jnp.concatenate(shifted, axis=-1)
-  return windows @ kernel.reshape(-1, outputs)
+  return jnp.concatenate(shifted, axis=-1)
 
 
 def max_pool(

@@ -64,14 +64,20 @@ def scoped(name: str, function: Callable) -> Callable:
 def matmul(
   x: Float[Array | np.ndarray, "... i"], w: Float[Array | np.ndarray, "i o"]
 ) -> Float[Array | np.ndarray, "... o"]:
-  """x @ w in the precision of the scope that is traced."""
-  return x @ w if _CURRENT.get() == "float32" else _narrow(x, w)
+  """x @ w in the precision of the scope that is traced.
+
+  As a product of two matrices also where x has more axes: the gradient by w is then one
+  too, while over several axes XLA copies both of its operands, transposed, on one core.
+  """
+  rows = x.reshape(-1, x.shape[-1])
+  product = rows @ w if _CURRENT.get() == "float32" else _narrow(rows, w)
+  return product.reshape(*x.shape[:-1], w.shape[1])
 
 
 @jax.custom_vjp
 def _narrow(
-  x: Float[Array | np.ndarray, "... i"], w: Float[Array | np.ndarray, "i o"]
-) -> Float[Array, "... o"]:
+  x: Float[Array | np.ndarray, "n i"], w: Float[Array | np.ndarray, "i o"]
+) -> Float[Array, "n o"]:
   """Rounds the operands only: a result of bfloat16 is slower on CPUs (and less true).
 
   Autodiff alone would multiply the float32 cotangent, off the fast path.
@@ -79,7 +85,7 @@ def _narrow(
   return lax.dot_general(
     x.astype(jnp.bfloat16),
     w.astype(jnp.bfloat16),
-    (((x.ndim - 1,), (0,)), ((), ())),
+    (((1,), (0,)), ((), ())),
     preferred_element_type=jnp.float32,
   )
 
@@ -90,11 +96,7 @@ def _forward(x, w):
 
 def _backward(kept, cotangent):
   x, w = kept
-  rows = x.reshape(-1, x.shape[-1])
-  return (
-    _narrow(cotangent, w.T),
-    _narrow(rows.T, cotangent.reshape(-1, cotangent.shape[-1])),
-  )
+  return _narrow(cotangent, w.T), _narrow(x.T, cotangent)
 
 
 _narrow.defvjp(_forward, _backward)

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,16 +168,24 @@ def test_a_code_table_gives_rows_and_no_number_for_a_row_it_has_not():
   ("sides", "inputs", "width", "stride", "padding"),
   [((6, 7, 8), 3, 3, 2, 1), ((5, 5, 5), 1, 3, 1, 1), ((9, 8), 2, 5, 2, 0)],
 )
-def test_a_convolution_by_one_product_is_that_of_xla(
+def test_a_convolution_on_a_cpu_is_that_of_xla_with_its_gradient(
   sides, inputs, width, stride, padding
 ):
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.standard_normal((2, *sides, inputs)), jnp.float32)
   kernel = rng.standard_normal((width,) * len(sides) + (inputs, 4))
-  args = (x, jnp.asarray(kernel, jnp.float32), stride, padding)
-  np.testing.assert_allclose(
-    convolution.convolve_by_product(*args),
-    convolution.convolve_by_xla(*args),
+
+  def found(convolve):
+    y, pull = jax.vjp(
+      lambda *args: convolve(*args, stride, padding),
+      x,
+      jnp.asarray(kernel, jnp.float32),
+    )
+    return y, pull(jnp.cos(y))
+
+  chex.assert_trees_all_close(
+    found(convolution.convolve_on_cpu),
+    found(convolution.convolve_by_xla),
     rtol=1e-4,
-    atol=1e-4,
+    atol=1e-3,
   )
