@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from occnet_jax import allocator
 from occnet_jax.data import loader
 from occnet_jax.models import registry
 from occnet_jax.train import loop
@@ -122,6 +123,7 @@ def main() -> None:
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
+  allocator.keep_freed_memory()  # as main.py does
   configs = {residence: configure(args, residence) for residence in RESIDENCES}
   feeds = {
     name: loop.settle(config, loop.open_train(config))

@@ -16,6 +16,7 @@ import importlib
 import pathlib
 import statistics
 
+from occnet_jax import allocator
 from occnet_jax.train import log, loop
 
 OURS = {"optim.warmup_steps": 50, "optim.ema_decay": 0.99}
@@ -74,6 +75,7 @@ def main() -> None:
   parser.add_argument("--val", type=int, default=4096)
   parser.add_argument("--targets", default="0.3,0.4,0.5")
   args = parser.parse_args()
+  allocator.keep_freed_memory()  # as main.py does
   targets = [float(target) for target in args.targets.split(",")]
   print(f"{'recipe':24} {'best':>13}  steps (seconds) to IoU {args.targets}, by seed")  # noqa: T201
   for recipe in RECIPES:

@@ -27,6 +27,7 @@ import torch
 from benchmarks.decoder import chain, seconds
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
 from configs import onet
+from occnet_jax import allocator
 from occnet_jax.data import observations
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
@@ -112,6 +113,7 @@ def main() -> None:
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--precisions", default="float32,bfloat16")
   args = parser.parse_args()
+  allocator.keep_freed_memory()  # as main.py does; it helps both
   check_recorded()
   products = ceiling()
   devices = jax.local_devices()

@@ -92,12 +92,18 @@ def get_config() -> ml_collections.ConfigDict:
   optim = config.optim = ml_collections.ConfigDict()
   optim.name = "adam"  # adam, adamw, muon or sgd
   optim.learning_rate = 1e-4  # at its highest
+  # what that rate is multiplied by when train.batch_size is not 64: nothing (none),
+  # batch_size / 64 (linear), or its square root (root)
+  optim.batch_scaling = "none"
   # or down to zero at train.steps: cosine, or wsd in the last fifth of them
   optim.schedule = "constant"
   optim.warmup_steps = 0  # linear from zero
   optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
   optim.weight_decay = 0.0  # adamw only
   optim.ema_decay = 0.0  # of averaged variables for validation and use; 0 for none
+  # batches that the averaged variables' batch norms see before they are validated, for
+  # statistics of their own; 0 for the average of the running ones
+  optim.ema_batches = 0
 
   train = config.train = ml_collections.ConfigDict()
   train.steps = 300_000

@@ -47,7 +47,8 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   method = registry.build(model, tau=model["tau"])
   read = official.read_checkpoint(source, api.variable_forms(method, config))
   variables = jax.tree.map(jnp.asarray, read.variables)
-  optimizer = registry.optimizer(config["optim"], config["train"]["steps"])
+  run = config["train"]
+  optimizer = registry.optimizer(config["optim"], run["steps"], run["batch_size"])
   state = TrainState(
     step=jnp.asarray(read.step, jnp.int32),
     key=jax.random.split(jax.random.PRNGKey(config["seed"]))[1],

@@ -5,6 +5,8 @@ from typing import Any
 # Every field that configs/base.py gained since, with the value that changes nothing.
 SINCE = {
   "data.residence": "stream",
+  "optim.batch_scaling": "none",
+  "optim.ema_batches": 0,
   "train.precision": "float32",
   "train.steps_per_call": 1,
   "train.accumulate": 1,

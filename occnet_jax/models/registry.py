@@ -178,8 +178,23 @@ OPTIMIZERS = {
 }
 
 
-def optimizer(optim: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+BATCH_SIZE = 64  # the reference's, and that of a learning rate that is to be scaled
+SCALINGS = {
+  "none": lambda ratio: 1.0,
+  "linear": lambda ratio: ratio,  # for SGD: Goyal et al. 2017
+  "root": lambda ratio: ratio**0.5,  # for Adam: Malladi et al. 2022
+}
+
+
+def optimizer(
+  optim: Mapping[str, Any], steps: int, batch_size: int = BATCH_SIZE
+) -> optax.GradientTransformation:
   """The optimiser that `config.optim` describes, for a run of so many steps.
+
+  Args:
+    optim: the fields of config.optim.
+    steps: of the run; the schedule ends with it.
+    batch_size: shapes a step, by which the learning rate may be scaled.
 
   Raises:
     ValueError: a name that no table has, or weight decay where it would do nothing.
@@ -189,7 +204,9 @@ def optimizer(optim: Mapping[str, Any], steps: int) -> optax.GradientTransformat
       f"config.optim.weight_decay is {optim['weight_decay']} with optimiser "
       f"{optim['name']!r}, which has none; set config.optim.name to adamw"
     )
-  peak, warmup = optim["learning_rate"], optim["warmup_steps"]
+  scale = lookup(SCALINGS, optim["batch_scaling"], "optim.batch_scaling")
+  peak = optim["learning_rate"] * scale(batch_size / BATCH_SIZE)
+  warmup = optim["warmup_steps"]
   schedule = lookup(SCHEDULES, optim["schedule"], "optim.schedule")
   rate = schedule(peak, steps - warmup)
   if warmup:

@@ -15,7 +15,7 @@ import numpy as np
 
 from occnet_jax.data import loader, observations, residence, source, transforms
 from occnet_jax.models import registry
-from occnet_jax.train import failure, hosts
+from occnet_jax.train import failure, hosts, statistics
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from occnet_jax.train.checkpoint import Checkpoints, NoCheckpoints
@@ -75,7 +75,7 @@ def train(
     logs, shapes = workdir / "logs", run["batch_size"]
     with Monitor(logs, start, run["steps"], shapes=shapes, **left) as monitor:
       try:
-        _run(config, step, state, batches, checkpoints, monitor, stop, look)
+        _run(config, step, state, batches, checkpoints, monitor, stop, look, data)
       except NotFinite as error:
         at = int(error.state.step)
         batch, shapes = next(_samples(config, data, at)), _shapes(config, len(data), at)
@@ -97,7 +97,7 @@ def _build(
   mapped = registry.build(
     config["model"], tau=tau, axis_name=step_lib.AXIS, precision=run["precision"]
   )
-  optimizer = registry.optimizer(optim, run["steps"])
+  optimizer = registry.optimizer(optim, run["steps"], run["batch_size"])
   step = step_lib.make_step(
     mapped,
     optimizer,
@@ -121,7 +121,7 @@ def _advance(step, resident, state, batches, number):
   return step(state, batches, np.int32(number), resident)
 
 
-def _run(config, step, state, batches, checkpoints, monitor, stop, look):
+def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
   """The loop itself."""
   run, start = config["train"], int(state.step)
   method = registry.build(
@@ -139,6 +139,8 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look):
     last = s == run["steps"]
     if (s > start or owed) and (last or s % run["validate_every"] == 0):
       monitor.flush(state)
+      if config["optim"]["ema_batches"]:
+        state = _with_statistics(config, method, state, data)
       try:
         new = validate(
           method,
@@ -181,6 +183,15 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look):
       checkpoints.check()
 
 
+def _with_statistics(config, method, state, data) -> TrainState:
+  """The state whose averaged variables have statistics of this step's next batches."""
+  batches = itertools.islice(
+    _samples(config, data, int(state.step)), config["optim"]["ema_batches"]
+  )
+  ema = statistics.recompute(method, state.ema, batches, jax.device_get(state.key))
+  return step_lib.place(state.replace(ema=ema))
+
+
 def _save_now(checkpoints, monitor, state, record) -> None:
   """Saves a state at which the run has to stop."""
   if checkpoints.last_step("latest") != (step := int(state.step)):
@@ -216,7 +227,12 @@ def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
   """
   if (select := config["val"]["select"]) not in ("iou", "loss"):
     raise ValueError(f"config.val.select is {select!r}; want iou or loss")
-  run = config["train"]
+  run, optim = config["train"], config["optim"]
+  if optim["ema_batches"] and not optim["ema_decay"]:
+    raise ValueError(
+      f"config.optim.ema_batches is {optim['ema_batches']} without averaged variables; "
+      "set config.optim.ema_decay, or ema_batches to 0"
+    )
   if (choice := run["on_nonfinite"]) not in ("stop", "skip"):
     raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
   for name in ("steps", "log_every", "save_every", "validate_every"):

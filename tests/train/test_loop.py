@@ -33,7 +33,11 @@ def train_until(monkeypatch, config, workdir, step):
     loop.train(config, workdir)
 
 
-def test_killed_and_resumed_equals_uninterrupted(tiny_config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ema_batches", [0, 2])
+def test_killed_and_resumed_equals_uninterrupted(
+  ema_batches, tiny_config, tmp_path, monkeypatch
+):
+  tiny_config["optim"]["ema_batches"] = ema_batches
   loop.train(tiny_config, tmp_path / "whole")
   train_until(monkeypatch, tiny_config, tmp_path / "parts", 6)  # resumes from 4
   assert [at for _, at in checkpoint.available(tmp_path / "parts")] == [6, 4]
@@ -70,6 +74,12 @@ def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
   assert record["step"] == best["step"]
   assert record["tau"] == best["val/tau"]
   assert record["tau"] in tiny_config["test"]["tau_grid"]
+
+
+def test_statistics_of_no_average_are_refused(tiny_config, tmp_path):
+  tiny_config["optim"].update(ema_decay=0.0, ema_batches=2)
+  with pytest.raises(ValueError, match=r"ema_batches is 2 without averaged variables"):
+    loop.train(tiny_config, tmp_path)
 
 
 def test_events_for_tensorboard_lie_beside_the_json_lines(tiny_config, tmp_path):

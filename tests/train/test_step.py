@@ -1,8 +1,10 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from configs import base
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
@@ -47,6 +49,14 @@ def make_run(optimizer=None, ema=False):
 def assert_close(a, b, **tolerance):
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
     np.testing.assert_allclose(x, y, **tolerance)
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("linear", 4), ("root", 2)])
+def test_a_larger_batch_has_a_larger_rate(scaling, factor):
+  optim = base.get_config().to_dict()["optim"] | {"name": "sgd"}
+  optimizer = registry.optimizer(optim | {"batch_scaling": scaling}, 9, batch_size=256)
+  update, _ = optimizer.update(jnp.ones(()), optimizer.init(jnp.ones(())))
+  assert update == pytest.approx(-factor * optim["learning_rate"])
 
 
 def test_two_devices_compute_what_one_does():
