@@ -119,6 +119,14 @@ def run(argv: list[str]) -> None:
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:
     sys.exit("interrupted; the same command goes on from here")
+  except RuntimeError as error:  # of a collective operation
+    if not _COORDINATOR.value:
+      raise
+    reason = str(error).splitlines()[0]
+    sys.exit(
+      f"error: another process of this run may be gone ({reason}); end those that are "
+      "left and start all again: the same commands go on"
+    )
 
 
 def parse(argv: list[str]) -> list[str]:

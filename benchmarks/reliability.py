@@ -8,6 +8,10 @@ SIGTERM instead, or its newest checkpoint is damaged before it goes on. Then it 
 to end, and has to be bit for bit what a run is that nothing happened to: parameters,
 statistics, optimiser state, averages and record of the last and the best checkpoint,
 and every line of the log but for timing. Ten seconds a kill on two CPU cores.
+
+With --processes=2 a run is that of several processes over the loopback, of which one
+gets the signal: the others have to end by themselves. It is compared with a run of as
+many processes that nothing happened to.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -51,16 +56,22 @@ PATIENCE = 300.0  # seconds in which a run ends or comes to where it is to be ki
 
 
 def start(
-  workdir: pathlib.Path, data: pathlib.Path, *, cached: bool = True, **changed: Any
-):
-  """A process that trains, as `main.py --mode=train` does; `join` waits for its end.
+  workdir: pathlib.Path,
+  data: pathlib.Path,
+  *,
+  cached: bool = True,
+  processes: int = 1,
+  **changed: Any,
+) -> list:
+  """Processes that train, as `main.py --mode=train` does; `join` waits for their ends.
 
-  It is forked from one that has imported everything and done nothing, for speed.
+  They are forked from one that has imported everything and done nothing, for speed.
 
   Args:
     workdir: of the run.
     data: what it trains on.
     cached: whether compiled programs may come from a cache.
+    processes: how many, together.
     **changed: fields of config.data.
   """
   context = multiprocessing.get_context("forkserver")
@@ -74,9 +85,22 @@ def start(
     f"--workdir={workdir}",
     *(f"--config.{name}={value}" for name, value in fields.items()),
   ]
-  process = context.Process(target=_call, args=(args, f"{workdir}.log", cached))
-  process.start()
-  return process
+  several = []
+  if processes > 1:
+    several = [f"--coordinator=localhost:{_free_port()}", f"--processes={processes}"]
+  started = []
+  for i in range(processes):
+    own = [*args, *several, f"--process={i}"] if several else args
+    process = context.Process(target=_call, args=(own, f"{workdir}.log", cached))
+    process.start()
+    started.append(process)
+  return started
+
+
+def _free_port() -> int:
+  with socket.socket() as found:
+    found.bind(("localhost", 0))
+    return found.getsockname()[1]
 
 
 def _call(args: list[str], output: str, cached: bool) -> None:
@@ -92,17 +116,31 @@ def _call(args: list[str], output: str, cached: bool) -> None:
   app.run(main.run, argv=args, flags_parser=main.parse)
 
 
-def finish(workdir: pathlib.Path, data: pathlib.Path) -> None:
+def finish(workdir: pathlib.Path, data: pathlib.Path, processes: int = 1) -> None:
   """Trains to the end.
 
   Raises:
     RuntimeError: it does not end well.
   """
-  process = start(workdir, data)
-  process.join(PATIENCE)
-  if process.exitcode != 0:
+  if any(codes := _ends(start(workdir, data, processes=processes), workdir)):
+    raise RuntimeError(f"{workdir}: exit codes {codes}; see {workdir}.log")
+
+
+def _ends(processes: list, workdir: pathlib.Path) -> list[int]:
+  """Their exit codes.
+
+  Raises:
+    RuntimeError: one does not end.
+  """
+  deadline = time.monotonic() + PATIENCE
+  for process in processes:
+    process.join(max(0.0, deadline - time.monotonic()))
+  hanging = [i for i, process in enumerate(processes) if process.is_alive()]
+  for process in processes:
     process.kill()
-    raise RuntimeError(f"{workdir}: exit code {process.exitcode}; see {workdir}.log")
+  if hanging:
+    raise RuntimeError(f"{workdir}: processes {hanging} hang; see {workdir}.log")
+  return [process.exitcode for process in processes]
 
 
 def interrupt(
@@ -111,11 +149,15 @@ def interrupt(
   phase: str,
   rng: random.Random,
   number: int = signal.SIGKILL,
-) -> int | None:
-  """Trains until a moment within `phase` and sends a signal then.
+  processes: int = 1,
+) -> int:
+  """Trains until a moment within `phase` and sends a signal to one process then.
 
   Returns:
-    the exit code: -9 of a killed process, 0 if the run came to its end before.
+    its exit code: -9 of a killed process, 0 if the run came to its end before.
+
+  Raises:
+    RuntimeError: a process does not end.
   """
   reached, longest = {
     "compilation": (_compiles(workdir), 4.0),
@@ -123,18 +165,16 @@ def interrupt(
     "validation": (_validates(workdir), 0.1),
     "any": (lambda: True, 10.0),
   }[phase]
-  process = start(workdir, data, cached=phase != "compilation")
+  started = start(workdir, data, cached=phase != "compilation", processes=processes)
+  victim = started[rng.randrange(processes)]
   deadline = time.monotonic() + PATIENCE
-  while process.is_alive() and not reached():
-    if time.monotonic() > deadline:
-      process.kill()
-      raise RuntimeError(f"{workdir}: hangs; see {workdir}.log")
+  while victim.is_alive() and not reached() and time.monotonic() < deadline:
     time.sleep(0.0005)
-  process.join(rng.uniform(0, longest))
-  if process.is_alive():
-    os.kill(process.pid, number)
-  process.join(PATIENCE)
-  return process.exitcode
+  victim.join(rng.uniform(0, longest))
+  if victim.is_alive():
+    os.kill(victim.pid, number)
+  _ends(started, workdir)
+  return victim.exitcode
 
 
 def _compiles(workdir: pathlib.Path) -> Callable[[], bool]:
@@ -229,25 +269,26 @@ def main() -> None:
   parser.add_argument("--kills", type=int, default=100)
   parser.add_argument("--out", type=pathlib.Path, default="runs/reliability")
   parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--processes", type=int, default=1)
   args = parser.parse_args()
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out.absolute() / "cache"))
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
   rng, counts = random.Random(args.seed), collections.Counter()
   data, whole = prepare(args.out), args.out / "whole"
-  finish(whole, data)
+  finish(whole, data, args.processes)
   moments = [(phase, signal.SIGKILL) for phase in PHASES]
   moments += [(phase, signal.SIGTERM) for phase in PHASES[1:3]]
   runs, unequal = 0, []
   while sum(n for name, n in counts.items() if "killed" in name) < args.kills:
     workdir = args.out / f"run_{runs:03}"
     for phase, number in rng.choices(moments, k=5):
-      code = interrupt(workdir, data, phase, rng, number)
+      code = interrupt(workdir, data, phase, rng, number, args.processes)
       counts[_outcome(code, phase)] += 1
       if code == 0:
         break
       if rng.random() < 0.15 and damage(workdir, rng):
         counts["checkpoint damaged"] += 1
-    finish(workdir, data)
+    finish(workdir, data, args.processes)
     runs += 1
     counts["damage noticed"] += len([*workdir.glob("checkpoints/damaged/*")])
     if found := differences(whole, workdir):

@@ -1,23 +1,29 @@
-"""Training steps a second beside the same networks in PyTorch, in one run.
+"""Training steps a second beside the same networks in PyTorch, by one command.
 
   pip install torch
-  python -m benchmarks.train --batch=64
+  python -m benchmarks.train
 
 Networks and batches of the reference's size (configs/onet.py:pointcloud, image, voxels;
 random numbers for data), Adam, the whole step: forward, backward, update. PyTorch:
 eager and torch.compile, in float32 and with bfloat16 products (torch.autocast; a CPU
-that has none takes minutes a step: --precisions=float32). All take turns, --rounds
-times after one that compiles; medians. Operations are those that XLA counts in our
-step; the ceiling is a chain of float32 products of (4096, 256) by (256, 256) in the
-same process, so a share says how much of it a whole step reaches. PyTorch's step takes
-more operations than ours: the pooled half of PointNet's inputs is multiplied there for
-every point, here once a shape.
+that has none takes minutes a step: --precisions=float32). Every way has a process of
+its own, one after another and --rounds times in turn, and takes --steps steps after two
+that compile and warm up; medians of all. Ours keeps the memory that it frees, as
+main.py has it; PyTorch is run plain, and with the same setting ("kept").
+
+Operations are those that XLA counts in our step; the ceiling is a chain of float32
+products of (4096, 256) by (256, 256), so a share says how much of it a whole step
+reaches. PyTorch's step takes more operations than ours: the pooled half of PointNet's
+inputs is multiplied there for every point, here once a shape.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +40,7 @@ from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
 TASKS = ("pointcloud", "image", "voxels")
+KINDS = ("eager", "compiled", "eager, kept", "compiled, kept")
 Step = Callable[[], None]  # takes one, and waits for it
 
 
@@ -106,57 +113,75 @@ def ceiling() -> float:
   return 20 * 4096 * 256**2 / seconds(jax.jit(chain), x, weights, rounds=20)
 
 
+def _time(task: str, shapes: int, way: str, steps: int) -> tuple[list[float], float]:
+  """Seconds of each step of one way, and the operations in one, 0 where not counted."""
+  name, *kind, precision = way.split(", ")
+  config = onet.get_config(task).to_dict()
+  batch, counted = make_batch(config, shapes), 0.0
+  if name == "ours" or "kept" in kind:
+    allocator.keep_freed_memory()
+  if name == "ours":
+    step, counted = ours(config, batch, precision)
+  else:
+    narrow = precision == "bfloat16"
+    step = twin(config, batch, compiled="compiled" in kind, narrow=narrow)
+  step()
+  step()
+  taken = []
+  for _ in range(steps):
+    start = time.perf_counter()
+    step()
+    taken.append(time.perf_counter() - start)
+  return taken, counted
+
+
+def _alone(function: Callable, *args) -> Any:
+  """function(*args) in a process of its own."""
+  context = multiprocessing.get_context("spawn")
+  with ProcessPoolExecutor(1, mp_context=context) as pool:
+    return pool.submit(function, *args).result()
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--tasks", default=",".join(TASKS))
   parser.add_argument("--batch", type=int, default=64)
-  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--steps", type=int, default=3)
+  parser.add_argument("--rounds", type=int, default=2)
   parser.add_argument("--precisions", default="float32,bfloat16")
   args = parser.parse_args()
-  allocator.keep_freed_memory()  # as main.py does; it helps both
   check_recorded()
-  products = ceiling()
-  devices = jax.local_devices()
-  host = f"{len(devices)} x {devices[0].device_kind}"
-  print(f"{host}; bare products: {products / 1e9:.0f} GFLOP/s")  # noqa: T201
+  products = _alone(ceiling)
+  print(f"bare products: {products / 1e9:.0f} GFLOP/s", flush=True)  # noqa: T201
+  ways = [
+    f"{way}, {precision}"
+    for precision in args.precisions.split(",")
+    for way in ("ours", *(f"PyTorch, {kind}" for kind in KINDS))
+  ]
   for task in args.tasks.split(","):
-    config = onet.get_config(task).to_dict()
-    batch = make_batch(config, args.batch)
-    ways = {}
-    for precision in args.precisions.split(","):
-      narrow = precision == "bfloat16"
-      ways[f"ours, {precision}"], counted = ours(config, batch, precision)
-      for name in ("eager", "compiled"):
-        ways[f"PyTorch, {name}, {precision}"] = twin(
-          config, batch, compiled=name == "compiled", narrow=narrow
-        )
-    found = _measure(ways, args.rounds)
-    best = min(s for name, s in found.items() if "PyTorch" in name and "32" in name)
-    for name, each in found.items():
-      share = f", {counted / each / products:.2f} of the ceiling" * ("ours" in name)
+    taken: dict[str, list[float]] = {}
+    counted = 0.0
+    for _ in range(args.rounds):
+      for way in ways:
+        try:
+          found, count = _alone(_time, task, args.batch, way, args.steps)
+        except RuntimeError as error:  # what torch.compile cannot do
+          reason = str(error).splitlines()[0]
+          print(f"{task:11} {way:32} failed: {reason}", flush=True)  # noqa: T201
+          continue
+        taken.setdefault(way, []).extend(found)
+        counted = max(counted, count)
+    seconds = {way: statistics.median(each) for way, each in taken.items()}
+    peers = {w: s for w, s in seconds.items() if "PyTorch" in w and "float32" in w}
+    plain = min(s for way, s in peers.items() if "kept" not in way)
+    best = min(peers.values())
+    for way, each in seconds.items():
+      share = f", {counted / each / products:.2f} of bare products" * ("ours" in way)
       print(  # noqa: T201
-        f"{task:11} {name:26} {1 / each:8.3f} steps/s {best / each:6.2f} times "
-        f"PyTorch's best float32{share}",
+        f"{task:11} {way:32} {1 / each:7.3f} steps/s {plain / each:5.2f} times plain "
+        f"PyTorch, {best / each:5.2f} times its best{share}",
         flush=True,
       )
-
-
-def _measure(ways: dict[str, Step], rounds: int) -> dict[str, float]:
-  """Median seconds of a step of each; they take turns."""
-  taken: dict[str, list[float]] = {}
-  for name, step in ways.items():
-    try:
-      step()
-      taken[name] = []
-    except RuntimeError as error:  # what torch.compile cannot do
-      reason = str(error).splitlines()[0]
-      print(f"{name}: fails ({reason})", flush=True)  # noqa: T201
-  for _ in range(rounds):
-    for name, seconds_of in taken.items():
-      start = time.perf_counter()
-      ways[name]()
-      seconds_of.append(time.perf_counter() - start)
-  return {name: statistics.median(each) for name, each in taken.items()}
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Monitor:
   ):
     first = hosts.is_first()
     self._log = Log(directory, start=start, owed=owed) if first else NoLog()
-    self._waits = Waits()
+    self._waits = Waits(self._stalled)
     self._pending: list[tuple[int, dict[str, Any]]] = []  # on the device
     self._rows = [(step, row) for step, row in unlogged]  # fetched, not yet logged
     self._since, self._steps = time.perf_counter(), 0
@@ -152,6 +152,12 @@ class Monitor:
       "train/shapes_per_second": rate * self._shapes,
       "train/waiting_for_data": waiting,
     }
+
+  def _stalled(self, seconds: float) -> None:
+    self.say(
+      f"warning: no batch for {seconds:.0f} s: the storage of the data stalls, and the "
+      "run waits for it; Ctrl-C ends it, and the same command goes on"
+    )
 
   def say(self, text: str) -> None:
     """Writes a line to stderr, above the progress bar."""

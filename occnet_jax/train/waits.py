@@ -2,32 +2,44 @@
 
 Steps are dispatched ahead of the device, so the time that the loop waits for a batch is
 lost only as far as the device was done with the step before. A thread notes when each
-step is done, and nothing else is waited for.
+step is done, and nothing else is waited for. Another tells of storage that stalls.
 """
 
 import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+STALLED = 30.0  # seconds without a batch until it is told; then told at each doubling
+
 
 class Waits:
-  """Follows draws of batches and the steps that take them."""
+  """Follows draws of batches and the steps that take them.
 
-  def __init__(self):
+  Args:
+    tell: called, in another thread, with the seconds that a draw takes already.
+  """
+
+  def __init__(self, tell: Callable[[float], None] = lambda seconds: None):
     self._steps: queue.Queue = queue.Queue()
     self._seconds = 0.0
     self._drawn: tuple[float, float] | None = None
-    threading.Thread(target=self._follow, daemon=True).start()
+    self._tell, self._drawing = tell, float("inf")  # since when
+    self._closed = threading.Event()
+    for work in (self._follow, self._watch):
+      threading.Thread(target=work, daemon=True).start()
 
   def draw(self, batches: Iterator[Any]) -> Any:
     """The next batch."""
-    begin = time.perf_counter()
-    batch = next(batches)
+    begin = self._drawing = time.perf_counter()
+    try:
+      batch = next(batches)
+    finally:
+      self._drawing = float("inf")
     self._drawn = begin, time.perf_counter()
     return batch
 
@@ -45,6 +57,17 @@ class Waits:
 
   def close(self) -> None:
     self._steps.put(None)
+    self._closed.set()
+
+  def _watch(self) -> None:
+    limit = STALLED
+    while not self._closed.wait(STALLED / 10):
+      seconds = time.perf_counter() - self._drawing
+      if seconds < STALLED:
+        limit = STALLED
+      elif seconds > limit:
+        self._tell(seconds)
+        limit = 2 * seconds
 
   def _follow(self) -> None:
     done = 0.0

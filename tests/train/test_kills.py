@@ -35,11 +35,19 @@ def test_a_run_killed_at_many_moments_ends_as_one_never_killed(
   assert damaged.name == f"latest_{newest}_0"
 
 
+def test_a_process_that_dies_ends_the_others_with_a_sentence(tiny_data, tmp_path):
+  workdir, rng = tmp_path / "run", random.Random(0)
+  code = reliability.interrupt(workdir, tiny_data, "save", rng, processes=2)
+  assert code == -signal.SIGKILL
+  said = pathlib.Path(f"{workdir}.log").read_text()
+  assert "error: another process of this run may be gone" in said
+
+
 def test_a_killed_loader_process_ends_the_run_which_then_goes_on_exactly(
   whole, tiny_data, tmp_path
 ):
   workdir = tmp_path / "run"
-  process = reliability.start(workdir, tiny_data, residence="stream", workers=1)
+  (process,) = reliability.start(workdir, tiny_data, residence="stream", workers=1)
   while process.is_alive() and not reliability._rows(workdir):
     time.sleep(0.001)
   for child in psutil.Process(process.pid).children():

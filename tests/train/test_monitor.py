@@ -1,10 +1,11 @@
 import io
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from occnet_jax.train import log, monitor
+from occnet_jax.train import log, monitor, waits
 from occnet_jax.train.state import TrainState
 from occnet_jax.train.waits import Waits
 
@@ -94,6 +95,28 @@ def test_a_wait_counts_only_while_the_device_has_nothing_to_do():
   assert 0.2 <= found <= time.perf_counter() - begin - 0.5
   assert waits.take() == 0.0
   waits.close()
+
+
+def test_storage_that_stalls_is_told_while_the_run_waits(tmp_path, monkeypatch):
+  monkeypatch.setattr(waits, "STALLED", 0.05)
+  told, texts = threading.Event(), []
+
+  def note(text, file):
+    texts.append(text)
+    told.set()
+
+  def batches():
+    yield "soon"
+    assert told.wait(60)
+    yield "late"
+
+  with monitor.Monitor(tmp_path, 0, 9, shapes=1) as watched:
+    monkeypatch.setattr(watched._bar, "write", note)
+    found = batches()
+    assert watched.draw(found) == "soon"
+    assert not told.wait(0.2)  # nothing is drawn
+    assert watched.draw(found) == "late"
+  assert "the storage of the data stalls, and the run waits for it" in texts[0]
 
 
 def test_a_pipeline_that_limits_is_told_once_with_a_way_out(tmp_path, monkeypatch):
