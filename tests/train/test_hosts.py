@@ -23,6 +23,7 @@ CONFIG = {
   "model.hidden_size": 16,
   "optim.name": "sgd",  # Adam makes steps of gradients that are rounding alone
   "optim.ema_decay": 0.9,
+  "optim.ema_batches": 2,
   "train.steps": 8,
   "train.batch_size": 8,
   "train.log_every": 2,
