@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
   """Lets this process keep what it frees for what comes, whatever thread asks.
 
   By default glibc hands the buffers of a training step back to the system, which clears
-  them anew, page by page, for the next one: a quarter of the time of a large step on
-  two CPU cores. All threads share one heap, because no other may grow as large as such
+  them anew, page by page, for the next one: a fifth of the time of a large step on two
+  CPU cores. All threads share one heap, because no other may grow as large as such
   a buffer. Other C libraries are left as they are.
   """
   if platform.libc_ver()[0] == "glibc":
