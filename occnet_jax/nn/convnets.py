@@ -118,17 +118,17 @@ class _PlainTrunk(nn.Module):
     for i, features in enumerate((96, 128, 256, 256, 256, 256)):
       width = 3 if i else 7
       x = Conv(features, width, padding=width // 2, name=str(3 * i))(x)
-      x = nn.leaky_relu(max_pool(x, 2, padding=1))
+      x = nn.leaky_relu(max_pool(x, 2, 1))
     return x
 
 
 class _ResidualTrunk(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b k l f"]:
-    x = max_pool(_two_convolutions(x, 96, 7), 2, padding=1)
+    x = max_pool(_two_convolutions(x, 96, 7), 2, 1)
     for i, features in enumerate((128, 256, 256, 256, 256)):
       block = _ResidualBlock(features, name=str(5 + 2 * i))
-      x = max_pool(block(x), 2, padding=1)
+      x = max_pool(block(x), 2, 1)
     return x
 
 

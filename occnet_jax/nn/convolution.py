@@ -7,6 +7,7 @@ used here, only its size.
 
 import functools
 import itertools
+import math
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from occnet_jax.nn import winograd
 from occnet_jax.nn.blocks import uniform_by_fan_in
 
 COLOUR_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's red, green and blue in [0, 1]
@@ -92,15 +94,28 @@ def convolve_on_cpu(
 ) -> Float[Array, "b *t o"]:
   """The same in the ways that are fastest on a CPU; benchmarks/convolution.py.
 
-  There XLA's gradient by the kernel, and in 3D everything, takes several times as long
-  as the matrix product that it amounts to.
+  There XLA's gradient by the kernel, and in 3D and of few pixels everything, takes
+  several times as long as the matrix product that it amounts to, and a 3 x 3
+  convolution up to twice as long as Winograd's.
   """
   return _fast_forward(x, kernel, stride, padding)
 
 
 def _fast_forward(x, kernel, stride, padding):
-  convolve = convolve_by_xla if x.ndim == 4 else convolve_by_product
+  if _suits_winograd(x, kernel, stride, padding):
+    return winograd.convolve(x, kernel)
+  places = math.prod(-(-side // stride) for side in x.shape[1:-1])
+  by_xla = x.ndim == 4 and places > 64
+  convolve = convolve_by_xla if by_xla else convolve_by_product
   return convolve(x, kernel, stride, padding)
+
+
+def _suits_winograd(x, kernel, stride, padding) -> bool:
+  """Whether it may be used, and sides and features are large enough to gain by it."""
+  form = (kernel.shape[:-2], stride, padding)
+  return (
+    form == ((3, 3), 1, 1) and min(x.shape[1:3]) >= 6 and min(kernel.shape[2:]) >= 32
+  )
 
 
 def _convolve_forward(x, kernel, stride, padding):
@@ -109,6 +124,11 @@ def _convolve_forward(x, kernel, stride, padding):
 
 def _convolve_backward(stride, padding, kept, cotangent):
   x, kernel = kept
+  if _suits_winograd(x, kernel, stride, padding):
+    return (
+      winograd.gradient_by_input(kernel, cotangent),
+      winograd.gradient_by_kernel(x, cotangent),
+    )
   _, by_x = jax.vjp(lambda x: _fast_forward(x, kernel, stride, padding), x)
   rows = _windows(x, kernel.shape, stride, padding)  # anew: they are large
   rows = rows.reshape(-1, rows.shape[-1])
@@ -123,8 +143,16 @@ def _windows(
   x: Float[Array, "b *s i"], form: tuple[int, ...], stride: int, padding: int
 ) -> Float[Array, "b *t k"]:
   """What the window of a kernel of this form sees at every place, in a row."""
-  axes, width, inputs = x.ndim - 2, form[0], form[-2]
-  padded = jnp.pad(x, [(0, 0), *[(padding, padding)] * axes, (0, 0)])
+  return jnp.concatenate(_shifted(x, form[0], stride, padding, 0.0), axis=-1)
+
+
+def _shifted(
+  x: Float[Array, "b *s i"], width: int, stride: int, padding: int, value: float
+) -> list[Float[Array, "b *t i"]]:
+  """What each place of the window sees; `value` stands where x ends."""
+  axes = x.ndim - 2
+  pads = [(0, 0), *[(padding, padding)] * axes, (0, 0)]
+  padded = jnp.pad(x, pads, constant_values=value)
   sides = [(side - width) // stride + 1 for side in padded.shape[1:-1]]
   shifted = []
   for offset in itertools.product(range(width), repeat=axes):
@@ -133,19 +161,62 @@ def _windows(
       lax.slice(
         padded,
         (0, *offset, 0),
-        (padded.shape[0], *ends, inputs),
+        (padded.shape[0], *ends, padded.shape[-1]),
         (1, *[stride] * axes, 1),
       )
     )
-  return jnp.concatenate(shifted, axis=-1)
+  return shifted
 
 
 def max_pool(
-  x: Float[Array, "b h w f"], width: int, *, padding: int
+  x: Float[Array, "b h w f"], width: int, padding: int
 ) -> Float[Array, "b i j f"]:
-  """The largest entry of every window of stride 2; what is padded never wins."""
-  pads = [(padding, padding)] * 2
-  return nn.max_pool(x, (width, width), strides=(2, 2), padding=pads)
+  """The largest entry of every window of stride 2; what is padded never wins.
+
+  The gradient goes to the first of equal ones, as PyTorch has it; XLA's own takes
+  several times as long on a CPU.
+  """
+  return _max_pool(x, width, padding, x.shape[1:3])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x, width, padding, sides):
+  return _pool_forward(x, width, padding, sides)[0]
+
+
+def _pool_forward(x, width, padding, sides):
+  del sides
+  shifted = _shifted(x, width, 2, padding, -jnp.inf)
+  largest = functools.reduce(jnp.maximum, shifted)
+  place = jnp.zeros(largest.shape, jnp.uint8)
+  for i in reversed(range(len(shifted))):
+    place = jnp.where(shifted[i] == largest, jnp.uint8(i), place)
+  return largest, place
+
+
+def _pool_backward(width, padding, sides, place, cotangent):
+  half = [-(-(side + 2 * padding) // 2) for side in sides]  # of what was padded
+
+  def seen(i, j):
+    """What the places (i, j) of the windows pass on, at every second pixel."""
+    part = jnp.where(place == i * width + j, cotangent, 0)
+    before = (i // 2, j // 2)
+    after = [half[k] - before[k] - part.shape[1 + k] for k in range(2)]
+    pads = zip(before, after, strict=True)
+    return jnp.pad(part, [(0, 0), *pads, (0, 0)])
+
+  parts = [
+    [
+      sum(seen(i, j) for i in range(row, width, 2) for j in range(column, width, 2))
+      for column in range(2)
+    ]
+    for row in range(2)
+  ]
+  whole = winograd.interleave(parts)
+  return (whole[:, padding : padding + sides[0], padding : padding + sides[1]],)
+
+
+_max_pool.defvjp(_pool_forward, _pool_backward)
 
 
 def flatten_channels_first(x: Float[Array, "b *s f"]) -> Float[Array, "b k"]:

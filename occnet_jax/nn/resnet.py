@@ -80,7 +80,7 @@ class ResnetFeatures(nn.Module):
     block = Bottleneck if self.depth in BOTTLENECK_DEPTHS else BasicBlock
     net = _conv(64, 7, stride=2, name="conv1")(x)
     net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
-    net = max_pool(net, 3, padding=1)
+    net = max_pool(net, 3, 1)
     for i, count in enumerate(BLOCKS[self.depth]):
       for j in range(count):
         stride = 2 if i > 0 and j == 0 else 1

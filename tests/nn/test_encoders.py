@@ -1,4 +1,5 @@
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,7 +119,28 @@ def test_grids_whose_side_is_no_multiple_of_16_are_refused():
 
 
 def test_what_max_pool_pads_never_wins():
-  np.testing.assert_array_equal(max_pool(-jnp.ones((1, 5, 4, 2)), 3, padding=1), -1)
+  np.testing.assert_array_equal(max_pool(-jnp.ones((1, 5, 4, 2)), 3, 1), -1)
+
+
+@pytest.mark.parametrize(
+  ("sides", "width", "padding"),
+  [((5, 8), 3, 1), ((6, 7), 2, 1), ((8, 7), 3, 0), ((4, 4), 2, 0), ((1, 1), 2, 1)],
+)
+def test_max_pool_is_that_of_flax_with_its_gradient(sides, width, padding):
+  # Few values, so that windows have several largest ones.
+  x = jnp.asarray(RNG.integers(0, 3, (2, *sides, 3)), jnp.float32)
+
+  def by_flax(x):
+    pads = [(padding, padding)] * 2
+    return nn.max_pool(x, (width, width), strides=(2, 2), padding=pads)
+
+  def found(pool):
+    y, pull = jax.vjp(pool, x)
+    return y, pull(jnp.arange(1.0, y.size + 1).reshape(y.shape))
+
+  chex.assert_trees_all_close(
+    found(lambda x: max_pool(x, width, padding)), found(by_flax), rtol=1e-6
+  )
 
 
 def test_a_strided_convolution_pads_both_ends_alike():
@@ -165,15 +187,22 @@ def test_a_code_table_gives_rows_and_no_number_for_a_row_it_has_not():
 
 
 @pytest.mark.parametrize(
-  ("sides", "inputs", "width", "stride", "padding"),
-  [((6, 7, 8), 3, 3, 2, 1), ((5, 5, 5), 1, 3, 1, 1), ((9, 8), 2, 5, 2, 0)],
+  ("sides", "features", "width", "stride", "padding"),
+  [
+    ((6, 7, 8), (3, 4), 3, 2, 1),
+    ((5, 5, 5), (1, 4), 3, 1, 1),
+    ((9, 8), (2, 4), 5, 2, 0),
+    ((20, 21), (2, 4), 5, 2, 0),
+    ((8, 6), (32, 40), 3, 1, 1),  # Winograd's, as the next
+    ((7, 9), (40, 32), 3, 1, 1),
+  ],
 )
 def test_a_convolution_on_a_cpu_is_that_of_xla_with_its_gradient(
-  sides, inputs, width, stride, padding
+  sides, features, width, stride, padding
 ):
   rng = np.random.default_rng(0)
-  x = jnp.asarray(rng.standard_normal((2, *sides, inputs)), jnp.float32)
-  kernel = rng.standard_normal((width,) * len(sides) + (inputs, 4))
+  x = jnp.asarray(rng.standard_normal((2, *sides, features[0])), jnp.float32)
+  kernel = rng.standard_normal((width,) * len(sides) + features)
 
   def found(convolve):
     y, pull = jax.vjp(
