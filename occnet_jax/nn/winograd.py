@@ -5,6 +5,7 @@ networks", CVPR 2016): a tile of 2 x 2 results takes 16 multiplications in place
 and over all tiles and features that is 16 matrix products. Stride 1, a border of one
 zero. Sums and differences stand before and behind them, so rounding errors are a few
 times those of the plain convolution: 2e-6 of the largest result for 512 features.
+
 Shape letters: i features in, o features out, n tiles.
 """
 
