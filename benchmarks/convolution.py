@@ -2,13 +2,17 @@
 
   python -m benchmarks.convolution
 
-Value and gradient of one layer for two shapes each: the second of the voxel encoder
-(32 -> 64 features, 32^3 -> 16^3) and the first 3 x 3 of the image encoder (64 features,
-56^2). Both ways in turn in one process, medians of five.
+Value and gradient of one layer, 3 wide: the second of the voxel encoder for two shapes,
+one of each stage of the image encoder for eight pictures of 224 pixels, one of its last
+stages for eight of 32 pixels, and its max pooling. Both ways in turn in one process,
+medians of nine.
 """
 
+import statistics
 import time
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,37 +20,49 @@ import numpy as np
 from occnet_jax.nn import convolution
 
 LAYERS = {  # input, kernel, stride
-  "voxels": ((2, 32, 32, 32, 32), (3, 3, 3, 32, 64), 2),
-  "image": ((2, 56, 56, 64), (3, 3, 64, 64), 1),
+  "voxels, 32 -> 64": ((2, 32, 32, 32, 32), (3, 3, 3, 32, 64), 2),
+  "image, 56^2, 64": ((8, 56, 56, 64), (3, 3, 64, 64), 1),
+  "image, 28^2, 128": ((8, 28, 28, 128), (3, 3, 128, 128), 1),
+  "image, 14^2, 256": ((8, 14, 14, 256), (3, 3, 256, 256), 1),
+  "image, 7^2, 512": ((8, 7, 7, 512), (3, 3, 512, 512), 1),
+  "small image, 2^2, 256": ((8, 2, 2, 256), (3, 3, 256, 256), 1),
 }
 
 
 def main() -> None:
   rng = np.random.default_rng(0)
+
+  def draw(shape):
+    return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
   for layer, (*shapes, stride) in LAYERS.items():
-    args = [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
-    kinds = {
-      "XLA": _compiled(convolution.convolve_by_xla, stride),
-      "ours": _compiled(convolution.convolve_on_cpu, stride),
-    }
-    seconds = {name: [] for name in kinds}
-    for _ in range(6):
-      for name, function in kinds.items():
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds[name].append(time.perf_counter() - start)
-    found = {name: 1e3 * float(np.median(times[1:])) for name, times in seconds.items()}
-    print(  # noqa: T201
-      f"{layer:8} XLA {found['XLA']:7.1f} ms, ours {found['ours']:7.1f} ms: "
-      f"{found['XLA'] / found['ours']:.1f} times as long on {jax.default_backend()}"
+    ways = (
+      lambda *args, stride=stride: convolution.convolve_by_xla(*args, stride, 1),
+      lambda *args, stride=stride: convolution.convolve_on_cpu(*args, stride, 1),
     )
+    _compare(layer, ways, *map(draw, shapes))
+  pools = (
+    lambda x: nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1)] * 2),
+    lambda x: convolution.max_pool(x, 3, 1),
+  )
+  _compare("max pool, 112^2, 64", pools, draw((8, 112, 112, 64)))
 
 
-def _compiled(convolve, stride):
-  def loss(x, kernel):
-    return jnp.square(convolve(x, kernel, stride, 1)).mean()
-
-  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+def _compare(layer: str, ways: tuple[Callable, Callable], *args) -> None:
+  """Prints the times of both ways, value and gradient by all arguments."""
+  by = tuple(range(len(args)))
+  compiled = [
+    jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.square(f(*a)).mean(), by))
+    for f in ways
+  ]
+  seconds: list[list[float]] = [[], []]
+  for _ in range(10):
+    for function, taken in zip(compiled, seconds, strict=True):
+      start = time.perf_counter()
+      jax.block_until_ready(function(*args))
+      taken.append(time.perf_counter() - start)
+  xla, ours = (1e3 * statistics.median(taken[1:]) for taken in seconds)
+  print(f"{layer:22} XLA {xla:6.1f} ms, ours {ours:6.1f} ms: {xla / ours:.1f} times")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ Shapes a second from each residence (draws, points, cloud; a batch taken as soon
 is there), beside the reference's way: one npz of points and one of the cloud opened for
 every shape, in as many threads. Then steps a second of --config's network with batches
 as they come over those with one batch again and again: the share that is left of the
-rate. Ways take turns, --rounds times; medians.
+rate. Ways take turns, --rounds times; medians. With the reference's network:
+
+  python -m benchmarks.loader --data=data/quickstart --config=onet:pointcloud \
+    --batch=8 --steps=15 --rounds=2
 """
 
 import argparse
@@ -32,7 +35,10 @@ RESIDENCES = ("stream", "host", "device")
 
 
 def configure(args: argparse.Namespace, residence: str) -> dict:
-  config = importlib.import_module(f"configs.{args.config}").get_config().to_dict()
+  name, *variant = args.config.split(":")
+  config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
+  if args.batch:
+    config["train"]["batch_size"] = args.batch
   config["data"] |= {"dir": str(args.data), "residence": residence}
   config["data"]["workers"] = args.workers
   return config
@@ -118,25 +124,28 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--data", type=pathlib.Path, required=True)
   parser.add_argument("--config", default="quickstart")
+  parser.add_argument("--batch", type=int, default=0, help="shapes; 0 as configured")
+  parser.add_argument("--residences", default=",".join(RESIDENCES))
   parser.add_argument("--workers", type=int, default=0)
   parser.add_argument("--batches", type=int, default=100)
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   allocator.keep_freed_memory()  # as main.py does
-  configs = {residence: configure(args, residence) for residence in RESIDENCES}
+  configs = {name: configure(args, name) for name in args.residences.split(",")}
   feeds = {
     name: loop.settle(config, loop.open_train(config))
     for name, config in configs.items()
   }
   rates: dict[str, list[float]] = {}
+  first = next(iter(configs.values()))
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    count = write_official(feeds["stream"].examples, 256, folder)
+    count = write_official(loop.open_train(first), 256, folder)
     for _ in range(args.rounds):
-      rate = read_official(folder, count, configs["stream"], args.batches // 4)
+      rate = read_official(folder, count, first, args.batches // 4)
       rates.setdefault("npz a shape", []).append(rate)
-      for name in RESIDENCES:
+      for name in configs:
         rates.setdefault(name, []).append(
           read(configs[name], feeds[name], args.batches)
         )
@@ -144,7 +153,7 @@ def main() -> None:
   for name, found in rates.items():
     rate = statistics.median(found)
     print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
-  for name in RESIDENCES:
+  for name in configs:
     pairs = [
       [
         train(configs[name], feeds[name], args.steps, real=real)

@@ -11,6 +11,9 @@ its own, one after another and --rounds times in turn, and takes --steps steps a
 that compile and warm up; medians of all. Ours keeps the memory that it frees, as
 main.py has it; PyTorch is run plain, and with the same setting ("kept").
 
+"ours, remat" has train.remat: the decoder's blocks are computed twice. Memory is what
+XLA plans for the values of a step, beside state and batch.
+
 Operations are those that XLA counts in our step; the ceiling is a chain of float32
 products of (4096, 256) by (256, 256), so a share says how much of it a whole step
 reaches. PyTorch's step takes more operations than ours: the pooled half of PointNet's
@@ -40,6 +43,7 @@ from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
 TASKS = ("pointcloud", "image", "voxels")
+OURS = ("ours", "ours, remat")
 KINDS = ("eager", "compiled", "eager, kept", "compiled, kept")
 Step = Callable[[], None]  # takes one, and waits for it
 
@@ -58,11 +62,13 @@ def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
   }
 
 
-def ours(config: dict, batch: dict, precision: str) -> tuple[Step, float]:
-  """Our step, and the operations in it."""
-  build = {"tau": 0.2, "axis_name": step_lib.AXIS, "precision": precision}
+def ours(
+  config: dict, batch: dict, *, remat: bool, precision: str
+) -> tuple[Step, float, float]:
+  """Our step, the operations in it, and its memory in GiB."""
+  build = {"axis_name": step_lib.AXIS, "precision": precision, "remat": remat}
   optimizer = registry.optimizer(config["optim"], config["train"]["steps"])
-  method = registry.build(config["model"], **build)
+  method = registry.build(config["model"], tau=0.2, **build)
   plain = registry.build(config["model"], tau=0.2)
   state = state_lib.create(plain, optimizer, batch, seed=0, ema=False)
   mapped = step_lib.data_parallel(step_lib.make_step(method, optimizer))
@@ -70,13 +76,15 @@ def ours(config: dict, batch: dict, precision: str) -> tuple[Step, float]:
   alone = step_lib.make_step(plain, optimizer)
   counted = jax.jit(alone).lower(state, batch, 0).cost_analysis()["flops"]
   kept = {"state": step_lib.place(state), "number": 0}
+  compiled = mapped.lower(kept["state"], split, np.int32(0), None).compile()
+  memory = compiled.memory_analysis().temp_size_in_bytes / 2**30
 
   def take() -> None:
-    state, scalars = mapped(kept["state"], split, np.int32(kept["number"]), None)
+    state, scalars = compiled(kept["state"], split, np.int32(kept["number"]), None)
     kept.update(state=state, number=kept["number"] + 1)
     jax.block_until_ready((state, scalars))
 
-  return take, float(counted)
+  return take, float(counted), memory
 
 
 def twin(config: dict, batch: dict, *, compiled: bool, narrow: bool) -> Step:
@@ -113,15 +121,18 @@ def ceiling() -> float:
   return 20 * 4096 * 256**2 / seconds(jax.jit(chain), x, weights, rounds=20)
 
 
-def _time(task: str, shapes: int, way: str, steps: int) -> tuple[list[float], float]:
-  """Seconds of each step of one way, and the operations in one, 0 where not counted."""
+def _time(
+  task: str, shapes: int, way: str, steps: int
+) -> tuple[list[float], float, float]:
+  """Seconds of each step of one way; its operations and memory, of ours alone."""
   name, *kind, precision = way.split(", ")
   config = onet.get_config(task).to_dict()
-  batch, counted = make_batch(config, shapes), 0.0
+  batch, counted, memory = make_batch(config, shapes), 0.0, 0.0
   if name == "ours" or "kept" in kind:
     allocator.keep_freed_memory()
   if name == "ours":
-    step, counted = ours(config, batch, precision)
+    remat = "remat" in kind
+    step, counted, memory = ours(config, batch, remat=remat, precision=precision)
   else:
     narrow = precision == "bfloat16"
     step = twin(config, batch, compiled="compiled" in kind, narrow=narrow)
@@ -132,7 +143,7 @@ def _time(task: str, shapes: int, way: str, steps: int) -> tuple[list[float], fl
     start = time.perf_counter()
     step()
     taken.append(time.perf_counter() - start)
-  return taken, counted
+  return taken, counted, memory
 
 
 def _alone(function: Callable, *args) -> Any:
@@ -156,27 +167,32 @@ def main() -> None:
   ways = [
     f"{way}, {precision}"
     for precision in args.precisions.split(",")
-    for way in ("ours", *(f"PyTorch, {kind}" for kind in KINDS))
+    for way in (*OURS, *(f"PyTorch, {kind}" for kind in KINDS))
   ]
   for task in args.tasks.split(","):
     taken: dict[str, list[float]] = {}
-    counted = 0.0
+    counted, memory = 0.0, {}
     for _ in range(args.rounds):
       for way in ways:
         try:
-          found, count = _alone(_time, task, args.batch, way, args.steps)
+          found = _alone(_time, task, args.batch, way, args.steps)
         except RuntimeError as error:  # what torch.compile cannot do
           reason = str(error).splitlines()[0]
           print(f"{task:11} {way:32} failed: {reason}", flush=True)  # noqa: T201
           continue
-        taken.setdefault(way, []).extend(found)
-        counted = max(counted, count)
+        taken.setdefault(way, []).extend(found[0])
+        memory[way] = found[2]
+        if way.startswith("ours"):
+          counted = counted or found[1]  # what is computed twice counts once
     seconds = {way: statistics.median(each) for way, each in taken.items()}
     peers = {w: s for w, s in seconds.items() if "PyTorch" in w and "float32" in w}
     plain = min(s for way, s in peers.items() if "kept" not in way)
     best = min(peers.values())
     for way, each in seconds.items():
-      share = f", {counted / each / products:.2f} of bare products" * ("ours" in way)
+      share = ""
+      if way.startswith("ours"):
+        share = f", {counted / each / products:.2f} of bare products"
+        share += f", {memory[way]:.1f} GiB"
       print(  # noqa: T201
         f"{task:11} {way:32} {1 / each:7.3f} steps/s {plain / each:5.2f} times plain "
         f"PyTorch, {best / each:5.2f} times its best{share}",

@@ -10,6 +10,7 @@ SINCE = {
   "train.precision": "float32",
   "train.steps_per_call": 1,
   "train.accumulate": 1,
+  "train.remat": False,
   "train.on_nonfinite": "stop",
   "train.pictures": 0,
 }

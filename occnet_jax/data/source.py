@@ -43,9 +43,10 @@ class _Decoded:
 
   def _read(self, index: int) -> bytes:
     for seconds in (0.0, *WAITS):
-      time.sleep(seconds)
       try:
-        if seconds:  # a reader that failed once fails for good
+        if seconds:
+          time.sleep(seconds)
+          # a reader that failed once fails for good
           self.records = _open_records(self.directory, self.split)
         if (record := self.records[index]) is None:
           raise EOFError("an empty record")

@@ -79,25 +79,29 @@ ENCODERS = {
 }
 
 
-def _decoder(kind):
-  def make(model: Model, **norm) -> nn.Module:
-    names = ("hidden_size", "leaky", "octaves")
-    return kind(**{name: model[name] for name in names}, **norm)
+def _decoder(kind, *, has_norm: bool = True, has_blocks: bool = True):
+  def make(model: Model, remat: bool, **norm) -> nn.Module:
+    settings = {name: model[name] for name in ("hidden_size", "leaky", "octaves")}
+    if has_norm:
+      settings |= norm
+    if has_blocks:
+      settings["remat"] = remat
+    elif remat:
+      raise ValueError(
+        f"config.train.remat is set, but the decoder {model['decoder']!r} has no "
+        "residual blocks to compute again; set config.train.accumulate instead"
+      )
+    return kind(**settings)
 
   return make
-
-
-def _simple(model: Model, **norm) -> nn.Module:
-  del norm
-  return decoders.SimpleDecoder(model["hidden_size"], model["leaky"], model["octaves"])
 
 
 DECODERS = {
   "batchnorm": _decoder(decoders.BatchNormDecoder),
   "cbatchnorm": _decoder(decoders.CBatchNormDecoder),
   "cbatchnorm2": _decoder(decoders.CBatchNormDecoder2),
-  "cbatchnorm_noresnet": _decoder(decoders.CBatchNormNoResnetDecoder),
-  "simple": _simple,
+  "cbatchnorm_noresnet": _decoder(decoders.CBatchNormNoResnetDecoder, has_blocks=False),
+  "simple": _decoder(decoders.SimpleDecoder, has_norm=False),
 }
 
 
@@ -109,9 +113,9 @@ def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   return table[name]
 
 
-def _onet(model: Model, tau: float, **norm) -> Method:
+def _onet(model: Model, tau: float, remat: bool, **norm) -> Method:
   encoder = lookup(ENCODERS, model["encoder"], "model.encoder")(model, **norm)
-  decoder = lookup(DECODERS, model["decoder"], "model.decoder")(model, **norm)
+  decoder = lookup(DECODERS, model["decoder"], "model.decoder")(model, remat, **norm)
   encoder_latent, z_dim = None, model["z_dim"]
   if z_dim:
     encoder_latent = latent.LatentEncoder(z_dim, model["latent_hidden_size"])
@@ -133,6 +137,7 @@ def build(
   tau: float,
   axis_name: str | None = None,
   precision: str = "float32",
+  remat: bool = False,
 ) -> Method:
   """The Method that `config.model` describes.
 
@@ -141,12 +146,13 @@ def build(
     tau: occupancy probability of the surface.
     axis_name: device axis that batch norm averages over; None for one device.
     precision: of matrix products, one of `nn.precision.PRECISIONS`.
+    remat: whether training computes the decoder's blocks twice, for less memory.
 
   Raises:
     ValueError: a name that no table has, or fields that do not go together.
   """
   norm = {"axis_name": axis_name, "unbiased_variance": model["unbiased_variance"]}
-  method = lookup(METHODS, model["name"], "model.name")(model, tau, **norm)
+  method = lookup(METHODS, model["name"], "model.name")(model, tau, remat, **norm)
   precise = functools.partial(precision_lib.scoped, precision_lib.resolve(precision))
   return method._replace(
     loss=precise(method.loss),

@@ -7,6 +7,8 @@ Points are axis 1, features the last axis: (b, t, c).
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -297,3 +299,40 @@ class ResnetBlock(nn.Module):
     dx = Linear(size, name="fc_0")(nn.relu(dx))
     dx = AffineBatchNorm(**norm, name="bn_1")(dx, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
+
+
+def chain(
+  blocks: Sequence[nn.Module],
+  x: Float[Array, "b t f"],
+  *args: Any,
+  remat: bool,
+  **settings: bool,
+) -> Float[Array, "b t f"]:
+  """Blocks of one form, one behind the other.
+
+  Args:
+    blocks: bound modules, called as block(x, *args, **settings).
+    x: what the first one takes.
+    args, settings: what all of them take besides.
+    remat: keep only what stands between the blocks, and compute them again for the
+      gradient. As a scan, because XLA on a CPU merges the second computation with the
+      first wherever it sees both.
+  """
+  if not remat or blocks[0].is_initializing():
+    for block in blocks:
+      x = block(x, *args, **settings)
+    return x
+  alone = blocks[0].clone(parent=None, name=None)
+
+  @jax.checkpoint
+  def apply(x, variables):
+    mutable = ["batch_stats"]
+    x, changed = alone.apply(variables, x, *args, **settings, mutable=mutable)
+    return x, changed.get("batch_stats", {})
+
+  each = [block.variables for block in blocks]
+  x, stats = lax.scan(apply, x, jax.tree.map(lambda *a: jnp.stack(a), *each))
+  for i, block in enumerate(blocks):
+    for name, own in jax.tree.map(lambda a, i=i: a[i], stats).items():
+      block.put_variable("batch_stats", name, own)
+  return x

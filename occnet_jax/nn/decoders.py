@@ -16,6 +16,7 @@ from occnet_jax.nn.blocks import (
   Linear,
   ResnetBlock,
   ResnetBlockFC,
+  chain,
   fourier_features,
 )
 
@@ -29,12 +30,14 @@ class CBatchNormDecoder(nn.Module):
     hidden_size: features of every layer.
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     octaves: of Fourier features of the points; 0 for their coordinates alone.
+    remat: compute the blocks again for the gradient of training, for less memory.
     axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
   """
 
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
+  remat: bool = False
   axis_name: str | None = None
   unbiased_variance: bool = True
 
@@ -49,8 +52,8 @@ class CBatchNormDecoder(nn.Module):
   ) -> Float[Array, "b t"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
-    for i in range(5):
-      net = ConditionalResnetBlock(**norm, name=f"block{i}")(net, c, train=train)
+    blocks = [ConditionalResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    net = chain(blocks, net, c, train=train, remat=self.remat and train)
     net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
@@ -68,6 +71,7 @@ class CBatchNormDecoder2(nn.Module):
   n_blocks: int = 5
   leaky: bool = False
   octaves: int = 0
+  remat: bool = False
   axis_name: str | None = None
   unbiased_variance: bool = True
 
@@ -85,7 +89,8 @@ class CBatchNormDecoder2(nn.Module):
     net = Linear(self.hidden_size, name="conv_p")(features)
     if z is not None:
       c = c + Linear(c.shape[-1], name="fc_z")(z)
-    net = _ConditionalBlocks(self.n_blocks, **norm, name="blocks")(net, c, train=train)
+    blocks = _ConditionalBlocks(self.n_blocks, self.remat, **norm, name="blocks")
+    net = blocks(net, c, train=train)
     net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
     return Linear(1, name="conv_out")(activation(self.leaky)(net))[..., 0]
 
@@ -95,7 +100,8 @@ class CBatchNormNoResnetDecoder(nn.Module):
 
   "cbatchnorm_noresnet" in the reference; paper, section 4.6 (ablation).
 
-  Attributes: as of `CBatchNormDecoder`, but leaky holds for every layer.
+  Attributes: as of `CBatchNormDecoder`, but without remat, and leaky holds for every
+    layer.
   """
 
   hidden_size: int = 256
@@ -134,6 +140,7 @@ class BatchNormDecoder(nn.Module):
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
+  remat: bool = False
   axis_name: str | None = None
   unbiased_variance: bool = True
 
@@ -148,8 +155,8 @@ class BatchNormDecoder(nn.Module):
   ) -> Float[Array, "b t"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
-    for i in range(5):
-      net = ResnetBlock(**norm, name=f"block{i}")(net, train=train)
+    blocks = [ResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    net = chain(blocks, net, train=train, remat=self.remat and train)
     net = AffineBatchNorm(**norm, name="bn")(net, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
@@ -165,6 +172,7 @@ class SimpleDecoder(nn.Module):
   hidden_size: int = 128
   leaky: bool = False
   octaves: int = 0
+  remat: bool = False
 
   @nn.compact
   def __call__(
@@ -175,10 +183,9 @@ class SimpleDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    del train  # no layer behaves differently
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
-    for i in range(5):
-      net = ResnetBlockFC(self.hidden_size, name=f"block{i}")(net)
+    blocks = [ResnetBlockFC(self.hidden_size, name=f"block{i}") for i in range(5)]
+    net = chain(blocks, net, remat=self.remat and train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -205,6 +212,7 @@ class _ConditionalBlocks(nn.Module):
   """Residual blocks, named by their number as in the reference's list."""
 
   count: int
+  remat: bool
   axis_name: str | None
   unbiased_variance: bool
 
@@ -212,9 +220,6 @@ class _ConditionalBlocks(nn.Module):
   def __call__(
     self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t f"]:
-    for i in range(self.count):
-      block = ConditionalResnetBlock(
-        self.axis_name, self.unbiased_variance, name=str(i)
-      )
-      x = block(x, c, train=train)
-    return x
+    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
+    blocks = [ConditionalResnetBlock(**norm, name=str(i)) for i in range(self.count)]
+    return chain(blocks, x, c, train=train, remat=self.remat and train)

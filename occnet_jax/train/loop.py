@@ -95,7 +95,11 @@ def _build(
   """The mapped step, and the state before the first batch."""
   run, optim, tau = config["train"], config["optim"], config["model"]["tau"]
   mapped = registry.build(
-    config["model"], tau=tau, axis_name=step_lib.AXIS, precision=run["precision"]
+    config["model"],
+    tau=tau,
+    axis_name=step_lib.AXIS,
+    precision=run["precision"],
+    remat=run["remat"],
   )
   optimizer = registry.optimizer(optim, run["steps"], run["batch_size"])
   step = step_lib.make_step(

@@ -143,3 +143,9 @@ def test_every_decoder_is_built_as_the_config_says(name):
   net = build(decoder=name, hidden_size=48, leaky=True, octaves=2).net.decoder
   assert (net.hidden_size, net.leaky, net.octaves) == (48, True, 2)
   assert getattr(net, "n_blocks", 5) == 5
+
+
+def test_a_decoder_without_blocks_cannot_compute_them_twice():
+  model = BASE["get_config"]().model.to_dict() | {"decoder": "cbatchnorm_noresnet"}
+  with pytest.raises(ValueError, match=r"remat is set, but .*'cbatchnorm_noresnet'"):
+    registry.build(model, tau=0.2, remat=True)

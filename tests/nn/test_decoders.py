@@ -1,5 +1,7 @@
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from occnet_jax.nn.codes import CodeTable
@@ -73,3 +75,45 @@ def test_a_code_that_is_not_there_has_no_layer(decoder):
   c = jnp.zeros((2, 6))
   assert {"fc_z", "fc_c"} & params_of(decoder, POINTS, None, c).keys() == {"fc_c"}
   assert {"fc_z", "fc_c"} & params_of(decoder, POINTS, c, None).keys() == {"fc_z"}
+
+
+@pytest.mark.parametrize(
+  "decoder",
+  [
+    CBatchNormDecoder(32),
+    CBatchNormDecoder2(32),
+    BatchNormDecoder(32),
+    SimpleDecoder(32),
+  ],
+  ids=lambda net: type(net).__name__,
+)
+def test_blocks_computed_twice_change_nothing_and_take_less_memory(decoder):
+  rng = np.random.default_rng(0)
+  points, z, c = (
+    jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    for shape in ((4, 512, 3), (4, 5), (4, 6))
+  )
+  variables = decoder.init(jax.random.key(0), points, z, c, train=True)
+  stats = variables.get("batch_stats", {})
+  params = jax.tree.map(  # some start at zero
+    lambda a: a + 0.1 * jnp.asarray(rng.standard_normal(a.shape), jnp.float32),
+    variables["params"],
+  )
+
+  def compiled(net):
+    def loss(params):
+      logits, changed = net.apply(
+        {"params": params, "batch_stats": stats},
+        *(points, z, c),
+        train=True,
+        mutable=["batch_stats"],
+      )
+      return jnp.square(logits).mean(), changed.get("batch_stats", {})
+
+    gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    return gradient.lower(params).compile()
+
+  plain, twice = compiled(decoder), compiled(decoder.clone(remat=True))
+  chex.assert_trees_all_close(twice(params), plain(params), rtol=1e-4, atol=1e-5)
+  sizes = [net.memory_analysis().temp_size_in_bytes for net in (twice, plain)]
+  assert sizes[0] < 0.75 * sizes[1], sizes
