@@ -324,7 +324,7 @@ def chain(
     return x
   alone = blocks[0].clone(parent=None, name=None)
 
-  @jax.checkpoint
+  @functools.partial(jax.checkpoint, prevent_cse=False)  # a scan does by itself
   def apply(x, variables):
     mutable = ["batch_stats"]
     x, changed = alone.apply(variables, x, *args, **settings, mutable=mutable)
