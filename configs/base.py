@@ -112,7 +112,7 @@ def get_config() -> ml_collections.ConfigDict:
   train.precision = "float32"
   train.steps_per_call = 1  # more keep an accelerator busy; divides all *_every
   train.accumulate = 1  # parts of a batch on each device, one in memory at a time
-  train.remat = False  # compute the decoder's blocks twice: half of the memory
+  train.remat = False  # compute the decoder's blocks twice, for less memory
   train.log_every = 10  # steps
   train.save_every = 1000  # steps between latest checkpoints
   train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none
