@@ -13,7 +13,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from occnet_jax import allocator, compiled, stages
+from occnet_jax.cli import process, stages
 
 STAGES = {
   "prepare": stages.prepare,
@@ -73,9 +73,9 @@ def main(argv: list[str]) -> None:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
   config = _CONFIG.value.to_dict() if _CONFIG.value else None
   if _COORDINATOR.value:
-    from occnet_jax.train import hosts  # JAX, which --mode=prepare is spared
+    from occnet_jax.train import multihost  # JAX, which --mode=prepare is spared
 
-    hosts.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    multihost.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   if not _WORKDIR.value and _MODE.value != "prepare":
     raise ValueError(f"--mode={_MODE.value} needs --workdir=DIR, where the run lies")
   workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> None:
       if _PROCESS.value == 0 or name in TOGETHER:
         stage(config, workdir)
       if _COORDINATOR.value:
-        hosts.wait(name)
+        multihost.barrier(name)
 
 
 def run(argv: list[str]) -> None:
@@ -111,8 +111,8 @@ def run(argv: list[str]) -> None:
   Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
   training, with its state saved.
   """
-  allocator.keep_freed_memory()
-  compiled.keep()
+  process.keep_freed_memory()
+  process.enable_compilation_cache()
   try:
     main(argv)
   except (ValueError, FloatingPointError, OSError) as error:

@@ -13,7 +13,7 @@ import argparse
 import pathlib
 
 from benchmarks import small
-from occnet_jax.evaluation import ledger, tables
+from occnet_jax.evaluation import resume_log, tables
 
 # Sampling is compared, so the quickstart's points near the surface are left out; there
 # are 256 in place of the paper's 2,048.
@@ -52,7 +52,7 @@ def main() -> None:
       config = small.make(variant, out / "data", **{**shared, **changes})
       workdir = out / f"{args.inputs}_{variant}"
       small.run(config, workdir)
-      rows = ledger.read(workdir / "evaluation" / "measured.jsonl")[1]
+      rows = resume_log.read(workdir / "evaluation" / "measured.jsonl")[1]
       means = {row["category"]: row for row in tables.summarise(rows)}
       mean = means[tables.MEAN_OF_CLASSES]
       cells = "  ".join(f"{mean[metric]:{len(metric)}.3f}" for metric in METRICS)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 import occnet_jax
-from occnet_jax import stages
+from occnet_jax.cli import stages
 from occnet_jax.data import loader
 from occnet_jax.train import loop
 
@@ -33,7 +33,7 @@ def main() -> None:
   shapes = stages._open_test(model.config)()
   transform = loop.transform(model.config, points=1)
   seen = []
-  for i in loader.spread(len(shapes), args.shapes).tolist():
+  for i in loader.evenly_spaced(len(shapes), args.shapes).tolist():
     example = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
     seen.append(np.asarray(example["inputs"]))
   settings = {"normalise": False, "on_empty": "empty"}

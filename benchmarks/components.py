@@ -12,7 +12,7 @@ import pathlib
 
 import occnet_jax
 from benchmarks import extract
-from occnet_jax import stages
+from occnet_jax.cli import stages
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import igl
 import numpy as np
 from scipy import ndimage
 
-from data_prep import chain, measure, render, repair, visibility
+from data_prep.watertight import orientation, repair, surface_metrics
+from occnet_jax.geometry import rendering, solids
 
 _SIDE = 640  # of a picture; the focal length in pixels too
 _VIEWS = 100
@@ -24,7 +25,7 @@ _TRUNCATION = 10  # voxels
 def cameras():
   """Rotations (view, 3, 3), rows right, down and forward; cameras look at the centre
   from a distance of 1."""
-  forward = -visibility.sphere_directions(_VIEWS)
+  forward = -orientation.sphere_directions(_VIEWS)
   right = np.cross(forward, [0.0, 0.0, 1.0])
   right /= np.linalg.norm(right, axis=1, keepdims=True)
   return np.stack([right, np.cross(forward, right), forward], axis=1)
@@ -32,7 +33,7 @@ def cameras():
 
 def depth_pictures(mesh, rotations, side):
   """Distances along the viewing direction (view, h, w), thickened and eroded."""
-  scene = render.Scene(mesh)
+  scene = rendering.Scene(mesh)
   axis = (np.arange(_SIDE) + 0.5 - _SIDE / 2) / _SIDE
   right, down = np.meshgrid(axis, axis)
   pixels = np.stack([right, down, np.ones_like(right)], -1).reshape(-1, 3)
@@ -87,18 +88,22 @@ def close(mesh, side):
   """The reference's surface of a mesh in the unit cube, and seconds by stage."""
   clock = [time.perf_counter()]
   rotations = cameras()
-  small = chain.Solid(mesh.vertices * _FILLS, mesh.faces)
+  small = solids.Solid(mesh.vertices * _FILLS, mesh.faces)
   pictures = list(depth_pictures(small, rotations, side))
   clock.append(time.perf_counter())
   values = fuse(pictures, rotations, side)
   clock.append(time.perf_counter())
   vertices, faces = cut(values)
   clock.append(time.perf_counter())
-  return chain.Solid(vertices / _FILLS, faces), np.diff(clock)
+  return solids.Solid(vertices / _FILLS, faces), np.diff(clock)
 
 
 def surface_error(found, exact, count=20_000):
   """Mean distance from either surface to the other, and the mean of both."""
-  there = measure.distance(measure.even_samples(*found, count)[0], *exact).mean()
-  back = measure.distance(measure.even_samples(*exact, count)[0], *found).mean()
+  there = surface_metrics.point_to_mesh_distance(
+    surface_metrics.stratified_samples(*found, count)[0], *exact
+  ).mean()
+  back = surface_metrics.point_to_mesh_distance(
+    surface_metrics.stratified_samples(*exact, count)[0], *found
+  ).mean()
   return (there + back) / 2

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import occnet_jax
-from occnet_jax import stages
+from occnet_jax.cli import stages
 from occnet_jax.data import loader
 from occnet_jax.extract.field import Field, as_field, decoder_field
 from occnet_jax.models import registry
@@ -88,7 +88,7 @@ def trained(workdir: pathlib.Path, count: int) -> dict[str, tuple[Field, float]]
   shapes = stages._open_test(model.config)()
   transform = loop.transform(model.config, points=1)
   fields = {}
-  for i in loader.spread(len(shapes), count).tolist():
+  for i in loader.evenly_spaced(len(shapes), count).tolist():
     seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
     latent = model.encode(seen["inputs"][None])
     fields[f"network, shape {i}"] = model.field(latent), float(model.method.level)

@@ -16,10 +16,11 @@ from collections import defaultdict
 import numpy as np
 
 from benchmarks import depth_fusion
-from data_prep import chain, measure, repair
-from data_prep import solid as solids
 from data_prep.sources import synthetic
-from occnet_jax.geometry import meshes
+from data_prep.watertight import repair, surface_metrics, winding
+from data_prep.watertight import solid as solids
+from occnet_jax.geometry import frames
+from occnet_jax.geometry import solids as solids_lib
 
 _SHELL = 1e-3
 _HEAD = "  damage               accepted  agreement   worst    IoU   near    s  methods"
@@ -32,10 +33,10 @@ def closed(vertices, faces, rng):
 
 def nested(vertices, faces, rng):
   """With a closed box inside of some part, inside out, and all of it once more."""
-  solid = chain.Solid(vertices, faces)
+  solid = solids_lib.Solid(vertices, faces)
   points = rng.uniform(vertices.min(0), vertices.max(0), (4000, 3))
-  points = points[chain.contains(solid, points)]
-  depth = measure.distance(points, vertices, faces)
+  points = points[winding.contains(solid, points)]
+  depth = surface_metrics.point_to_mesh_distance(points, vertices, faces)
   centre, half = points[depth.argmax()], 0.5 * depth.max()
   corners = centre + half * (np.array(list(np.ndindex(2, 2, 2))) * 2 - 1) / 3**0.5
   sides = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4]]
@@ -134,7 +135,7 @@ def main() -> None:
 
 def unit(vertices, faces):
   """The mesh in the unit cube."""
-  loc, scale = meshes.unit_cube_frame(vertices)
+  loc, scale = frames.unit_cube_frame(vertices)
   return (vertices - loc) / scale, faces.astype(np.int64)
 
 
@@ -147,22 +148,22 @@ def compare_damages(shapes, damages, count, seed):
       rng = np.random.default_rng([seed, number])
       exact = solids.close(vertices, faces)
       points = rng.uniform(-0.55, 0.55, (count, 3))
-      surface, _ = measure.even_samples(*exact, count)
+      surface, _ = surface_metrics.stratified_samples(*exact, count)
       near = surface + 0.01 * rng.standard_normal((count, 3))
       broken = damage(vertices, faces, rng)
       start = time.perf_counter()
       try:
-        solid, quality = solids.trust(*broken)
+        solid, quality = solids.make_watertight(*broken)
       except ValueError as error:
         refused.append(f"{name}: {error}")
         continue
       seconds = time.perf_counter() - start
       methods[quality.method] += 1
-      clear = measure.distance(points, *exact) > _SHELL
-      want, got = chain.contains(exact, points), chain.contains(solid, points)
+      clear = surface_metrics.point_to_mesh_distance(points, *exact) > _SHELL
+      want, got = winding.contains(exact, points), winding.contains(solid, points)
       agreement = (want == got)[clear].mean()
       overlap = (want & got).sum() / max((want | got).sum(), 1)
-      want, got = chain.contains(exact, near), chain.contains(solid, near)
+      want, got = winding.contains(exact, near), winding.contains(solid, near)
       found.append([agreement, overlap, (want == got).mean(), seconds])
     if found:
       mean, worst = np.mean(found, axis=0), np.min(found, axis=0)[0]
@@ -185,12 +186,12 @@ def compare_routes(shapes, damages, seed, side):
       broken = repair.weld(*damage(vertices, faces, rng))
       start = time.perf_counter()
       try:
-        solid, _ = solids.trust(*broken)
+        solid, _ = solids.make_watertight(*broken)
       except ValueError as error:
         print(f"    refused {name}: {error}")  # noqa: T201
         continue
       seconds = time.perf_counter() - start
-      other, stages = depth_fusion.close(chain.Solid(*broken), side)
+      other, stages = depth_fusion.close(solids_lib.Solid(*broken), side)
       errors = [depth_fusion.surface_error(mesh, exact) for mesh in (solid, other)]
       found.append([seconds, 1e3 * errors[0], *stages, 1e3 * errors[1]])
     if found:

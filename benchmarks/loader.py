@@ -24,10 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
-from occnet_jax import allocator
+from occnet_jax.cli import process
 from occnet_jax.data import loader
 from occnet_jax.models import registry
-from occnet_jax.train import loop
+from occnet_jax.train import loop, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
@@ -99,7 +99,7 @@ def train(config: dict, feed, steps: int, *, real: bool) -> float:
   """Steps a second."""
   tau = config["model"]["tau"]
   mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
-  optimizer = registry.optimizer(config["optim"], config["train"]["steps"])
+  optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
   batches = loop.train_batches(config, feed, 0)
   first = next(batches)
   sample = feed.see(feed.resident, first) if feed.see else first
@@ -108,9 +108,9 @@ def train(config: dict, feed, steps: int, *, real: bool) -> float:
   step = step_lib.data_parallel(
     step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=feed.see)
   )
-  state, resident = step_lib.place(state), step_lib.place(feed.resident)
+  state, resident = step_lib.replicate(state), step_lib.replicate(feed.resident)
   source = batches if real else itertools.repeat(first)
-  source = step_lib.gather(source, 1, jax.local_device_count())
+  source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):
     if number == 8:
       jax.block_until_ready(state)
@@ -131,17 +131,17 @@ def main() -> None:
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
-  allocator.keep_freed_memory()  # as main.py does
+  process.keep_freed_memory()  # as main.py does
   configs = {name: configure(args, name) for name in args.residences.split(",")}
   feeds = {
-    name: loop.settle(config, loop.open_train(config))
+    name: loop.place_train_split(config, loop.open_train_split(config))
     for name, config in configs.items()
   }
   rates: dict[str, list[float]] = {}
   first = next(iter(configs.values()))
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    count = write_official(loop.open_train(first), 256, folder)
+    count = write_official(loop.open_train_split(first), 256, folder)
     for _ in range(args.rounds):
       rate = read_official(folder, count, first, args.batches // 4)
       rates.setdefault("npz a shape", []).append(rate)

@@ -18,23 +18,24 @@ from collections.abc import Iterator
 
 import psutil
 
-from data_prep import example, jobs, labels, pool, report, sample, shards, voxelize
-from data_prep import prepare as prepare_lib
-from data_prep import solid as solids
-from occnet_jax.geometry import meshes
+from data_prep.pipeline import prepare as prepare_lib
+from data_prep.pipeline import report, shard_jobs, shards, worker_pool
+from data_prep.sampling import example, inside_test, points, voxels
+from data_prep.watertight import solid as solids
+from occnet_jax.geometry import mesh_io
 
 STAGES = {  # the functions that do the work
-  "read": (meshes, "read_mesh"),
+  "read": (mesh_io, "read_mesh"),
   "solid": (solids, "trust"),
-  "cells for labels": (labels, "labeller"),
-  "label points": (sample, "uniform_points"),
-  "near points": (sample, "near_points"),
-  "surface": (sample, "surface_points"),
-  "voxels": (voxelize, "voxelize"),
+  "cells for labels": (inside_test, "labeller"),
+  "label points": (points, "uniform_points"),
+  "near points": (points, "near_points"),
+  "surface": (points, "surface_points"),
+  "voxels": (voxels, "voxelize"),
   "views": (example, "_draw_views"),
-  "write solid": (meshes, "write_mesh"),
+  "write solid": (mesh_io, "write_mesh"),
   "serialise": (shards, "serialize"),
-  "write shard": (jobs, "write_job"),
+  "write shard": (shard_jobs, "write_job"),
 }
 _GIB = 2**30
 
@@ -99,17 +100,17 @@ def main() -> None:
   args = parser.parse_args()
   taken = []
 
-  def run(all_jobs: list[jobs.Job], means: jobs.Means) -> None:
+  def run(all_jobs: list[shard_jobs.ShardJob], means: shard_jobs.Resources) -> None:
     """Makes the first meshes in both ways."""
     tasks = [task for job in all_jobs for task in job.tasks][: args.meshes]
     job = all_jobs[0]._replace(tasks=tasks)
     start = time.perf_counter()
     with watched() as most:
-      jobs.run_here([job], means)
+      shard_jobs.run_here([job], means)
     taken.append((time.perf_counter() - start, len(tasks), means.workers, most))
     start = time.perf_counter()
     with timed() as seconds:
-      jobs.write_job(job, [example.prepare_one(task) for task in tasks])
+      shard_jobs.write_job(job, [example.prepare_one(task) for task in tasks])
     taken.append((time.perf_counter() - start, seconds))
 
   with tempfile.TemporaryDirectory() as scratch:
@@ -131,7 +132,9 @@ def main() -> None:
   (wall, count, workers, most), (alone, seconds) = taken
   rate = 60 * count / wall
   print(f"\n{workers} processes: {count} meshes in {wall:.1f} s, {rate:.0f} a minute,")  # noqa: T201
-  print(f"{rate / workers:.0f} a minute and core ({pool.count_cores()} cores here)")  # noqa: T201
+  print(  # noqa: T201
+    f"{rate / workers:.0f} a minute and core ({worker_pool.count_cores()} cores here)"
+  )
   print("memory in GiB: " + ", ".join(f"{k} {v:.2f}" for k, v in most.items()))  # noqa: T201
   print(f"\n{'stage':20} ms a mesh   share")  # noqa: T201
   for stage, taken_here in [*seconds.items(), ("other", alone - sum(seconds.values()))]:

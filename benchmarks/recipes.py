@@ -16,8 +16,8 @@ import importlib
 import pathlib
 import statistics
 
-from occnet_jax import allocator
-from occnet_jax.train import log, loop
+from occnet_jax.cli import process
+from occnet_jax.train import loop, metric_log
 
 OURS = {"optim.warmup_steps": 50, "optim.ema_decay": 0.99}
 RECIPES = {
@@ -75,7 +75,7 @@ def main() -> None:
   parser.add_argument("--val", type=int, default=4096)
   parser.add_argument("--targets", default="0.3,0.4,0.5")
   args = parser.parse_args()
-  allocator.keep_freed_memory()  # as main.py does
+  process.keep_freed_memory()  # as main.py does
   targets = [float(target) for target in args.targets.split(",")]
   print(f"{'recipe':24} {'best':>13}  steps (seconds) to IoU {args.targets}, by seed")  # noqa: T201
   for recipe in RECIPES:
@@ -85,9 +85,9 @@ def main() -> None:
       name = "".join(c if c.isalnum() else "_" for c in recipe)
       workdir = args.out / f"{name}_{seed}"
       loop.train(configure(args, recipe, seed, steps), workdir)
-      rows = log.read(workdir / "logs" / "metrics.jsonl")
-      curves.append(list(zip(*log.curve(rows, "val/iou"), strict=True)))
-      rates += log.curve(rows, "train/steps_per_second")[1]
+      rows = metric_log.read(workdir / "logs" / "metrics.jsonl")
+      curves.append(list(zip(*metric_log.curve(rows, "val/iou"), strict=True)))
+      rates += metric_log.curve(rows, "train/steps_per_second")[1]
     rate = statistics.median(rates)
     best = " ".join(f"{max(iou for _, iou in curve):6.3f}" for curve in curves)
     cells = []

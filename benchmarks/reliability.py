@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from occnet_jax.train import checkpoint, log
+from occnet_jax.train import checkpoint, metric_log
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS, LOG, SAVE, VALIDATE = 36, 5, 4, 6
@@ -199,7 +199,7 @@ def _validates(workdir: pathlib.Path) -> Callable[[], bool]:
   path, known = workdir / "logs" / "metrics.jsonl", len(_rows(workdir))
 
   def reached() -> bool:
-    rows = log.read(path)
+    rows = metric_log.read(path)
     last = rows[-1] if len(rows) != known and rows else {"step": 1}
     return last["step"] % VALIDATE == 0 and "val/iou" not in last
 
@@ -207,7 +207,7 @@ def _validates(workdir: pathlib.Path) -> Callable[[], bool]:
 
 
 def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  return log.read(workdir / "logs" / "metrics.jsonl")
+  return metric_log.read(workdir / "logs" / "metrics.jsonl")
 
 
 def damage(workdir: pathlib.Path, rng: random.Random) -> bool:
@@ -235,7 +235,7 @@ def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
       found.append(f"record of the {name}: {a.record}, {b.record}")
     if (parts := _unequal(a.state, b.state)) != []:
       found.append(f"state of the {name}: {', '.join(parts[:3])}")
-  rows = [log.timeless(_rows(workdir)) for workdir in (one, other)]
+  rows = [metric_log.timeless(_rows(workdir)) for workdir in (one, other)]
   if rows[0] != rows[1]:
     found.append(f"log: {len(rows[0])} and {len(rows[1])} lines")
   return found
@@ -256,7 +256,7 @@ def _unequal(a: Any, b: Any, name: str = "state") -> list[str]:
 
 def prepare(out: pathlib.Path) -> pathlib.Path:
   """Fifty-two procedural shapes, 2,000 points each."""
-  from data_prep import prepare as prepare_lib
+  from data_prep.pipeline import prepare as prepare_lib
 
   data = out / "data"
   sizes = {"points": 2000, "surface_points": 1000, "val_fraction": 0.25}

@@ -19,11 +19,11 @@ import tqdm
 
 import occnet_jax
 from benchmarks import small, tasks
-from data_prep import labels, voxelize
-from data_prep import solid as solids
+from data_prep.sampling import inside_test, voxels
+from data_prep.watertight import solid as solid_lib
 from occnet_jax.data import source
-from occnet_jax.evaluation import evaluate, ledger, metrics, tables
-from occnet_jax.geometry import meshes
+from occnet_jax.evaluation import evaluate, metrics, resume_log, tables
+from occnet_jax.geometry import frames, mesh_io
 
 SIDES = (8, 16, 32, 64, 128)
 
@@ -33,7 +33,7 @@ def main() -> None:
   parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tasks"))
   out = parser.parse_args().out
   config = small.make("autodecoder", out / "data", **tasks.TASKS["autodecoder"])
-  rows = ledger.read(out / "autodecoder" / "evaluation" / "measured.jsonl")[1]
+  rows = resume_log.read(out / "autodecoder" / "evaluation" / "measured.jsonl")[1]
   if not rows:
     raise SystemExit(f"{out}: run benchmarks.tasks --only autodecoder first")
   shapes = source.open_split(config["data"]["dir"], "train", evaluate.FIELDS)
@@ -41,15 +41,15 @@ def main() -> None:
   for row in tqdm.tqdm(rows, desc="voxel grids", unit="shape"):
     shape = shapes[row["index"]]
     path = out / "data" / "meshes" / row["category"]
-    solid = solids.close(*meshes.read_mesh(next(path.glob(f"{row['id']}.*"))))
-    loc, scale = meshes.unit_cube_frame(solid.vertices)
-    contains = labels.labeller(
-      solids.Solid((solid.vertices - loc) / scale, solid.faces)
+    solid = solid_lib.close(*mesh_io.read_mesh(next(path.glob(f"{row['id']}.*"))))
+    loc, scale = frames.unit_cube_frame(solid.vertices)
+    contains = inside_test.make_inside_test(
+      Solid((solid.vertices - loc) / scale, solid.faces)
     )
     points = shape["points"]["points"].astype(np.float64)
     inside = np.unpackbits(shape["points"]["occupancies"])[: len(points)].astype(bool)
     for side in SIDES:
-      grid = np.unpackbits(voxelize.voxelize(contains, side=side))[: side**3]
+      grid = np.unpackbits(voxels.voxelize(contains, side=side))[: side**3]
       found[side].append(metrics.iou(look_up(grid, side, points), inside))
   network = np.mean([row["iou"] for row in rows])
   model = occnet_jax.restore(out / "autodecoder")

@@ -9,7 +9,7 @@ import json
 import pathlib
 from typing import Any
 
-from occnet_jax import stages
+from occnet_jax.cli import stages
 
 DATA = {
   "seed": 2,

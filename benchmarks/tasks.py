@@ -15,8 +15,8 @@ import numpy as np
 import tqdm
 
 from benchmarks import small
-from occnet_jax.data import observations, source
-from occnet_jax.evaluation import evaluate, ledger, metrics, tables
+from occnet_jax.data import inputs, source
+from occnet_jax.evaluation import evaluate, metrics, resume_log, tables
 from occnet_jax.geometry import grids
 
 # Steps for about equal time of training on two cores.
@@ -46,7 +46,7 @@ def main() -> None:
       found = (workdir / "evaluation" / "generation.json").read_text()
       lines.append(f"{variant:22} {steps}  {' '.join(found.split())}")
       continue
-    rows = ledger.read(workdir / "evaluation" / "measured.jsonl")[1]
+    rows = resume_log.read(workdir / "evaluation" / "measured.jsonl")[1]
     lines.append(f"{variant:22} {steps}  {_cells(rows)}")
     if variant == "voxels":
       lines.append(f"{'(the voxel input)':22} {'':15}  {_cells(_inputs(config))}")
@@ -67,7 +67,7 @@ def _inputs(config: dict) -> list[tables.Row]:
   for index in tqdm.trange(len(shapes), desc="voxel inputs", unit="shape"):
     shape = shapes[index]
     side = config["data"]["voxel_side"]
-    occupied = observations.unpack_voxels(shape["voxels"], side) > 0.5
+    occupied = inputs.unpack_voxels(shape["voxels"], side) > 0.5
     points = shape["points"]["points"].astype(np.float64)
     found = metrics.evaluate_mesh(
       *grids.cube_surface(occupied),

@@ -33,9 +33,10 @@ import torch
 import occnet_jax
 from benchmarks.extract import errors, grid
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
-from occnet_jax import exchange, stages
+from occnet_jax.cli import stages
 from occnet_jax.data import loader
-from occnet_jax.geometry import meshes
+from occnet_jax.geometry import mesh_io
+from occnet_jax.interop import runs
 from occnet_jax.train import loop
 
 STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
@@ -45,7 +46,7 @@ def twin_of(model: occnet_jax.api.Model, workdir: pathlib.Path) -> OccupancyNetw
   """The run's weights in PyTorch, by way of a file in the reference's layout."""
   twin = OccupancyNetwork(model.config["model"])
   with tempfile.TemporaryDirectory() as folder:
-    path = exchange.export_torch(workdir, f"{folder}/weights.pt")
+    path = runs.export_torch(workdir, f"{folder}/weights.pt")
     twin.load_state_dict(torch.load(path, weights_only=True)["model"])
   return twin.eval()
 
@@ -66,7 +67,7 @@ def mesh_of_twin(twin, cloud, level, path) -> tuple[dict, object]:
       field, level=level, normals=False, points_per_batch=10**9, **settings
     )
   written = time.perf_counter()
-  meshes.write_mesh(path, mesh.vertices, mesh.faces)
+  mesh_io.write_mesh(path, mesh.vertices, mesh.faces)
   return _times(mesh, encoded, written, start), mesh
 
 
@@ -78,7 +79,7 @@ def mesh_of_ours(model, cloud, path, resolution) -> tuple[dict, object]:
   encoded = time.perf_counter() - start
   mesh = model.extract(latent, normals=False, **grid("mise_roots", resolution))
   written = time.perf_counter()
-  meshes.write_mesh(path, mesh.vertices, mesh.faces)
+  mesh_io.write_mesh(path, mesh.vertices, mesh.faces)
   return _times(mesh, encoded, written, start), mesh
 
 
@@ -105,7 +106,7 @@ def main() -> None:
   rows: dict[str, list] = {name: [] for name in names}
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "mesh.off")
-    for i in loader.spread(len(shapes), args.shapes).tolist():
+    for i in loader.evenly_spaced(len(shapes), args.shapes).tolist():
       seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
       cloud = seen["inputs"]
       field = model.field(model.encode(cloud[None]))

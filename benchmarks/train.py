@@ -36,9 +36,10 @@ import torch
 from benchmarks.decoder import chain, seconds
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
 from configs import onet
-from occnet_jax import allocator
-from occnet_jax.data import observations
+from occnet_jax.cli import process
+from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.models import registry
+from occnet_jax.train import optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
@@ -50,7 +51,7 @@ Step = Callable[[], None]  # takes one, and waits for it
 
 def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
-  form = observations.make(config["data"]).form
+  form = inputs_lib.make(config["data"]).form
   count = config["data"]["points"]
   inputs = rng.uniform(0, 1, (shapes, *form.shape))
   return {
@@ -67,7 +68,7 @@ def ours(
 ) -> tuple[Step, float, float]:
   """Our step, the operations in it, and its memory in GiB."""
   build = {"axis_name": step_lib.AXIS, "precision": precision, "remat": remat}
-  optimizer = registry.optimizer(config["optim"], config["train"]["steps"])
+  optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
   method = registry.build(config["model"], tau=0.2, **build)
   plain = registry.build(config["model"], tau=0.2)
   state = state_lib.create(plain, optimizer, batch, seed=0, ema=False)
@@ -75,7 +76,7 @@ def ours(
   split = step_lib.split_over_devices(batch, jax.local_device_count())
   alone = step_lib.make_step(plain, optimizer)
   counted = jax.jit(alone).lower(state, batch, 0).cost_analysis()["flops"]
-  kept = {"state": step_lib.place(state), "number": 0}
+  kept = {"state": step_lib.replicate(state), "number": 0}
   compiled = mapped.lower(kept["state"], split, np.int32(0), None).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes / 2**30
 
@@ -129,7 +130,7 @@ def _time(
   config = onet.get_config(task).to_dict()
   batch, counted, memory = make_batch(config, shapes), 0.0, 0.0
   if name == "ours" or "kept" in kind:
-    allocator.keep_freed_memory()
+    process.keep_freed_memory()
   if name == "ours":
     remat = "remat" in kind
     step, counted, memory = ours(config, batch, remat=remat, precision=precision)

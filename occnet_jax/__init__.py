@@ -10,7 +10,7 @@ _PUBLIC = {
   "restore": "api",
   "Model": "api",
   "extract_mesh": "extract.pipeline",
-  "audit": "extract.audit",
+  "audit": "extract.certify.audit",
 }
 __all__ = ["Model", "audit", "extract_mesh", "restore"]
 

@@ -17,14 +17,14 @@ import numpy as np
 import trimesh
 from jaxtyping import Array, Float, Shaped
 
-from occnet_jax.data import observations
+from occnet_jax.data import inputs as inputs_lib
+from occnet_jax.extract.batch.parallel import map_in_order
+from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.extract.stream import stream
-from occnet_jax.extract.together import Together
-from occnet_jax.geometry import clouds
-from occnet_jax.models import registry
-from occnet_jax.train import checkpoint, fit
+from occnet_jax.geometry import frames, pointcloud_io
+from occnet_jax.models import latent_optimization, registry
+from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
 from occnet_jax.types import Latent, Method, Posterior, Variables
 
@@ -60,20 +60,9 @@ def restore(
   state = saved.state
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty
-  wanted = variable_forms(method, config)
+  wanted = registry.variable_forms(method, inputs_lib.make(config["data"]).form)
   variables = state_lib.refill(wanted, {k: given.get(k) or {} for k in names})
   return Model(method, variables, config, saved.record)
-
-
-def variable_forms(method: Method, config: dict[str, Any]) -> Variables:
-  """The shapes and types of a method's variables, as jax.ShapeDtypeStruct."""
-  forms = {
-    "points": np.zeros((1, 1, 3), np.float32),
-    "occupancies": np.zeros((1, 1), np.float32),
-    "inputs": observations.make(config["data"]).form[None],
-  }
-  wanted = jax.eval_shape(method.init, jax.random.PRNGKey(0), forms)
-  return {name: wanted.get(name, {}) for name in ("params", "batch_stats")}
 
 
 class Model:
@@ -91,11 +80,11 @@ class Model:
   ):
     self.method, self.config, self.record = method, config, record
     self.variables = jax.device_put(variables)
-    self.observation = observations.make(config["data"])
+    self.observation = inputs_lib.make(config["data"])
     self._encode = jax.jit(method.encode)
     self._decode = jax.jit(method.decode)
     self._posterior = jax.jit(method.posterior) if method.posterior else None
-    self._together: Together | None = None
+    self._together: SharedEvaluator | None = None
 
   @property
   def tau(self) -> float:
@@ -181,7 +170,7 @@ class Model:
     start = jax.tree.map(
       lambda leaf: jax.numpy.repeat(leaf, len(points), axis=0), self._mean_latent()
     )
-    return fit.fit_latent(
+    return latent_optimization.fit_latent(
       self.method,
       self.variables,
       start,
@@ -264,7 +253,7 @@ class Model:
     mesh = self.extract(self.encode(inputs[None]), **settings)
     if len(mesh.faces) and (scale != 1 or loc.any()):
       normals = mesh.vertex_normals
-      mesh.vertices = clouds.from_frame(mesh.vertices, loc, scale)
+      mesh.vertices = frames.from_frame(mesh.vertices, loc, scale)
       mesh.vertex_normals = normals
     return mesh
 
@@ -302,9 +291,9 @@ class Model:
 
     with contextlib.ExitStack() as stack:
       for model in copies if together != 1 else ():
-        shared = Together(self.method.decode, model.variables, together)
+        shared = SharedEvaluator(self.method.decode, model.variables, together)
         model._together = stack.enter_context(shared)
-      yield from stream(reconstruct, observed, threads=threads)
+      yield from map_in_order(reconstruct, observed, threads=threads)
 
   def on_devices(self) -> list["Model"]:
     """The model on each local device; the copies share their compiled functions."""
@@ -323,18 +312,18 @@ class Model:
       if kind in ("image", "images"):
         side = self.config["data"]["image_side"]
         pictures = observed[None] if kind == "image" else observed
-        seen = np.stack([observations.fit_image(p, side) for p in pictures])
+        seen = np.stack([inputs_lib.fit_image(p, side) for p in pictures])
         observed = seen[0] if kind == "image" else seen
       return np.asarray(observed), np.zeros(3), 1.0
     cloud = np.asarray(observed, np.float64)
     if cloud.ndim != 2 or cloud.shape[1] != 3:
       raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
-    clouds.check_cloud(cloud)
-    loc, scale = clouds.cloud_frame(cloud) if normalise else (np.zeros(3), 1.0)
+    pointcloud_io.check_cloud(cloud)
+    loc, scale = frames.cloud_frame(cloud) if normalise else (np.zeros(3), 1.0)
     count = self.config["data"]["cloud_points"]
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
-    return clouds.to_frame(cloud[chosen], loc, scale).astype(np.float32), loc, scale
+    return frames.to_frame(cloud[chosen], loc, scale).astype(np.float32), loc, scale
 
   def generation(self) -> dict[str, Any]:
     """The settings of `extract_mesh` in the run's config; an older one has fewer."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def write_aside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a scratch path beside `path`; moves it into place if the body succeeds.
 
   The scratch name keeps the suffix, because many writers choose a format by it.

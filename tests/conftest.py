@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+from tests.helpers import ROOT
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 # Tests spend most of their time in compilation, often of the same program in another
@@ -22,13 +24,10 @@ from absl import flags  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # Grain defines absl flags
 
-import pathlib  # noqa: E402
 import runpy  # noqa: E402
 
 import pytest  # noqa: E402
 import trimesh  # noqa: E402
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +52,7 @@ def _write_meshes(folder, count):
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory, write_meshes):
   """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points each."""
-  from data_prep.prepare import prepare
+  from data_prep.pipeline.prepare import prepare
 
   directory = tmp_path_factory.mktemp("tiny")
   prepare(

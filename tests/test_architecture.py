@@ -1,20 +1,19 @@
 """The direction of imports, as the README draws it, and what must not be imported."""
 
 import ast
-import pathlib
+import functools
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 # A module imports from its own level or from lower ones.
 LEVELS = {
-  "occnet_jax.allocator": 0,
-  "occnet_jax.compiled": 0,
-  "occnet_jax.files": 0,
-  "occnet_jax.history": 0,
   "occnet_jax.types": 0,
+  "occnet_jax.config": 0,
+  "occnet_jax.files": 0,
   "occnet_jax.geometry": 1,
   "occnet_jax.nn": 2,
   "occnet_jax.losses": 2,
@@ -23,23 +22,19 @@ LEVELS = {
   "occnet_jax.train": 4,
   "occnet_jax.extract": 4,
   "occnet_jax.evaluation": 5,
-  "occnet_jax.interop": 1,
-  "occnet_jax.api": 6,
-  "data_prep": 6,
-  "occnet_jax.pictures": 7,
-  "occnet_jax.reconstruct": 7,
-  "occnet_jax.stages": 7,
-  "occnet_jax.samples": 7,
-  "occnet_jax.snapshots": 7,
-  "occnet_jax.exchange": 7,
-  "main": 8,
+  "occnet_jax.interop": 6,
+  "occnet_jax.api": 7,
+  "occnet_jax.viz": 8,
+  "occnet_jax.cli": 9,
+  "main": 10,
 }
 APART = [  # neighbours of one level that do not know each other
   ("occnet_jax.nn", "occnet_jax.losses"),
   ("occnet_jax.models", "occnet_jax.data"),
   ("occnet_jax.train", "occnet_jax.extract"),
-  ("occnet_jax.train", "occnet_jax.interop"),
 ]
+DATA_PREP_MAY_IMPORT = ("occnet_jax.geometry", "occnet_jax.files")
+MAY_IMPORT_DATA_PREP = ("occnet_jax.cli.stages",)
 MODULES = [
   *ROOT.glob("occnet_jax/**/*.py"),
   *ROOT.glob("data_prep/**/*.py"),
@@ -52,27 +47,72 @@ def name_of(path):
   return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def imported(path):
   """Every module and name that a file imports, at the top or within a function."""
+  names = []
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.Import):
-      yield from (alias.name for alias in node.names)
+      names += [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-      yield node.module
-      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+      names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+  return names
 
 
 def part_of(module):
   """The entry of LEVELS that a module belongs to, or None."""
-  found = [p for p in LEVELS if module == p or module.startswith(f"{p}.")]
-  return max(found, key=len, default=None)
+  parts = [p for p in LEVELS if module == p or module.startswith(f"{p}.")]
+  return max(parts, key=len, default=None)
+
+
+def files_imported():
+  """The files that each file imports: {module: modules}."""
+  names = {name_of(path) for path in MODULES}
+  graph = {}
+  for path in MODULES:
+    own, modules = name_of(path), set()
+    statements = [
+      node
+      for node in ast.walk(ast.parse(path.read_text()))
+      if isinstance(node, ast.ImportFrom)
+    ]
+    for node in statements:
+      for alias in node.names:  # a module of a package, or else a name in a module
+        module = f"{node.module}.{alias.name}"
+        modules.add(module if module in names else node.module)
+    graph[own] = {module for module in modules if module in names} - {own}
+  return graph
+
+
+def find_cycle(graph):
+  """A list of modules, each of which imports the next, that ends where it starts."""
+  done, trail = set(), []
+
+  def visit(module):
+    if module in trail:
+      return [*trail[trail.index(module) :], module]
+    if module in done:
+      return None
+    trail.append(module)
+    for other in sorted(graph[module]):
+      if cycle := visit(other):
+        return cycle
+    done.add(trail.pop())
+    return None
+
+  return next((cycle for module in sorted(graph) if (cycle := visit(module))), None)
+
+
+def test_no_files_import_each_other_in_a_circle():
+  assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+  assert find_cycle(files_imported()) is None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_one_way(path):
   own = part_of(name_of(path))
   if own is None:
-    assert name_of(path) == "occnet_jax"  # the package itself loads its API by name
+    assert name_of(path) == "occnet_jax" or name_of(path).startswith("data_prep")
     return
   for module in imported(path):
     other = part_of(module)
@@ -96,7 +136,20 @@ def test_data_prep_knows_host_geometry_only(path):
   for module in imported(path):
     assert module.split(".")[0] not in ("jax", "flax", "optax", "orbax"), module
     if module.startswith("occnet_jax."):
-      assert part_of(module) in ("occnet_jax.geometry", "occnet_jax.files"), module
+      assert part_of(module) in DATA_PREP_MAY_IMPORT, module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_prepare_stage_imports_data_prep(path):
+  name = name_of(path)
+  if not name.startswith("data_prep") and name not in MAY_IMPORT_DATA_PREP:
+    assert not [m for m in imported(path) if m.split(".")[0] == "data_prep"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nobody_but_the_package_knows_the_certificates(path):
+  if "certify" not in path.parts and name_of(path) != "occnet_jax":
+    assert not [m for m in imported(path) if m.startswith("occnet_jax.extract.certify")]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -3,15 +3,14 @@
 import csv
 import importlib.util
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import trimesh
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.helpers import ROOT
+from tests.helpers.command_line import call, error_of
+
 TINY = {
   "prep.points": 2000,
   "prep.surface_points": 1000,
@@ -33,20 +32,6 @@ TINY = {
   "generation.upsampling_steps": 1,
   "report.shapes": 2,
 }
-
-
-def call(*args, check=True):
-  """Runs main.py; the process, with what it printed."""
-  done = subprocess.run(
-    [sys.executable, str(ROOT / "main.py"), *map(str, args)],
-    capture_output=True,
-    text=True,
-    cwd=ROOT,
-    timeout=580,
-  )
-  if check:
-    assert done.returncode == 0, done.stderr[-3000:]
-  return done
 
 
 def flags(workdir, data, mode="all", **changed):
@@ -130,14 +115,6 @@ def test_a_cloud_of_ones_own_becomes_a_mesh_in_its_own_frame(finished, tmp_path)
     mesh = trimesh.load(target, force="mesh", process=False)
     low, high = mesh.bounds
     assert (low > [88, -12, -12]).all() and (high < [112, 12, 12]).all()
-
-
-def error_of(*args):
-  """The one sentence that a failing call ends with."""
-  done = call(*args, check=False)
-  assert done.returncode not in (0, None)
-  assert "Traceback" not in done.stderr, done.stderr[-3000:]
-  return done.stderr
 
 
 def test_a_typo_in_the_config_is_named(finished, tmp_path):

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import pathlib
 
 import nbclient
 import nbformat
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 import trimesh
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICKSTART = """
 OUT = pathlib.Path({out!r})

@@ -6,10 +6,12 @@ import runpy
 
 import pytest
 import trimesh
-from test_main import ROOT, call, error_of
 
-from data_prep import report, solid
-from occnet_jax import stages
+from data_prep.pipeline import report
+from data_prep.watertight import solid
+from occnet_jax.cli import stages
+from tests.helpers import ROOT
+from tests.helpers.command_line import call, error_of
 
 CONFIG = ROOT / "configs" / "own_data.py"
 SMALL = {
@@ -96,4 +98,4 @@ def test_only_preparation_does_without_a_workdir():
 
 def test_the_config_has_every_option_of_solids_with_its_default():
   config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
-  assert config.prep.solid.to_dict() == solid.Options()._asdict()
+  assert config.prep.solid.to_dict() == solid.RepairOptions()._asdict()

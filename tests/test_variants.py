@@ -3,16 +3,15 @@
 import csv
 import json
 import runpy
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import occnet_jax
-from occnet_jax import stages
+from occnet_jax.cli import stages
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 ONET = runpy.run_path(str(ROOT / "configs" / "onet.py"))
 VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
@@ -20,7 +19,7 @@ VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, write_meshes):
   """Eight boxes and eight ellipsoids with views and a grid of 16^3."""
-  from data_prep.prepare import prepare
+  from data_prep.pipeline.prepare import prepare
 
   where = tmp_path_factory.mktemp("views")
   prepare(

@@ -11,7 +11,7 @@ from data_prep.sources import (
   synthetic,
   table,
 )
-from data_prep.sources.entry import Entry, check_names
+from data_prep.sources.entry import MeshEntry, check_names
 
 KINDS = (
   "synthetic",
@@ -27,7 +27,7 @@ KINDS = (
 
 def collect(
   source: str, out: pathlib.Path, *, per_category: int, seed: int, workers: int
-) -> list[Entry]:
+) -> list[MeshEntry]:
   """The meshes of a source, in order of category and id; each name is there once.
 
   Args:

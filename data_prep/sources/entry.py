@@ -10,7 +10,7 @@ SPLITS = ("train", "val", "test")
 _LONGEST = 100  # characters of a slug: file names end at 255 bytes
 
 
-class Entry(NamedTuple):
+class MeshEntry(NamedTuple):
   """One mesh file.
 
   Attributes:
@@ -35,7 +35,7 @@ def slug(text: str) -> str:
   return re.sub(r"[^\w.]+", "-", text.lower()).strip("-._")[:_LONGEST] or "unnamed"
 
 
-def check_names(entries: Iterable[Entry]) -> list[Entry]:
+def check_names(entries: Iterable[MeshEntry]) -> list[MeshEntry]:
   """The entries as they are.
 
   Raises:

@@ -5,11 +5,11 @@ import pathlib
 import re
 from collections import Counter
 
-from data_prep.sources.entry import Entry
-from occnet_jax.geometry import meshes
+from data_prep.sources.entry import MeshEntry
+from occnet_jax.geometry import mesh_io
 
 
-def list_meshes(root: str | os.PathLike) -> list[Entry]:
+def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
   """Every mesh file below `root`, in order of category and name.
 
   `root/chair/a.obj` is model "a" of "chair", and `root/chair/a/model.obj` is model
@@ -29,19 +29,21 @@ def list_meshes(root: str | os.PathLike) -> list[Entry]:
     below[:] = sorted(name for name in below if not name.startswith("."))
     for name in names:
       path = pathlib.Path(folder, name)
-      if not name.startswith(".") and path.suffix.lower() in meshes.SUFFIXES:
+      if not name.startswith(".") and path.suffix.lower() in mesh_io.SUFFIXES:
         *above, name = map(_readable, path.relative_to(root).parts)
         category = above[0] if above else _readable(root.resolve().name)
         name = "-".join([*above[1:], name])
         found.append((category, name, path))
   if not found:
     raise ValueError(
-      f"{root}: no mesh files; want {' '.join(meshes.SUFFIXES)} in sub-folders that "
+      f"{root}: no mesh files; want {' '.join(mesh_io.SUFFIXES)} in sub-folders that "
       "are named after categories"
     )
   stems = Counter((category, _stem(name)) for category, name, _ in found)
   return sorted(
-    Entry(category, _stem(name) if stems[category, _stem(name)] == 1 else name, path)
+    MeshEntry(
+      category, _stem(name) if stems[category, _stem(name)] == 1 else name, path
+    )
     for category, name, path in found
   )
 

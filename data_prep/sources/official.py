@@ -27,14 +27,14 @@ from PIL import Image
 from trimesh.exchange import binvox
 
 from data_prep.sources import shapenet, table
-from data_prep.sources.entry import SPLITS, Entry
+from data_prep.sources.entry import SPLITS, MeshEntry
 
 IMAGES = "img_choy2016"
 
 Example = dict[str, Any]
 
 
-def list_examples(root: str | os.PathLike) -> list[Entry]:
+def list_examples(root: str | os.PathLike) -> list[MeshEntry]:
   """Every model in order of category and id, with its split; paths are folders.
 
   A synset without any list of a split is taken whole, to be split by fractions. Whether
@@ -62,7 +62,7 @@ def list_examples(root: str | os.PathLike) -> list[Entry]:
     for model, split in splits.items():
       path = root / synset / model
       about = known.get(path, default)
-      entries.append(Entry(names[synset], model, path, split, *about))
+      entries.append(MeshEntry(names[synset], model, path, split, *about))
   if not entries:
     raise ValueError(
       f"{root}: no models; want <synset>/{{train,val,test}}.lst, or "
@@ -81,7 +81,7 @@ def read_example(
   dtype: str,
   views: int,
 ) -> Example:
-  """The arrays of one model by the names of `data_prep.shards`, but id and category.
+  """The arrays of one model, named as in `pipeline.shards`, without id and category.
 
   Where a file holds more than wanted the first are taken: points were drawn in no
   order.

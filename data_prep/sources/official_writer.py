@@ -16,7 +16,7 @@ from tqdm import tqdm
 from trimesh.voxel import runlength
 
 from data_prep.sources import table
-from data_prep.sources.entry import SPLITS, Entry
+from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.sources.official import IMAGES, Example
 from occnet_jax import files
 
@@ -47,7 +47,7 @@ def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
       category, model = example["category"].decode(), example["id"].decode()
       write_example(out / category / model, example)
       about = (example[name].decode() for name in ("attribution", "licence"))
-      entries.append(Entry(category, model, out / category / model, split, *about))
+      entries.append(MeshEntry(category, model, out / category / model, split, *about))
       empty = {name: [] for name in SPLITS}
       lists.setdefault(category, empty)[split].append(model)
   for category, splits in lists.items():
@@ -64,8 +64,8 @@ def write_example(folder: str | os.PathLike, example: Example) -> None:
 
   Args:
     folder: of the model.
-    example: by the names of `data_prep.shards`. Views that are no JPEG are encoded as
-      such, for the reference reads nothing else.
+    example: arrays named as in `pipeline.shards`. Views that are no JPEG are
+      encoded as such, because the reference reads nothing else.
   """
   folder = pathlib.Path(folder)
   frame = {name: np.asarray(example[name], np.float64) for name in ("loc", "scale")}
@@ -75,7 +75,7 @@ def write_example(folder: str | os.PathLike, example: Example) -> None:
   _write_arrays(folder / "pointcloud.npz", **example["pointcloud"], **frame)
   side = int((8 * len(example["voxels"])) ** (1 / 3) + 1e-9)
   cells = np.unpackbits(example["voxels"])[: side**3].reshape(side, side, side)
-  with files.write_aside(folder / "model.binvox") as scratch:
+  with files.atomic_write(folder / "model.binvox") as scratch:
     scratch.write_bytes(_encode_binvox(cells))
   if "views" in example:
     _write_views(folder / IMAGES, example["views"], frame["loc"], frame["scale"])
@@ -102,7 +102,7 @@ def _write_views(
       picture = Image.open(io.BytesIO(image)).convert("RGB")
       picture.save(stream, "JPEG", quality=_QUALITY)
       image = stream.getvalue()
-    with files.write_aside(folder / f"{i:03}.jpg") as scratch:
+    with files.atomic_write(folder / f"{i:03}.jpg") as scratch:
       scratch.write_bytes(image)
     world_mat = np.array(views["world_mat"][i], np.float64)
     world_mat[:, 3] = scale * world_mat[:, 3] - world_mat[:, :3] @ loc
@@ -112,10 +112,10 @@ def _write_views(
 
 
 def _write_arrays(path: pathlib.Path, **arrays: np.ndarray) -> None:
-  with files.write_aside(path) as scratch:
+  with files.atomic_write(path) as scratch:
     np.savez(scratch, **arrays)
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:
-  with files.write_aside(path) as scratch:
+  with files.atomic_write(path) as scratch:
     scratch.write_text(text, encoding="utf-8")

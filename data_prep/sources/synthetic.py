@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from manifold3d import Manifold, Mesh64
 from tqdm import tqdm
 
-from data_prep.pool import run_tasks
+from data_prep.pipeline.worker_pool import run_tasks
 from data_prep.sources.families import (
   airplane,
   bench,
@@ -39,7 +39,7 @@ from data_prep.sources.families import (
 )
 from data_prep.sources.families.parts import Draw
 from data_prep.sources.folder import Entry
-from occnet_jax.geometry.meshes import write_mesh
+from occnet_jax.geometry.mesh_io import write_mesh
 
 _FAMILIES: dict[str, Callable[[Draw], Manifold]] = {
   "airplane": airplane.airplane,

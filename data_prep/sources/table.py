@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from data_prep.sources.entry import SPLITS, Entry
+from data_prep.sources.entry import SPLITS, MeshEntry
 from occnet_jax import files
 
 TABLE = "meshes.csv"  # beside meshes that were unpacked or written
@@ -17,7 +17,7 @@ COLUMNS = ("file", "category", "id", "split", "attribution", "licence")
 _WANTED = COLUMNS[:2]
 
 
-def list_meshes(table: str | os.PathLike) -> list[Entry]:
+def list_meshes(table: str | os.PathLike) -> list[MeshEntry]:
   """The meshes of a table, in order of category and id.
 
   Without an id a file's name without its suffix is the id; without a split the meshes
@@ -49,10 +49,10 @@ def list_meshes(table: str | os.PathLike) -> list[Entry]:
   return sorted(_make_entry(table, line, row) for line, row in rows)
 
 
-def write_table(table: pathlib.Path, entries: Iterable[Entry]) -> None:
+def write_table(table: pathlib.Path, entries: Iterable[MeshEntry]) -> None:
   """Writes what `list_meshes` reads; the table is there whole or not at all."""
   with (
-    files.write_aside(table) as scratch,
+    files.atomic_write(table) as scratch,
     scratch.open("w", newline="", encoding="utf-8") as stream,
   ):
     writer = csv.writer(stream)
@@ -68,7 +68,7 @@ def _column(name: str) -> str:
   return "licence" if name == "license" else name
 
 
-def _make_entry(table: pathlib.Path, line: int, row: dict) -> Entry:
+def _make_entry(table: pathlib.Path, line: int, row: dict) -> MeshEntry:
   values = {name: (row.get(name) or "").strip() for name in COLUMNS}
   if None in row:
     raise ValueError(f"{table}, line {line}: more values than columns; quote commas")
@@ -80,7 +80,7 @@ def _make_entry(table: pathlib.Path, line: int, row: dict) -> Entry:
       "nothing"
     )
   path = table.parent / values["file"]
-  return Entry(
+  return MeshEntry(
     values["category"],
     values["id"] or path.stem,
     path,

@@ -99,7 +99,7 @@ def evaluation_batches(
     (batch, how many of its shapes count).
   """
   number, parts = part
-  chosen = spread(len(source), limit)[number::parts]
+  chosen = evenly_spaced(len(source), limit)[number::parts]
 
   def shape(index: int) -> Batch:
     return transform(source[index], shape_rng(seed, index))
@@ -120,7 +120,7 @@ def evaluation_batches(
       yield finish(waiting.popleft())
 
 
-def spread(count: int, limit: int) -> np.ndarray:
+def evenly_spaced(count: int, limit: int) -> np.ndarray:
   """All indices below `count`, or `limit` of them evenly spread if that is less."""
   if not limit or limit >= count:
     return np.arange(count)

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from occnet_jax.data.access import HOST, Access
-from occnet_jax.data.observations import Drawn, Example, Observation
+from occnet_jax.data.inputs import HOST, Access, Drawn, Example, Observation
 from occnet_jax.types import Batch
 
 LABELLED = {"points": True, "occupancies": True}
@@ -157,7 +156,7 @@ def draw_example(
   return drawn | observation.draw(example, rng, train)
 
 
-def take_example(
+def apply_draws(
   example: Example, drawn: Drawn, observation: Observation, access: Access = HOST
 ) -> Batch:
   """What was drawn of one shape: points (t, 3), occupancies (t,) and inputs."""
@@ -183,4 +182,4 @@ def make_example(
 ) -> Batch:
   """One shape as a task sees it: `draw_example`, then `take_example`."""
   drawn = draw_example(example, rng, observation=observation, **settings)
-  return take_example(example, drawn, observation)
+  return apply_draws(example, drawn, observation)

@@ -16,12 +16,11 @@ import tqdm
 import trimesh
 
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import ledger as ledger_lib
-from occnet_jax.evaluation import metrics, tables
-from occnet_jax.evaluation.ledger import Ledger
+from occnet_jax.evaluation import metrics, resume_log, tables
+from occnet_jax.evaluation.resume_log import ResumeLog
 from occnet_jax.evaluation.tables import Row
-from occnet_jax.extract.stream import stream
-from occnet_jax.geometry import meshes
+from occnet_jax.extract.batch.parallel import map_in_order
+from occnet_jax.geometry import mesh_io
 
 FEW = 8  # meshes that are measured before other processes would have started
 GENERATED = pathlib.Path("meshes", "generated.jsonl")
@@ -85,8 +84,8 @@ def generate(
       return tables.missing_row(**key, reason=str(error)) | {"index": index}
 
   todo = list(indices)[number::processes]
-  rows = stream(one, todo, threads=threads)
-  with Ledger(own, settings) as ledger:
+  rows = map_in_order(one, todo, threads=threads)
+  with ResumeLog(own, settings) as ledger:
     for row in tqdm.tqdm(rows, "generate", len(todo), unit="mesh", file=sys.stdout):
       if row is not None:
         ledger.add(row)
@@ -100,7 +99,7 @@ def _write(mesh: trimesh.Trimesh, directory: pathlib.Path, key: Row, form: str) 
   path = mesh_path(directory, **key, form=form)
   if len(mesh.faces):
     normals = np.asarray(mesh.vertex_normals)
-    meshes.write_mesh(path, mesh.vertices, mesh.faces, normals)
+    mesh_io.write_mesh(path, mesh.vertices, mesh.faces, normals)
   else:
     path.unlink(missing_ok=True)
   facts = {name: value for name, value in mesh.metadata.items() if _is_number(value)}
@@ -109,8 +108,8 @@ def _write(mesh: trimesh.Trimesh, directory: pathlib.Path, key: Row, form: str) 
 
 def _generated(directory: pathlib.Path, settings: dict[str, Any]) -> list[Row]:
   """The rows of generated.jsonl, if it was made by these settings."""
-  found, rows = ledger_lib.read(directory / GENERATED)
-  return rows if found == ledger_lib.plain(settings) else []
+  found, rows = resume_log.read(directory / GENERATED)
+  return rows if found == resume_log.plain(settings) else []
 
 
 def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
@@ -118,10 +117,10 @@ def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
   parts = sorted(directory.glob(f"{GENERATED}.[0-9]*"))
   if not parts:
     return
-  with Ledger(directory / GENERATED, settings) as ledger:
+  with ResumeLog(directory / GENERATED, settings) as ledger:
     for path in parts:
-      found, rows = ledger_lib.read(path)
-      for row in rows if found == ledger_lib.plain(settings) else []:
+      found, rows = resume_log.read(path)
+      for row in rows if found == resume_log.plain(settings) else []:
         ledger.add(row)
   for path in parts:
     path.unlink()
@@ -152,14 +151,14 @@ def evaluate(
   Raises:
     ValueError: meshes were not generated, or not all of them.
   """
-  settings, generated = ledger_lib.read(directory / GENERATED)
+  settings, generated = resume_log.read(directory / GENERATED)
   if len(generated) < count:
     raise ValueError(
       f"{directory}: {len(generated)} of {count} meshes are generated; finish with "
       "--mode=generate first"
     )
   out = directory / "evaluation"
-  with Ledger(out / "measured.jsonl", {**settings, "samples": samples}) as ledger:
+  with ResumeLog(out / "measured.jsonl", {**settings, "samples": samples}) as ledger:
     todo = [row for row in generated if (row["category"], row["id"]) not in ledger]
     measure = functools.partial(
       _measure, directory=directory, form=form, samples=samples
@@ -210,7 +209,7 @@ def _measure(row: Row, *, directory, form, samples) -> Row:
     shape = _shapes[row["index"]]
     vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     if row["faces"]:
-      vertices, faces = meshes.read_mesh(
+      vertices, faces = mesh_io.read_mesh(
         mesh_path(directory, row["category"], row["id"], form)
       )
     points = shape["points"]["points"].astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.spatial import cKDTree
 
-from occnet_jax.geometry import surfaces
+from occnet_jax.geometry import surface_sampling
 
 FAR = 3**0.5  # diagonal of the unit cube: how far off a missing surface is taken to be
 F_SCORE_THRESHOLDS = (0.01,)
@@ -136,12 +136,12 @@ def evaluate_mesh(
       f"truth has {len(points)} labelled points and {len(surface)} surface points, "
       "want at least one of each; prepare the shape again"
     )
-  if not surfaces.area(vertices, faces) > 0:
+  if not surface_sampling.area(vertices, faces) > 0:
     return _empty_row(thresholds)
-  drawn, drawn_normals = surfaces.sample(
+  drawn, drawn_normals = surface_sampling.sample(
     vertices, faces, samples, np.random.default_rng(seed)
   )
-  row = {"iou": iou(surfaces.contains(vertices, faces, points), occupancies)}
+  row = {"iou": iou(surface_sampling.contains(vertices, faces, points), occupancies)}
   row |= compare_surfaces(
     distances(drawn, drawn_normals, surface, normals),
     distances(surface, normals, drawn, drawn_normals),

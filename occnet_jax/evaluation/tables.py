@@ -154,7 +154,7 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
   Floats have 6 significant digits; a key that a row lacks is an empty cell.
   """
   names = list(dict.fromkeys(name for row in rows for name in row))
-  with files.write_aside(path) as scratch, scratch.open("w", newline="") as file:
+  with files.atomic_write(path) as scratch, scratch.open("w", newline="") as file:
     writer = csv.DictWriter(file, names)
     writer.writeheader()
     writer.writerows({name: _cell(row[name]) for name in row} for row in rows)

@@ -25,7 +25,7 @@ import trimesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Float32, PyTree
 
-from occnet_jax.extract.sources import GridSource, SolidSource
+from occnet_jax.extract.field_adapters import GridSource, SolidSource
 
 HOST_BATCH = 2**16
 DIFFERENCE = 1e-4  # half the step of central differences, in cube units

@@ -13,24 +13,24 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Shaped
 
-from occnet_jax.extract.cells import Crossings, find_crossings
-from occnet_jax.extract.dual import dual_contour
 from occnet_jax.extract.field import Field, as_field
-from occnet_jax.extract.margin import near_level
-from occnet_jax.extract.normals import crossing_normals, field_normals
-from occnet_jax.extract.octree import Evaluate, Margin, Samples, sample_surface
-from occnet_jax.extract.project import mean_error, project
-from occnet_jax.extract.refine import refine
-from occnet_jax.extract.roots import find_roots
-from occnet_jax.extract.simplify import simplify
-from occnet_jax.extract.split import split_bends
-from occnet_jax.extract.surface import (
+from occnet_jax.extract.grid.active_cells import Crossings, find_crossings
+from occnet_jax.extract.grid.dual_contouring import dual_contour
+from occnet_jax.extract.grid.edge_roots import find_roots
+from occnet_jax.extract.grid.edge_splitting import split_bends
+from occnet_jax.extract.grid.marching_cubes import (
   Faces,
   Vertices,
-  linear_places,
+  linear_params,
   place_vertices,
   triangulate,
 )
+from occnet_jax.extract.grid.mise import Evaluate, Margin, Samples, sample_surface
+from occnet_jax.extract.grid.thin_parts import near_level
+from occnet_jax.extract.mesh.normals import crossing_normals, field_normals
+from occnet_jax.extract.mesh.projection import mean_error, project
+from occnet_jax.extract.mesh.refine import refine
+from occnet_jax.extract.mesh.simplify import simplify
 from occnet_jax.geometry.grids import PADDING, to_coordinates
 
 METHODS = ("mise_roots", "dual", "mise")
@@ -104,7 +104,7 @@ def extract_mesh(
   if method not in METHODS:
     raise ValueError(f"method={method!r}; want one of {', '.join(METHODS)}")
   field = as_field(field, points_per_batch)
-  clock, reserve = Clock(), functools.partial(check_memory, max_memory)
+  clock, reserve = Clock(), functools.partial(check_budget, max_memory)
   cells = cells_of(resolution_0, upsampling_steps)
   resolution = cells * 2**upsampling_steps
   evaluate = evaluator(field, resolution, padding, clock)
@@ -113,7 +113,7 @@ def extract_mesh(
     points = to_coordinates(vertices, resolution, padding)
     return crossing_normals(field, crossings, points)
 
-  vertices, faces, facts = contour(
+  vertices, faces, facts = triangulate_level_set(
     method, evaluate, planes, cells, upsampling_steps, level, clock, reserve
   )
   vertices = to_coordinates(vertices, resolution, padding)
@@ -200,7 +200,7 @@ class Clock:
     self.seconds[f"seconds_{name}"] += time.perf_counter() - start - inner
 
 
-def contour(
+def triangulate_level_set(
   method: str,
   evaluate: Evaluate,
   planes: Callable[[Crossings, Vertices], Vertices],
@@ -228,7 +228,7 @@ def contour(
   facts = describe(samples)
   with clock.stage("roots"):
     if method == "mise":
-      places = linear_places(crossings, level)
+      places = linear_params(crossings, level)
     else:
       places, looks = find_roots(evaluate, samples, crossings, level)
       facts["evaluations"] += looks
@@ -276,7 +276,7 @@ def evaluator(field: Field, resolution: int, padding: float, clock: Clock) -> Ev
   return evaluate
 
 
-def check_memory(allowed: int | None, needed: int) -> None:
+def check_budget(allowed: int | None, needed: int) -> None:
   """Raises ValueError if more bytes are needed than allowed; None allows all."""
   if allowed is not None and needed > allowed:
     raise ValueError(

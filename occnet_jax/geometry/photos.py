@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-# In `data_prep.render.render_views` the longer side of an object's bounding box takes
+# In pictures of `geometry.rendering` the longer side of an object's bounding box takes
 # 0.61 of the picture's on average: 24 views each of 8 shapes of the 13 synthetic
 # categories; 9 of 10 pictures lie between 0.42 and 0.81.
 MARGIN = 0.195

@@ -16,7 +16,7 @@ from occnet_jax import losses
 from occnet_jax.types import Batch, Method, Posterior
 
 
-class Code(NamedTuple):
+class LatentCode(NamedTuple):
   """What a decoder knows of its shapes: the latent of this system.
 
   Attributes:
@@ -57,7 +57,7 @@ class OccupancyNetwork(nn.Module):
       code = code._replace(z=z)
     return self.decode(batch["points"], code, train=train), posterior
 
-  def encode(self, inputs: Any, *, train: bool) -> Code:
+  def encode(self, inputs: Any, *, train: bool) -> LatentCode:
     """The code of what was observed, z at the mean of its prior: zero."""
     shapes = inputs.shape[0]
     if self.encoder is None:
@@ -68,7 +68,7 @@ class OccupancyNetwork(nn.Module):
     else:
       c = self.encoder(inputs, train=train)
     z = jnp.zeros((shapes, self.z_dim)) if self.z_dim else None
-    return Code(c, z)
+    return LatentCode(c, z)
 
   def posterior(
     self, batch: Batch, c: Float[Array, "b c"] | None, *, train: bool
@@ -82,7 +82,7 @@ class OccupancyNetwork(nn.Module):
     return self.posterior(batch, code.c, train=False)
 
   def decode(
-    self, points: Float[Array, "b t 3"], code: Code, *, train: bool
+    self, points: Float[Array, "b t 3"], code: LatentCode, *, train: bool
   ) -> Float[Array, "b t"]:
     return self.decoder(points, code.z, code.c, train=train)
 

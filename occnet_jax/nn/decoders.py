@@ -9,15 +9,14 @@ from collections.abc import Callable
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.blocks import (
-  AffineBatchNorm,
-  ConditionalBatchNorm,
+from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
+from occnet_jax.nn.positional import fourier_features
+from occnet_jax.nn.residual import (
   ConditionalResnetBlock,
-  Linear,
   ResnetBlock,
   ResnetBlockFC,
-  chain,
-  fourier_features,
+  apply_blocks,
 )
 
 
@@ -53,7 +52,7 @@ class CBatchNormDecoder(nn.Module):
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
     blocks = [ConditionalResnetBlock(**norm, name=f"block{i}") for i in range(5)]
-    net = chain(blocks, net, c, train=train, remat=self.remat and train)
+    net = apply_blocks(blocks, net, c, train=train, remat=self.remat and train)
     net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
@@ -156,8 +155,8 @@ class BatchNormDecoder(nn.Module):
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
     blocks = [ResnetBlock(**norm, name=f"block{i}") for i in range(5)]
-    net = chain(blocks, net, train=train, remat=self.remat and train)
-    net = AffineBatchNorm(**norm, name="bn")(net, train=train)
+    net = apply_blocks(blocks, net, train=train, remat=self.remat and train)
+    net = BatchNorm(**norm, name="bn")(net, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -185,7 +184,7 @@ class SimpleDecoder(nn.Module):
   ) -> Float[Array, "b t"]:
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
     blocks = [ResnetBlockFC(self.hidden_size, name=f"block{i}") for i in range(5)]
-    net = chain(blocks, net, remat=self.remat and train)
+    net = apply_blocks(blocks, net, remat=self.remat and train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -222,4 +221,4 @@ class _ConditionalBlocks(nn.Module):
   ) -> Float[Array, "b t f"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     blocks = [ConditionalResnetBlock(**norm, name=str(i)) for i in range(self.count)]
-    return chain(blocks, x, c, train=train, remat=self.remat and train)
+    return apply_blocks(blocks, x, c, train=train, remat=self.remat and train)

@@ -3,7 +3,9 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.blocks import Linear, ResnetBlockFC, fourier_features
+from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.positional import fourier_features
+from occnet_jax.nn.residual import ResnetBlockFC
 
 
 class ResnetPointnet(nn.Module):

@@ -8,8 +8,9 @@ torchvision's names, but layer1.0 is layer1_0 and downsample.0 is downsample_0.
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.blocks import AffineBatchNorm, Linear
-from occnet_jax.nn.convolution import Conv, max_pool, standardise_colours
+from occnet_jax.nn.conv import Conv, max_pool, standardise_colours
+from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.norm import BatchNorm
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 BOTTLENECK_DEPTHS = (50, 101)
@@ -79,7 +80,7 @@ class ResnetFeatures(nn.Module):
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     block = Bottleneck if self.depth in BOTTLENECK_DEPTHS else BasicBlock
     net = _conv(64, 7, stride=2, name="conv1")(x)
-    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
     net = max_pool(net, 3, 1)
     for i, count in enumerate(BLOCKS[self.depth]):
       for j in range(count):
@@ -109,9 +110,9 @@ class BasicBlock(nn.Module):
   ) -> Float[Array, "b k l o"]:
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _conv(self.features, 3, stride=self.stride, name="conv1")(x)
-    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
     net = _conv(self.features, 3, name="conv2")(net)
-    net = AffineBatchNorm(**norm, name="bn2")(net, train=train)
+    net = BatchNorm(**norm, name="bn2")(net, train=train)
     return nn.relu(net + _shortcut(x, self.features, self.stride, norm, train))
 
 
@@ -136,11 +137,11 @@ class Bottleneck(nn.Module):
     norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = EXPANSION * self.features
     net = _conv(self.features, 1, name="conv1")(x)
-    net = nn.relu(AffineBatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
     net = _conv(self.features, 3, stride=self.stride, name="conv2")(net)
-    net = nn.relu(AffineBatchNorm(**norm, name="bn2")(net, train=train))
+    net = nn.relu(BatchNorm(**norm, name="bn2")(net, train=train))
     net = _conv(size, 1, name="conv3")(net)
-    net = AffineBatchNorm(**norm, name="bn3")(net, train=train)
+    net = BatchNorm(**norm, name="bn3")(net, train=train)
     return nn.relu(net + _shortcut(x, size, self.stride, norm, train))
 
 
@@ -155,4 +156,4 @@ def _shortcut(
   if stride == 1 and x.shape[-1] == features:
     return x
   x = _conv(features, 1, stride=stride, name="downsample_0")(x)
-  return AffineBatchNorm(**norm, name="downsample_1")(x, train=train)
+  return BatchNorm(**norm, name="downsample_1")(x, train=train)

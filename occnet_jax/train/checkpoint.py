@@ -18,14 +18,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
-from occnet_jax.train import seal
+from occnet_jax.train import integrity
 from occnet_jax.train import state as state_lib
-from occnet_jax.train.seal import Damaged, Restored, read
+from occnet_jax.train.integrity import Damaged, Restored, read
 from occnet_jax.train.state import TrainState
 
 KINDS = ("best", "latest")
 KEPT = 2  # of each kind
-MARGIN = 2**20  # bytes of a checkpoint beside its arrays
+METADATA_BYTES = 2**20  # bytes of a checkpoint beside its arrays
 # Orbax tells of every file, and of every error that is raised here as well; TFDS of
 # every data set.
 logging.getLogger("absl").setLevel(logging.WARNING)
@@ -50,7 +50,7 @@ class Checkpoints:
         _directory(workdir, kind),
         options=ocp.CheckpointManagerOptions(
           create=False,
-          multiprocessing_options=seal.alone(),
+          multiprocessing_options=integrity.single_process_options(),
           max_to_keep=KEPT,
           keep_period=keep_period or None if kind == "latest" else None,
           cleanup_tmp_directories=True,
@@ -76,14 +76,14 @@ class Checkpoints:
       self._managers[kind].delete(step)
     self._managers[kind].save(
       step,
-      args=seal.seal(arrays, self._config, record),
+      args=integrity.with_digest(arrays, self._config, record),
       force=True,
     )
     self._newest[kind] = Restored({}, self._config, record)
 
   def want_space(self, state: TrainState) -> None:
     """Raises OSError if the disk has no space for one more checkpoint."""
-    wanted = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + MARGIN
+    wanted = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA_BYTES
     directory = self._managers["latest"].directory
     if (free := shutil.disk_usage(directory).free) < wanted:
       raise OSError(
@@ -108,8 +108,8 @@ class Checkpoints:
   def _failed(self, error: Exception) -> OSError:
     return OSError(
       f"{self._managers['latest'].directory.parent}: a checkpoint could not be "
-      f"written ({seal.reason(error)}); those before it are whole: mend the disk and "
-      "call again"
+      f"written ({integrity.reason(error)}); those before it are whole: fix the disk "
+      "and run the same command"
     )
 
   def last_step(self, kind: str) -> int:

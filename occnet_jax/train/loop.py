@@ -13,16 +13,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from occnet_jax.data import loader, observations, residence, source, transforms
+from occnet_jax.config import resolve_config
+from occnet_jax.data import inputs, loader, placement, source, transforms
 from occnet_jax.models import registry
-from occnet_jax.train import failure, hosts, statistics
+from occnet_jax.train import batch_stats, multihost, nonfinite, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from occnet_jax.train.checkpoint import Checkpoints, NoCheckpoints
-from occnet_jax.train.monitor import Monitor, NotFinite
+from occnet_jax.train.evaluators import validate
+from occnet_jax.train.preemption import Preempted, Preemption
+from occnet_jax.train.progress import NotFinite, Progress
 from occnet_jax.train.state import TrainState
-from occnet_jax.train.stop import Stop, Stopped
-from occnet_jax.train.validate import validate
 from occnet_jax.types import Batch, Picture, Variables
 
 
@@ -47,25 +48,28 @@ def train(
       its batch and state lie.
     Stopped: SIGTERM came; the state is saved.
   """
-  run, data = config["train"], open_train(config)
-  config = complete(config, len(data))
-  writes = hosts.is_first()
+  run, data = config["train"], open_train_split(config)
+  config = resolve_config(config, len(data))
+  writes = multihost.is_main_process()
   with (
-    Stop() as stop,
+    Preemption() as stop,
     Checkpoints(workdir, config, run["keep_every"])
     if writes
     else NoCheckpoints() as checkpoints,
   ):
-    if hosts.of_first(np.int32(checkpoints.last_step("latest"))) >= run["steps"]:
+    if (
+      multihost.broadcast_from_main(np.int32(checkpoints.last_step("latest")))
+      >= run["steps"]
+    ):
       return
-    feed = settle(config, data)
-    step, state = _build(config, feed, next(_samples(config, data, 0)))
+    feed = place_train_split(config, data)
+    step, state = _build(config, feed, next(read_host_batches(config, data, 0)))
     if checkpoints.last_step("latest") < 0:
       state = initialise(state)
-    state = step_lib.place(hosts.of_first(checkpoints.resume(state)))
+    state = step_lib.replicate(multihost.broadcast_from_main(checkpoints.resume(state)))
     start = int(state.step)
-    step = functools.partial(_advance, step, step_lib.place(feed.resident))
-    batches = step_lib.gather(
+    step = functools.partial(_advance, step, step_lib.replicate(feed.resident))
+    batches = step_lib.stack_batches(
       train_batches(config, feed, start),
       run["steps_per_call"],
       jax.local_device_count(),
@@ -73,15 +77,18 @@ def train(
     record = checkpoints.record("latest") or {}
     left = {name: record[name] for name in ("unlogged", "owed") if name in record}
     logs, shapes = workdir / "logs", run["batch_size"]
-    with Monitor(logs, start, run["steps"], shapes=shapes, **left) as monitor:
+    with Progress(logs, start, run["steps"], shapes=shapes, **left) as monitor:
       try:
         _run(config, step, state, batches, checkpoints, monitor, stop, look, data)
       except NotFinite as error:
         at = int(error.state.step)
-        batch, shapes = next(_samples(config, data, at)), _shapes(config, len(data), at)
+        batch, shapes = (
+          next(read_host_batches(config, data, at)),
+          _shapes(config, len(data), at),
+        )
         kept = "Its batch and state are with the first process"
         if writes:
-          kept = failure.dump(workdir, error.state, config, batch, shapes)
+          kept = nonfinite.dump(workdir, error.state, config, batch, shapes)
         raise FloatingPointError(
           f"{error}. {kept}; the last checkpoint is from before it. Lower "
           "config.optim.learning_rate or set config.optim.clip_norm, in another "
@@ -90,7 +97,7 @@ def train(
 
 
 def _build(
-  config: dict[str, Any], feed: residence.Feed, sample: Batch
+  config: dict[str, Any], feed: placement.TrainData, sample: Batch
 ) -> tuple[step_lib.Step, TrainState]:
   """The mapped step, and the state before the first batch."""
   run, optim, tau = config["train"], config["optim"], config["model"]["tau"]
@@ -101,7 +108,7 @@ def _build(
     precision=run["precision"],
     remat=run["remat"],
   )
-  optimizer = registry.optimizer(optim, run["steps"], run["batch_size"])
+  optimizer = optimizers.optimizer(optim, run["steps"], run["batch_size"])
   step = step_lib.make_step(
     mapped,
     optimizer,
@@ -135,7 +142,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
   found = dict(checkpoints.record("latest") or {})
   found.pop("unlogged", None)
   # Stopped before this state was validated?
-  owed = bool(hosts.of_first(np.int32(found.pop("owed", False))))
+  owed = bool(multihost.broadcast_from_main(np.int32(found.pop("owed", False))))
   checkpoints.want_space(state)
   validation_batches(config)  # a split that is missing is told now, not hours later
   together = run["steps_per_call"]
@@ -153,7 +160,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
           validation_taus(config),
           posterior_points=config["data"]["points"],
         )
-      except Stopped:
+      except Preempted:
         _save_now(checkpoints, monitor, state, {**found, "owed": True})
         raise
       found = new
@@ -168,7 +175,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
     if stop.asked(s):
       left = {"unlogged": monitor.unlogged(state)}
       _save_now(checkpoints, monitor, state, {**found, **left})
-      raise Stopped
+      raise Preempted
     if last:
       return
     try:
@@ -178,7 +185,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
         left = {"unlogged": monitor.unlogged(state)}
         _save_now(checkpoints, monitor, state, {**found, **left})
       if stop.noticed:  # SIGTERM went to the loader's processes, too
-        raise Stopped from error
+        raise Preempted from error
       raise OSError(f"no batch for step {s}: {error}") from error
     state, scalars = step(state, batch, s)
     monitor.add(s, scalars)
@@ -190,10 +197,10 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
 def _with_statistics(config, method, state, data) -> TrainState:
   """The state whose averaged variables have statistics of this step's next batches."""
   batches = itertools.islice(
-    _samples(config, data, int(state.step)), config["optim"]["ema_batches"]
+    read_host_batches(config, data, int(state.step)), config["optim"]["ema_batches"]
   )
-  ema = statistics.recompute(method, state.ema, batches, jax.device_get(state.key))
-  return step_lib.place(state.replace(ema=ema))
+  ema = batch_stats.recompute(method, state.ema, batches, jax.device_get(state.key))
+  return step_lib.replicate(state.replace(ema=ema))
 
 
 def _save_now(checkpoints, monitor, state, record) -> None:
@@ -223,66 +230,40 @@ def _score(config: dict[str, Any], found: dict[str, Any]) -> float:
   return {"iou": found["iou"], "loss": -found["loss"]}[config["val"]["select"]]
 
 
-def complete(config: dict[str, Any], shapes: int) -> dict[str, Any]:
-  """The config with what only the training split can tell: rows of a code table.
-
-  Raises:
-    ValueError: a setting of the loop that does not exist, or two that do not agree.
-  """
-  if (select := config["val"]["select"]) not in ("iou", "loss"):
-    raise ValueError(f"config.val.select is {select!r}; want iou or loss")
-  run, optim = config["train"], config["optim"]
-  if optim["ema_batches"] and not optim["ema_decay"]:
-    raise ValueError(
-      f"config.optim.ema_batches is {optim['ema_batches']} without averaged variables; "
-      "set config.optim.ema_decay, or ema_batches to 0"
-    )
-  if (choice := run["on_nonfinite"]) not in ("stop", "skip"):
-    raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
-  for name in ("steps", "log_every", "save_every", "validate_every"):
-    if run[name] % run["steps_per_call"]:
-      raise ValueError(
-        f"config.train.{name} is {run[name]}; want a multiple of "
-        f"config.train.steps_per_call={run['steps_per_call']}"
-      )
-  model = config["model"]
-  if model["encoder"] == "code_table" and not model["codes"]:
-    return config | {"model": model | {"codes": shapes}}
-  return config
-
-
-def open_train(config: dict[str, Any]) -> source.Examples:
+def open_train_split(config: dict[str, Any]) -> source.Examples:
   """The training split in its files."""
   data = config["data"]
   fields = transforms.fields(
-    observations.make(data),
+    inputs.make(data),
     near_fraction=data["near_fraction"],
     stretch=data["stretch"],
   )
   return source.open_split(data["dir"], "train", fields)
 
 
-def settle(config: dict[str, Any], data: source.Examples) -> residence.Feed:
+def place_train_split(
+  config: dict[str, Any], data: source.Examples
+) -> placement.TrainData:
   """The training split where config.data.residence has it."""
-  observation = observations.make(config["data"])
+  observation = inputs.make(config["data"])
   settings = draw_settings(config, config["data"]["points"], train=True)
-  return residence.settle(config["data"]["residence"], data, observation, settings)
+  return placement.place(config["data"]["residence"], data, observation, settings)
 
 
 def train_batches(
-  config: dict[str, Any], feed: residence.Feed, start: int
+  config: dict[str, Any], feed: placement.TrainData, start: int
 ) -> Iterator[Batch]:
   """This process' part of the batches of steps start, start + 1, ... of a run."""
   workers = config["data"]["workers"] if feed.residence == "stream" else 0
-  return _batches(config, feed, start, workers, hosts.part())
+  return _batches(config, feed, start, workers, multihost.process_index_and_count())
 
 
-def _samples(
+def read_host_batches(
   config: dict[str, Any], data: source.Examples, start: int
 ) -> Iterator[Batch]:
   """Whole batches with all arrays in them, read from the files in this process."""
   streamed = {**config, "data": {**config["data"], "residence": "stream"}}
-  return _batches(config, settle(streamed, data), start, 0, (0, 1))
+  return _batches(config, place_train_split(streamed, data), start, 0, (0, 1))
 
 
 def _batches(config, feed, start, workers, part) -> Iterator[Batch]:
@@ -300,14 +281,14 @@ def _batches(config, feed, start, workers, part) -> Iterator[Batch]:
 def validation_batches(config: dict[str, Any]) -> Iterator[tuple[Batch, int]]:
   """The validation split, the same each time."""
   val = config["val"]
-  fields = transforms.fields(observations.make(config["data"]))
+  fields = transforms.fields(inputs.make(config["data"]))
   return loader.evaluation_batches(
     source.open_split(config["data"]["dir"], val["split"], fields),
     transform(config, val["points"]),
     batch_size=step_lib.round_up(val["batch_size"]),
     seed=config["seed"],
     limit=val["shapes"],
-    part=hosts.part(),
+    part=multihost.process_index_and_count(),
   )
 
 
@@ -324,8 +305,8 @@ def transform(config: dict[str, Any], points: int) -> loader.Transform:
     config: all fields of configs/base.py.
     points: labelled points a shape; 0 for all.
   """
-  observation = observations.make(config["data"])
-  return residence.Make(observation, draw_settings(config, points))
+  observation = inputs.make(config["data"])
+  return placement.HostTransform(observation, draw_settings(config, points))
 
 
 def draw_settings(

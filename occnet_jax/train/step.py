@@ -21,7 +21,7 @@ from occnet_jax.types import Batch, Key, Method, Scalars
 
 AXIS = "devices"
 Step = Callable[..., tuple[TrainState, Scalars]]
-See = Callable[[Any, Batch], Batch]
+GatherFn = Callable[[Any, Batch], Batch]
 
 
 def make_step(
@@ -31,7 +31,7 @@ def make_step(
   ema_decay: float = 0.0,
   accumulate: int = 1,
   skip_nonfinite: bool = False,
-  see: See | None = None,
+  see: GatherFn | None = None,
 ) -> Step:
   """The pure step of a method.
 
@@ -150,14 +150,16 @@ def data_parallel(step: Step, *, steps: int = 1) -> Step:
   )
 
 
-def place(state: PyTree) -> PyTree:
+def replicate(state: PyTree) -> PyTree:
   """Puts arrays where the mapped step leaves them, or it compiles a second time."""
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
   whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   return jax.device_put(state, whole)
 
 
-def gather(batches: Iterator[Batch], steps: int, devices: int) -> Iterator[Batch]:
+def stack_batches(
+  batches: Iterator[Batch], steps: int, devices: int
+) -> Iterator[Batch]:
   """Host batches as `data_parallel` wants them: on each device, of so many steps."""
   while True:
     split = [split_over_devices(next(batches), devices) for _ in range(steps)]
@@ -185,7 +187,7 @@ def split_over_devices(batch: Batch, devices: int) -> Batch:
   return jax.tree.map(split, batch)
 
 
-def spread(batch: Batch) -> Batch:
+def shard_batch(batch: Batch) -> Batch:
   """A host batch over the local devices, whose number divides it: for `jax.jit`."""
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
   cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))

@@ -72,6 +72,6 @@ def test_evaluation_meets_every_shape_once_and_draws_the_same_each_time():
 
 
 def test_a_limit_spreads_over_the_split():
-  assert list(loader.spread(10, 4)) == [0, 3, 6, 9]
-  assert list(loader.spread(3, 4)) == [0, 1, 2]
-  assert list(loader.spread(3, 0)) == [0, 1, 2]
+  assert list(loader.evenly_spaced(10, 4)) == [0, 3, 6, 9]
+  assert list(loader.evenly_spaced(3, 4)) == [0, 1, 2]
+  assert list(loader.evenly_spaced(3, 0)) == [0, 1, 2]

@@ -1,7 +1,7 @@
 import numpy as np
 
-from occnet_jax.data import observations, transforms
-from occnet_jax.data.access import HOST
+from occnet_jax.data import inputs, transforms
+from occnet_jax.data.inputs import HOST
 
 DATA = {
   "inputs": "cloud",
@@ -22,7 +22,7 @@ def subsample(labelled, *, seed=0, **settings):
 
 
 def observe(**changed):
-  return observations.make(DATA | changed)
+  return inputs.make(DATA | changed)
 
 
 def make_example(n=1003, seed=0):

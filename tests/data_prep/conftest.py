@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import trimesh
-from small_data import SMALL, write_source
 
-from data_prep.prepare import prepare
+from data_prep.pipeline.prepare import prepare
+from tests.helpers.small_data import SMALL, write_source
 
 
 @pytest.fixture(scope="session")

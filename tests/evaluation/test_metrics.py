@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from occnet_jax.evaluation import metrics
-from occnet_jax.geometry import surfaces
+from occnet_jax.geometry import surface_sampling
 
 pytestmark = pytest.mark.filterwarnings("error")
 SAMPLES = 20_000
@@ -30,14 +30,14 @@ def square(tilt=0.0, height=0.0, reach=1.0):
 
 
 def truth_of(mesh, rng, count=SAMPLES):
-  surface, normals = surfaces.sample(*mesh, count, rng)
+  surface, normals = surface_sampling.sample(*mesh, count, rng)
   return {"surface": surface, "normals": normals}
 
 
 def measure(mesh, truth, *, scale=1.0, thresholds=(0.01,)):
   rng = np.random.default_rng(1)
   points = rng.uniform(-0.55, 0.55, (SAMPLES, 3))
-  inside = surfaces.contains(*truth, points)
+  inside = surface_sampling.contains(*truth, points)
   sampled = truth_of(truth, rng)
   sampled["surface"] = sampled["surface"] * scale
   return metrics.evaluate_mesh(
@@ -94,8 +94,8 @@ def test_a_mesh_agrees_with_itself():
 def test_tilted_planes_agree_by_the_cosine_of_their_angle(degrees):
   rng = np.random.default_rng(0)
   flat, tilted = square(), square(np.radians(degrees))
-  points, normals = surfaces.sample(*flat, 500, rng)
-  others, other_normals = surfaces.sample(*tilted, 500, rng)
+  points, normals = surface_sampling.sample(*flat, 500, rng)
+  others, other_normals = surface_sampling.sample(*tilted, 500, rng)
   for sign, length in ((1, 1), (-1, 1), (1, 7.5)):
     apart = metrics.distances(points, normals, others, sign * length * other_normals)
     np.testing.assert_allclose(apart.cosines, np.cos(np.radians(degrees)), atol=1e-12)

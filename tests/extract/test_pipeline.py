@@ -7,8 +7,8 @@ import trimesh
 from jax.tree_util import Partial
 
 from occnet_jax.extract.field import decoder_field
+from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.extract.surface import count_open_edges
 
 
 def norm(x):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
+from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import METHODS, extract_mesh
-from occnet_jax.extract.surface import count_open_edges
 
 SMALL = {"resolution_0": 8, "upsampling_steps": 2}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax.geometry import meshes
+from occnet_jax.geometry import frames, mesh_io
 
 
 def _cube():
@@ -15,12 +15,12 @@ def _cube():
   return np.array(cube.vertices), np.array(cube.faces, np.int64)
 
 
-@pytest.mark.parametrize("suffix", meshes.WRITTEN_SUFFIXES)
+@pytest.mark.parametrize("suffix", mesh_io.WRITTEN_SUFFIXES)
 def test_a_written_mesh_reads_back_the_same(tmp_path, suffix):
   vertices, faces = _cube()
   path = tmp_path / f"cube{suffix}"
-  meshes.write_mesh(path, vertices, faces)
-  read_vertices, read_faces = meshes.read_mesh(path)
+  mesh_io.write_mesh(path, vertices, faces)
+  read_vertices, read_faces = mesh_io.read_mesh(path)
   np.testing.assert_allclose(read_vertices[read_faces], vertices[faces], atol=1e-6)
   assert read_vertices.dtype == np.float64 and read_faces.dtype == np.int64
   assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -29,15 +29,15 @@ def test_a_written_mesh_reads_back_the_same(tmp_path, suffix):
 def test_vertex_normals_are_written_where_the_format_has_them(tmp_path):
   vertices, faces = _cube()
   normals = np.tile([[0.6, 0.0, 0.8]], (len(vertices), 1))
-  meshes.write_mesh(tmp_path / "a.obj", vertices, faces, normals)
+  mesh_io.write_mesh(tmp_path / "a.obj", vertices, faces, normals)
   lines = (tmp_path / "a.obj").read_text().splitlines()
   rows = [line.split()[1:] for line in lines if line.startswith("vn ")]
   np.testing.assert_allclose(np.array(rows, float), normals, atol=1e-6)
-  meshes.write_mesh(tmp_path / "a.ply", vertices, faces, normals)
+  mesh_io.write_mesh(tmp_path / "a.ply", vertices, faces, normals)
   body = (tmp_path / "a.ply").read_bytes().partition(b"end_header\n")[2]
   rows = np.frombuffer(body[: 24 * len(vertices)], "<f4").reshape(-1, 6)
   np.testing.assert_allclose(rows[:, 3:], normals, atol=1e-6)
-  meshes.write_mesh(tmp_path / "a.glb", vertices, faces, normals)
+  mesh_io.write_mesh(tmp_path / "a.glb", vertices, faces, normals)
   blob = (tmp_path / "a.glb").read_bytes()
   header = json.loads(blob[20 : 20 + struct.unpack("<I", blob[12:16])[0]])
   assert "NORMAL" in header["meshes"][0]["primitives"][0]["attributes"]
@@ -45,18 +45,18 @@ def test_vertex_normals_are_written_where_the_format_has_them(tmp_path):
 
 def test_names_with_spaces_and_of_any_script_are_read(tmp_path):
   path = tmp_path / "Stühle & Tische" / "椅子 (1).obj"
-  meshes.write_mesh(path, *_cube())
-  assert len(meshes.read_mesh(path)[1]) == 12
+  mesh_io.write_mesh(path, *_cube())
+  assert len(mesh_io.read_mesh(path)[1]) == 12
 
 
 def test_an_unknown_format_is_not_written(tmp_path):
   with pytest.raises(ValueError, match="cannot write"):
-    meshes.write_mesh(tmp_path / "a.step", *_cube())
+    mesh_io.write_mesh(tmp_path / "a.step", *_cube())
 
 
 def test_the_unit_cube_frame_centres_and_scales_by_the_largest_extent():
   vertices, _ = _cube()
-  loc, scale = meshes.unit_cube_frame(3 * vertices + (5, -1, 2))
+  loc, scale = frames.unit_cube_frame(3 * vertices + (5, -1, 2))
   np.testing.assert_allclose(loc, (5, -1, 2))
   assert scale == pytest.approx(12)
 
@@ -67,4 +67,4 @@ def test_the_unit_cube_frame_centres_and_scales_by_the_largest_extent():
 )
 def test_a_frame_needs_an_extent(vertices):
   with pytest.raises(ValueError, match="want"):
-    meshes.unit_cube_frame(vertices)
+    frames.unit_cube_frame(vertices)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import render, solid
 from data_prep.sources import synthetic
-from occnet_jax.geometry import meshes, photos
+from occnet_jax.geometry import frames, photos, rendering, solids
 
 RED = np.array([200, 30, 40], np.uint8)
 
@@ -214,9 +213,9 @@ def test_the_margin_is_that_of_the_rendered_pictures():
   shares = []
   for category in synthetic.CATEGORIES:
     vertices, faces = synthetic.make_shape(category, 0, 0)
-    loc, scale = meshes.unit_cube_frame(vertices)
-    shape = solid.Solid((vertices - loc) / scale, faces)
-    shot = render.render_views(shape, np.random.default_rng(0), views=6, side=64)
+    loc, scale = frames.unit_cube_frame(vertices)
+    shape = solids.Solid((vertices - loc) / scale, faces)
+    shot = rendering.render_views(shape, np.random.default_rng(0), views=6, side=64)
     for image in shot.images:
       rows, columns = np.nonzero(image[..., 0] < 255)
       shares.append((max(np.ptp(rows), np.ptp(columns)) + 1) / 64)

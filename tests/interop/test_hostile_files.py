@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from occnet_jax.interop import torch_file, torch_pickle
+from occnet_jax.interop.torch_format import file, reader
 
 DATA = pathlib.Path(__file__).parent / "data"
 
@@ -26,7 +26,7 @@ def wrap(path, pickled, storages=()):
 
 
 def wrap_legacy(path, pickled):
-  start = pickle.dumps(torch_file.MAGIC, 2) + pickle.dumps(torch_file.VERSION, 2)
+  start = pickle.dumps(file.MAGIC, 2) + pickle.dumps(file.VERSION, 2)
   system = pickle.dumps({"little_endian": True, "protocol_version": 1001}, 2)
   path.write_bytes(start + system + pickled + pickle.dumps([], 2))
   return path
@@ -63,7 +63,7 @@ def test_a_pickle_that_calls_runs_nothing(tmp_path, container, protocol):
     pickled = pickle.dumps({"model": [{"weight": evil}]}, protocol)
     path = container(tmp_path / "evil.pt", pickled)
     with pytest.raises(ValueError, match=r"evil\.pt: holds code \("):
-      torch_file.read(path)
+      file.read(path)
     assert not marker.exists()
 
 
@@ -75,13 +75,13 @@ def test_a_pickle_that_calls_runs_nothing(tmp_path, container, protocol):
     *("torch._utils._import_dotted_name", "torch._utils.__builtins__"),
     *("numpy.load", "numpy.core.multiarray._reconstruct", "functools.partial"),
     *("collections.OrderedDict.fromkeys", "copyreg._reconstructor"),
-    *("occnet_jax.interop.torch_file.write", "torch.nn.modules.linear.Linear"),
+    *("occnet_jax.interop.torch_format.file.write", "torch.nn.modules.linear.Linear"),
   ],
 )
 def test_only_listed_names_are_known(tmp_path, name):
   path = wrap(tmp_path / "evil.pt", call(name, b"(X\x02\x00\x00\x00idt"))
   with pytest.raises(ValueError, match=r"holds code .*plain containers only"):
-    torch_file.read(path)
+    file.read(path)
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_only_listed_names_are_known(tmp_path, name):
 )
 def test_other_instructions_are_refused(tmp_path, pickled):
   with pytest.raises(ValueError, match=r"evil\.pt: "):
-    torch_file.read(wrap(tmp_path / "evil.pt", pickled))
+    file.read(wrap(tmp_path / "evil.pt", pickled))
 
 
 def test_the_state_of_functions_cannot_be_set(tmp_path):
-  before = dict(vars(torch_pickle.rebuild_tensor)), torch_pickle.ALLOWED.copy()
+  before = dict(vars(reader.rebuild_tensor)), reader.ALLOWED.copy()
   state = b"}(X\x0c\x00\x00\x00__defaults__)u"
   for name in ("torch._utils._rebuild_tensor_v2", "torch.FloatStorage"):
     module, _, function = name.rpartition(".")
     pickled = f"\x80\x02c{module}\n{function}\n".encode("latin1") + state + b"b."
     with pytest.raises(ValueError, match="sets the state"):
-      torch_file.read(wrap(tmp_path / "evil.pt", pickled))
-  assert before == (dict(vars(torch_pickle.rebuild_tensor)), torch_pickle.ALLOWED)
+      file.read(wrap(tmp_path / "evil.pt", pickled))
+  assert before == (dict(vars(reader.rebuild_tensor)), reader.ALLOWED)
 
 
 def integers(*values):
@@ -126,7 +126,7 @@ def tensor(size, stride, offset, count, kind="FloatStorage"):
 def test_the_hand_written_tensor_is_one(tmp_path):
   numbers = np.arange(6, dtype=np.float32)
   path = wrap(tmp_path / "t.pt", tensor((2, 2), (3, 1), 1, 6), [numbers.tobytes()])
-  assert torch_file.read(path).tolist() == [[1, 2], [4, 5]]
+  assert file.read(path).tolist() == [[1, 2], [4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_the_hand_written_tensor_is_one(tmp_path):
 def test_a_view_never_reaches_beyond_its_storage(tmp_path, size, stride, offset, count):
   path = wrap(tmp_path / "t.pt", tensor(size, stride, offset, count), [bytes(24)])
   with pytest.raises(ValueError, match=r"t\.pt: (holds|is)"):
-    torch_file.read(path)
+    file.read(path)
 
 
 def test_a_storage_has_one_type(tmp_path):
@@ -160,7 +160,7 @@ def test_a_storage_has_one_type(tmp_path):
   second = tensor((2,), (1,), 0, 6, "IntStorage")[2:-1]
   path = wrap(tmp_path / "t.pt", first + second + b"\x86.", [bytes(24)])
   with pytest.raises(ValueError, match="two types"):
-    torch_file.read(path)
+    file.read(path)
 
 
 def nested_twins(depth):
@@ -184,7 +184,7 @@ def test_little_input_takes_little_memory(tmp_path, pickled):
   tracemalloc.start()
   try:
     with pytest.raises(ValueError, match=r"bomb\.pt: "):
-      torch_file.read(path)
+      file.read(path)
     assert tracemalloc.get_traced_memory()[1] < 2**22
   finally:
     tracemalloc.stop()
@@ -214,7 +214,7 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, seed):
       else:
         wrap(path, bytes(changed), storages)
       try:
-        torch_file.read(path)
+        file.read(path)
       except ValueError as error:
         assert str(path) in str(error) and len(str(error)) < len(str(path)) + 500
         refused += 1

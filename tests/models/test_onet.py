@@ -10,7 +10,7 @@ import pytest
 
 from occnet_jax import losses
 from occnet_jax.models import registry
-from occnet_jax.train.validate import score
+from occnet_jax.train.evaluators import score
 
 BASE = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "base.py"))
 SMALL = {

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from occnet_jax.nn.codes import CodeTable
 from occnet_jax.nn.decoders import (
   BatchNormDecoder,
   CBatchNormDecoder,
@@ -12,9 +11,10 @@ from occnet_jax.nn.decoders import (
   CBatchNormNoResnetDecoder,
   SimpleDecoder,
 )
-from occnet_jax.nn.latent import LatentEncoder
+from occnet_jax.nn.embedding import CodeTable
+from occnet_jax.nn.latent_encoder import LatentEncoder
 from occnet_jax.nn.resnet import Resnet
-from occnet_jax.nn.voxels import VoxelSimple
+from occnet_jax.nn.voxel_encoder import VoxelSimple
 
 POINTS = jnp.zeros((2, 5, 3))
 RESNET = (Resnet(18, 256), jnp.zeros((2, 32, 32, 3)))

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from occnet_jax.nn import convolution
-from occnet_jax.nn.codes import CodeTable
-from occnet_jax.nn.convnets import R2N2Resnet, R2N2Simple, SimpleConv
-from occnet_jax.nn.convolution import Conv, max_pool
-from occnet_jax.nn.latent import LatentEncoder
+from occnet_jax.nn import conv
+from occnet_jax.nn.conv import Conv, max_pool
+from occnet_jax.nn.embedding import CodeTable
+from occnet_jax.nn.image_encoders import R2N2Resnet, R2N2Simple, SimpleConv
+from occnet_jax.nn.latent_encoder import LatentEncoder
 from occnet_jax.nn.pointnet import PointnetSimple
 from occnet_jax.nn.resnet import BasicBlock, Bottleneck, Resnet
-from occnet_jax.nn.voxels import VoxelSimple
+from occnet_jax.nn.voxel_encoder import VoxelSimple
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
@@ -213,8 +213,8 @@ def test_a_convolution_on_a_cpu_is_that_of_xla_with_its_gradient(
     return y, pull(jnp.cos(y))
 
   chex.assert_trees_all_close(
-    found(convolution.convolve_on_cpu),
-    found(convolution.convolve_by_xla),
+    found(conv.convolve_on_cpu),
+    found(conv.convolve_by_xla),
     rtol=1e-4,
     atol=1e-3,
   )

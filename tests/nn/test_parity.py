@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from parity import (
+
+from occnet_jax.nn.decoders import CBatchNormDecoder
+from tests.helpers.parity import (
   KINKED,
   SPEC,
   arguments,
@@ -11,8 +13,6 @@ from parity import (
   place,
   state_dict,
 )
-
-from occnet_jax.nn.decoders import CBatchNormDecoder
 
 
 @pytest.mark.parametrize("case", SPEC)

@@ -1,4 +1,3 @@
-import pathlib
 import re
 
 import jax
@@ -8,8 +7,8 @@ import pytest
 
 from occnet_jax.models import registry
 from occnet_jax.nn import precision
+from tests.helpers import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 MODEL = {
   "name": "onet",
   "encoder": "pointnet_resnet",

@@ -1,10 +1,11 @@
-import pathlib
 import runpy
 
 import numpy as np
 import pytest
 
-PATH = pathlib.Path(__file__).parents[1] / "parity" / "redraw.py"
+from tests.helpers import ROOT
+
+PATH = ROOT / "tests" / "parity" / "redraw.py"
 Generator = runpy.run_path(str(PATH))["Generator"]
 SEED = 5  # what follows is what PyTorch 2.13 draws from it on a CPU
 UNIFORM = [0.8302519, 0.1261109, 0.9074697]

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import optax
 import pytest
-from test_step import MODEL, assert_close, make_batch, make_run
 
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
+from tests.helpers.training import MODEL, assert_close, make_batch, make_run
 
 CONFIG = {"name": "test", "model": {"hidden_size": 16}}
 
@@ -48,7 +48,7 @@ def test_what_two_devices_saved_one_device_restores(tmp_path):
   _, optimizer, state = make_run()
   step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
   batch = step_lib.split_over_devices(make_batch(0), 2)
-  state, _ = step(step_lib.place(state), batch, 0, None)
+  state, _ = step(step_lib.replicate(state), batch, 0, None)
   assert len(state.params["encoder"]["fc_c"]["bias"].devices()) == 2
   save(tmp_path, state)
   np.save(tmp_path / "wanted.npy", state.params["encoder"]["fc_c"]["bias"])

@@ -2,9 +2,9 @@ import copy
 import shutil
 
 import pytest
-from test_step import assert_close
 
-from occnet_jax.train import checkpoint, log, loop, monitor
+from occnet_jax.train import checkpoint, loop, metric_log, progress
+from tests.helpers.training import assert_close
 
 
 def final(workdir):
@@ -12,7 +12,7 @@ def final(workdir):
 
 
 def rows(workdir):
-  return log.read(workdir / "logs" / "metrics.jsonl")
+  return metric_log.read(workdir / "logs" / "metrics.jsonl")
 
 
 class Killed(Exception):
@@ -21,7 +21,7 @@ class Killed(Exception):
 
 def train_until(monkeypatch, config, workdir, step):
   """Trains and is stopped dead after so many steps of this call."""
-  add = monitor.Monitor.add
+  add = progress.Progress.add
 
   def add_or_die(self, s, scalars):
     if s == step:
@@ -29,7 +29,7 @@ def train_until(monkeypatch, config, workdir, step):
     add(self, s, scalars)
 
   with monkeypatch.context() as patch, pytest.raises(Killed):
-    patch.setattr(monitor.Monitor, "add", add_or_die)
+    patch.setattr(progress.Progress, "add", add_or_die)
     loop.train(config, workdir)
 
 
@@ -45,7 +45,7 @@ def test_killed_and_resumed_equals_uninterrupted(
   loop.train(tiny_config, tmp_path / "parts")
   assert_close(final(tmp_path / "whole"), final(tmp_path / "parts"), rtol=0, atol=0)
   whole, parts = rows(tmp_path / "whole"), rows(tmp_path / "parts")
-  assert log.timeless(whole) == log.timeless(parts)
+  assert metric_log.timeless(whole) == metric_log.timeless(parts)
   assert [row["step"] for row in whole] == [2, 4, 6, 6, 8, 10, 12, 12]
 
 

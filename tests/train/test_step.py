@@ -6,55 +6,18 @@ import pytest
 
 from configs import base
 from occnet_jax.models import registry
+from occnet_jax.train import optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
-
-MODEL = {
-  "name": "onet",
-  "encoder": "pointnet_resnet",
-  "encoder_hidden_size": 8,
-  "c_dim": 8,
-  "decoder": "cbatchnorm",
-  "hidden_size": 16,
-  "leaky": False,
-  "octaves": 0,
-  "unbiased_variance": True,
-  "z_dim": 0,
-  "kl_weight": 1.0,
-}
-
-
-def make_batch(seed, b=4, t=32, n=16):
-  rng = np.random.default_rng(seed)
-  points = rng.uniform(-0.55, 0.55, (b, t, 3)).astype(np.float32)
-  radius = rng.uniform(0.2, 0.5, (b, 1)).astype(np.float32)
-  directions = rng.standard_normal((b, n, 3)).astype(np.float32)
-  directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-  return {
-    "points": points,
-    "occupancies": (np.linalg.norm(points, axis=-1) < radius).astype(np.float32),
-    "inputs": radius[..., None] * directions,
-  }
-
-
-def make_run(optimizer=None, ema=False):
-  optimizer = optimizer or optax.sgd(1e-3)  # Adam would hide a factor in the gradient
-  method = registry.build(MODEL, tau=0.5)
-  state = state_lib.create(method, optimizer, make_batch(0), seed=0, ema=ema)
-  # Zero layers would leave the encoder without a gradient at first.
-  state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))
-  return method, optimizer, state
-
-
-def assert_close(a, b, **tolerance):
-  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_allclose(x, y, **tolerance)
+from tests.helpers.training import MODEL, assert_close, make_batch, make_run
 
 
 @pytest.mark.parametrize(("scaling", "factor"), [("linear", 4), ("root", 2)])
 def test_a_larger_batch_has_a_larger_rate(scaling, factor):
   optim = base.get_config().to_dict()["optim"] | {"name": "sgd"}
-  optimizer = registry.optimizer(optim | {"batch_scaling": scaling}, 9, batch_size=256)
+  optimizer = optimizers.optimizer(
+    optim | {"batch_scaling": scaling}, 9, batch_size=256
+  )
   update, _ = optimizer.update(jnp.ones(()), optimizer.init(jnp.ones(())))
   assert update == pytest.approx(-factor * optim["learning_rate"])
 
@@ -65,7 +28,7 @@ def test_two_devices_compute_what_one_does():
   alone = jax.jit(step_lib.make_step(method, optimizer))
   both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
   mapped = step_lib.data_parallel(step_lib.make_step(both, optimizer))
-  together = step_lib.place(jax.device_get(state))
+  together = step_lib.replicate(jax.device_get(state))
   for step_number in range(3):
     batch = make_batch(step_number)
     state, scalars = alone(state, batch, step_number)
@@ -85,7 +48,7 @@ def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
   stats = []
   for each in (method, both):
     step = step_lib.data_parallel(step_lib.make_step(each, optimizer))
-    new, _ = step(step_lib.place(jax.device_get(state)), batch, 0, None)
+    new, _ = step(step_lib.replicate(jax.device_get(state)), batch, 0, None)
     stats.append(np.asarray(new.batch_stats["decoder"]["bn"]["bn"]["var"]))
   assert np.abs(stats[0] - stats[1]).max() > 1e-7
 
@@ -102,7 +65,7 @@ def test_the_mapped_step_compiles_once():
   step = step_lib.data_parallel(
     step_lib.make_step(both._replace(loss=counted), optimizer)
   )
-  state = step_lib.place(state)
+  state = step_lib.replicate(state)
   for seed in range(3):
     batch = step_lib.split_over_devices(make_batch(seed), 2)
     state, _ = step(state, batch, seed, None)
@@ -139,7 +102,7 @@ def test_several_steps_in_one_call_are_those_steps():
   both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
   step = step_lib.make_step(both, optimizer, ema_decay=0.9)
   batches = [step_lib.split_over_devices(make_batch(seed), 2) for seed in range(3)]
-  single, scanned = (step_lib.place(jax.device_get(state)) for _ in range(2))
+  single, scanned = (step_lib.replicate(jax.device_get(state)) for _ in range(2))
   losses, one = [], step_lib.data_parallel(step)
   for number, batch in enumerate(batches):
     single, scalars = one(single, batch, number, None)

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep import sources
 from data_prep.sources import synthetic
-from data_prep.sources.entry import Entry, check_names
+from data_prep.sources.entry import MeshEntry, check_names
 
 
 def _collect(source, out):
@@ -73,6 +73,6 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a\nb", "a\0"])
 def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
-  for entry in (Entry(name, "a", tmp_path), Entry("a", name, tmp_path)):
+  for entry in (MeshEntry(name, "a", tmp_path), MeshEntry("a", name, tmp_path)):
     with pytest.raises(ValueError, match="want names without"):
       check_names([entry])

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from official_files import LOC, NUMBERS, SCALE, make_cells
 from PIL import Image
 
-from data_prep import shards
+from data_prep.pipeline import shards
 from data_prep.sources import official
-from occnet_jax.data import views as views_lib
+from occnet_jax.data import images
 from occnet_jax.geometry import cameras
+from tests.helpers.official_files import LOC, NUMBERS, SCALE, make_cells
 
 
 def _binvox(cells):
@@ -91,7 +91,7 @@ def test_a_model_is_read_as_the_arrays_of_an_example(tmp_path):
   np.testing.assert_array_equal(example["loc"], LOC)
   assert example["scale"] == SCALE
   for i in range(2):
-    picture = views_lib.decode_view(example["views"], i)
+    picture = images.decode_view(example["views"], i)
     assert picture.shape == (137, 137, 3)
     np.testing.assert_allclose(picture[0, 0], (250, 10 * i, 0), atol=4)
   features = shards.make_features(**NUMBERS)

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import trimesh
-from official_files import LOC, NUMBERS, SCALE, make_cells
 from PIL import Image
 
-from data_prep import labels, render, sample
-from data_prep.prepare import prepare
-from data_prep.solid import Solid
+from data_prep.pipeline.prepare import prepare
+from data_prep.sampling import inside_test
+from data_prep.sampling import points as points_lib
+from data_prep.sampling import surface as surface_lib
 from data_prep.sources import official, official_writer
-from occnet_jax.data import views as views_lib
+from occnet_jax.data import images as images_lib
+from occnet_jax.geometry import rendering
+from occnet_jax.geometry.solids import Solid
+from tests.helpers.official_files import LOC, NUMBERS, SCALE, make_cells
 
 
 def _pyramid():
@@ -25,11 +28,11 @@ def _pyramid():
 def _example(views):
   """An example of ours: a solid, sampled and drawn."""
   solid, rng = _pyramid(), np.random.default_rng(0)
-  contains = labels.labeller(solid)
-  points, occupancies = sample.uniform_points(contains, rng, count=203)
-  surface, normals = sample.surface_points(solid, rng, count=50)
-  drawn = render.render_views(solid, rng, views=views, side=64)
-  images = [render.encode(image) for image in drawn.images]
+  contains = inside_test.make_inside_test(solid)
+  points, occupancies = points_lib.uniform_points(contains, rng, count=203)
+  surface, normals = surface_lib.surface_points(solid, rng, count=50)
+  drawn = rendering.render_views(solid, rng, views=views, side=64)
+  images = [rendering.encode(image) for image in drawn.images]
   return {
     "points": {"points": points, "occupancies": occupancies},
     "points_surface": {"points": points[:16], "occupancies": occupancies[:2]},
@@ -60,8 +63,8 @@ def test_a_written_example_reads_back_the_same(tmp_path):
   found = official.read_example(tmp_path / "a", **numbers)
   _assert_same(found, example)
   for i in range(2):
-    ours = views_lib.decode_view(example["views"], i).astype(int)
-    theirs = views_lib.decode_view(found["views"], i).astype(int)
+    ours = images_lib.decode_view(example["views"], i).astype(int)
+    theirs = images_lib.decode_view(found["views"], i).astype(int)
     assert np.abs(ours - theirs).mean() < 1  # JPEG
   official_writer.write_example(tmp_path / "b", found)
   again = official.read_example(tmp_path / "b", **numbers)

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from data_prep.sources import pybullet
-from data_prep.sources.entry import Entry
+from data_prep.sources.entry import MeshEntry
 
 _METADATA = "Metadata-Version: 2.1\nName: pybullet\nAuthor: A, B\nLicense: zlib\n\nText"
 
@@ -31,8 +31,8 @@ def test_objects_are_unpacked_with_the_licence_of_the_package(tmp_path):
   entries = pybullet.list_meshes(_wheel(tmp_path / "a.whl", members), out)
   about = ("", "PyBullet: A, B", "zlib")
   assert entries == [
-    Entry("random", "001", out / "random/001.obj", *about),
-    Entry("random", "007", out / "random/007.obj", *about),
+    MeshEntry("random", "001", out / "random/001.obj", *about),
+    MeshEntry("random", "007", out / "random/007.obj", *about),
   ]
   assert [entry.path.read_text() for entry in entries] == ["one", "seven"]
   (tmp_path / "a.whl").unlink()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from data_prep.sources import sh3f, table
-from data_prep.sources.entry import Entry
-from occnet_jax.geometry import meshes
+from data_prep.sources.entry import MeshEntry
+from occnet_jax.geometry import mesh_io
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
 _HEADER = (
@@ -55,8 +55,10 @@ def test_models_are_unpacked_with_their_category_creator_and_licence(tmp_path):
   out = tmp_path / "out"
   entries = sh3f.list_meshes(str(tmp_path / "Test.sh3f"), out)
   assert entries == [
-    Entry("küche", "test-t", out / "küche/test-t.obj", "", "www.example.org", "CC0"),
-    Entry(
+    MeshEntry(
+      "küche", "test-t", out / "küche/test-t.obj", "", "www.example.org", "CC0"
+    ),
+    MeshEntry(
       "living-room",
       "test-armchair",
       out / "living-room/test-armchair.obj",
@@ -112,7 +114,7 @@ def test_models_are_turned_upright_as_the_catalogue_says(tmp_path):
   members = {"test/chair/chair.obj": _SQUARE}
   _library(tmp_path / "a.sh3f", [_chair(modelRotation=turn)], members)
   (entry,) = sh3f.list_meshes(str(tmp_path / "a.sh3f"), tmp_path / "out")
-  vertices, faces = meshes.read_mesh(entry.path)
+  vertices, faces = mesh_io.read_mesh(entry.path)
   np.testing.assert_allclose(vertices, [[1, -3, 2], [-1.5, -0.2, 0], [0, -1, 0]])
   np.testing.assert_array_equal(faces, [[0, 1, 2]])
 
@@ -139,7 +141,7 @@ def test_a_broken_or_missing_model_costs_itself_only(tmp_path):
   outcomes = {}
   for entry in sh3f.list_meshes(str(path), tmp_path / "out"):
     try:
-      outcomes[entry.model_id] = len(meshes.read_mesh(entry.path)[1])
+      outcomes[entry.model_id] = len(mesh_io.read_mesh(entry.path)[1])
     except ValueError as error:
       outcomes[entry.model_id] = str(error).partition(": ")[2][:12]
   missing = dict.fromkeys(("gone", "cut", "turned"), "no such file")

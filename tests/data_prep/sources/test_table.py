@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from data_prep.sources import table
-from data_prep.sources.entry import Entry
+from data_prep.sources.entry import MeshEntry
 
 
 def _table(folder, text, encoding="utf-8"):
@@ -22,8 +22,8 @@ def test_a_table_names_file_category_and_split(tmp_path):
     "/abs/a.ply,Tisch,,,,t1\r\n",
   )
   assert table.list_meshes(path) == [
-    Entry("Tisch", "t1", pathlib.Path("/abs/a.ply")),
-    Entry(
+    MeshEntry("Tisch", "t1", pathlib.Path("/abs/a.ply")),
+    MeshEntry(
       "chair",
       "Stuhl 1",
       tmp_path / "b" / "Stuhl 1.obj",
@@ -36,8 +36,8 @@ def test_a_table_names_file_category_and_split(tmp_path):
 
 def test_a_written_table_reads_back_the_same(tmp_path):
   entries = [
-    Entry("a b", "x,1", tmp_path / "a b" / "ü.obj", "val", 'Doe "D", J.', "CC0"),
-    Entry("c", "y", tmp_path / "y.obj"),
+    MeshEntry("a b", "x,1", tmp_path / "a b" / "ü.obj", "val", 'Doe "D", J.', "CC0"),
+    MeshEntry("c", "y", tmp_path / "y.obj"),
   ]
   table.write_table(tmp_path / "meshes.csv", entries)
   assert table.list_meshes(tmp_path / "meshes.csv") == entries

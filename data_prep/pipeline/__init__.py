@@ -1,0 +1,1 @@
+"""From a source of meshes to a prepared data set: splits, shards, workers, report."""

@@ -1,0 +1,104 @@
+"""What became of each mesh: rows, their table, and a summary in words (host)."""
+
+import csv
+import pathlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from data_prep.sources.entry import SPLITS, MeshEntry
+from data_prep.watertight.solid import RepairReport
+from occnet_jax import files
+
+FILE = "prepare_report.csv"
+_FIXED = ("id", "category", "split", "outcome", "reason", "seconds")
+LOST = ("crash", "timeout", "memory")  # outcomes that another call may change
+COLUMNS = (*_FIXED, *RepairReport._fields, "attribution", "licence")
+_MOST_REASONS = 8  # shown in the summary
+
+Row = dict[str, Any]  # by COLUMNS; what is not known is left out
+
+
+def make_row(
+  entry: MeshEntry,
+  split: str,
+  outcome: str,
+  reason: str = "",
+  seconds: float = 0.0,
+  quality: dict[str, Any] | None = None,
+) -> Row:
+  """One line of the report.
+
+  Args:
+    entry: of the mesh.
+    split: that it was meant for.
+    outcome: ok; rejected: it is no solid; crash, timeout or memory: it ended its
+      process or was ended; duplicate: left out.
+    reason: why it is not ok.
+    seconds: that it took.
+    quality: fields of `solid.Quality`, where it came so far.
+  """
+  values = (entry.model_id, entry.category, split, outcome, reason, round(seconds, 3))
+  known = {"attribution": entry.attribution, "licence": entry.licence}
+  return dict(zip(_FIXED, values, strict=True)) | (quality or {}) | known
+
+
+def write(out: pathlib.Path, rows: Iterable[Row]) -> None:
+  with (
+    files.atomic_write(out / FILE) as scratch,
+    scratch.open("w", newline="", encoding="utf-8") as stream,
+  ):
+    writer = csv.DictWriter(stream, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def read(out: pathlib.Path) -> list[dict[str, str]]:
+  """Every row of a prepared directory, as text."""
+  with (out / FILE).open(newline="", encoding="utf-8") as stream:
+    return list(csv.DictReader(stream))
+
+
+def count(rows: Sequence[Row]) -> dict[str, int]:
+  """Examples per split."""
+  used = Counter(row["split"] for row in rows if row["outcome"] == "ok")
+  return {split: used[split] for split in SPLITS}
+
+
+def summarise(out: pathlib.Path) -> str:
+  """Shapes per category and split, how they were closed, and what was left out."""
+  rows = read(out)
+  left_out = [row for row in rows if row["outcome"] != "ok"]
+  by_category = defaultdict(list)
+  for row in rows:
+    by_category[row["category"]].append(row)
+  by_category = dict(sorted(by_category.items())) | {"all": rows}
+  width = max(map(len, by_category))
+  lines = [_line("", (*SPLITS, "left out"), width)]
+  for category, members in by_category.items():
+    used = count(members)
+    counts = (*used.values(), len(members) - sum(used.values()))
+    lines.append(_line(category, counts, width))
+  methods = Counter(row["method"] for row in rows if row.get("method"))
+  if methods:
+    lines.append("methods: " + ", ".join(f"{n} {m}" for m, n in methods.most_common()))
+  if warned := [row for row in rows if row.get("warning")]:
+    first = f"{warned[0]['category']}/{warned[0]['id']}: {warned[0]['warning']}"
+    lines.append(f"warnings: {len(warned)}; the first, {first}")
+  # Reasons that differ in figures only count as one.
+  kinds = defaultdict(list)
+  for row in left_out:
+    kinds[row["outcome"], re.sub(r"[\d.]+(e[+-]?\d+)?", "", row["reason"])].append(row)
+  common = sorted(kinds.values(), key=len, reverse=True)
+  for members in common[:_MOST_REASONS]:
+    row = members[0]
+    which = f"{row['category']}/{row['id']}"
+    lines.append(f"{len(members)} {row['outcome']}, such as {which}: {row['reason']}")
+  if others := sum(map(len, common[_MOST_REASONS:])):
+    lines.append(f"{others} left out for other reasons")
+  return "\n".join([*lines, f"report: {out / FILE}"])
+
+
+def _line(name: str, values: Sequence[Any], width: int) -> str:
+  return " ".join([f"{name:{width}}", *(f"{value!s:>8}" for value in values)])

@@ -1,0 +1,1 @@
+"""From a solid to the arrays of one example: labelled points, surface, voxels."""

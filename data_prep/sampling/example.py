@@ -1,0 +1,228 @@
+"""One mesh file to one serialised example (host, numpy)."""
+
+import importlib.util
+import pathlib
+import time
+import typing
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep.pipeline import shards
+from data_prep.pipeline.report import Row, make_row
+from data_prep.pipeline.splits import make_rng
+from data_prep.sampling import inside_test, voxels
+from data_prep.sampling import points as points_lib
+from data_prep.sampling import surface as surface_lib
+from data_prep.sources import official
+from data_prep.sources.entry import SPLITS, MeshEntry
+from data_prep.watertight import solid as solid_lib
+from occnet_jax.geometry import frames, mesh_io
+
+Settings = dict[str, Any]
+
+
+class Task(NamedTuple):
+  """One mesh on its way to an example.
+
+  Attributes:
+    settings: of the data set.
+    entry: of the mesh.
+    split: that it is in.
+    solid_path: where its labelled surface is written, or None.
+  """
+
+  settings: Settings
+  entry: MeshEntry
+  split: str
+  solid_path: pathlib.Path | None
+
+
+def check_settings(settings: Settings) -> None:
+  """Raises ValueError for values that no mesh could meet."""
+  wanted = {
+    "seed": 0,
+    "points": 1,
+    "near_points": 0,
+    "surface_points": 1,
+    "padding": 0,
+    "voxel_side": 1,
+    "views": 0,
+    "view_side": 1 if settings["views"] else 0,
+    "shard_size": 1,
+    "val_fraction": 0,
+    "test_fraction": 0,
+  }
+  for name, least in wanted.items():
+    if settings[name] < least:
+      raise ValueError(f"{name} is {settings[name]}, want at least {least}")
+  if settings["source"] == "synthetic" and settings["per_category"] < 1:
+    raise ValueError(f"per_category is {settings['per_category']}, want at least 1")
+  if settings["val_fraction"] + settings["test_fraction"] >= 1:
+    raise ValueError(
+      f"val_fraction {settings['val_fraction']} and test_fraction "
+      f"{settings['test_fraction']} leave nothing to train on; want a sum below 1"
+    )
+  for name, known in {
+    "dtype": ("float16", "float32"),
+    "duplicates": ("drop", "keep"),
+  }.items():
+    if settings[name] not in known:
+      raise ValueError(f"{name} is {settings[name]!r}, want {' or '.join(known)}")
+  if unknown := set(settings["solid_splits"]) - set(SPLITS):
+    raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
+  rendered = settings["views"] and not is_official(settings)
+  if rendered and importlib.util.find_spec("embreex") is None:
+    raise ValueError(
+      f"views is {settings['views']}, but the renderer Embree is not installed: pip "
+      "install embreex, or set prep.views to 0"
+    )
+
+
+def is_official(settings: Settings) -> bool:
+  """Whether the source holds examples of the reference's making instead of meshes."""
+  return settings["source"].startswith("official:")
+
+
+def prepare_one(task: Task) -> tuple[Row, bytes | None]:
+  """One mesh: its row of the report, and the serialised example if it could be used."""
+  start = time.perf_counter()
+
+  def row(outcome: str, reason: str = "", **known: Any) -> Row:
+    seconds = time.perf_counter() - start
+    return make_row(task.entry, task.split, outcome, reason, seconds, **known)
+
+  try:
+    example = make_example(task)
+    record = shards.serialize(make_features(task.settings), example)
+  except MemoryError as error:
+    return row("memory", f"more memory than there is: {error}"), None
+  except Exception as error:  # whatever is wrong with this mesh, the others go on
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    # The report names the mesh already.
+    reason = f"{kind}{error}".removeprefix(f"{task.entry.path}: ")
+    return row("rejected", reason), None
+  return row("ok", quality=example.get("quality")), record
+
+
+def make_example(task: Task) -> shards.Example:
+  """From a mesh file, or what others made of it, to the arrays of `make_features`.
+
+  Raises:
+    ValueError: the file cannot be read, or what is in it is no solid.
+  """
+  settings, entry = task.settings, task.entry
+  if is_official(settings):
+    arrays = official.read_example(entry.path, **_arrays(settings))
+  else:
+    arrays = _sample_mesh(task)
+  return arrays | {
+    "id": entry.model_id,
+    "category": entry.category,
+    "split": task.split,
+    "attribution": entry.attribution,
+    "licence": entry.licence,
+  }
+
+
+def _sample_mesh(task: Task) -> shards.Example:
+  settings, entry = task.settings, task.entry
+  solid, quality, loc, scale = load_watertight(entry.path, settings["solid"])
+  contains = inside_test.make_inside_test(solid)
+
+  def rng(what: str) -> np.random.Generator:
+    return make_rng(settings["seed"], what, entry.category, entry.model_id)
+
+  points, occupancies = points_lib.uniform_points(
+    contains,
+    rng("points"),
+    count=settings["points"],
+    padding=settings["padding"],
+    dtype=settings["dtype"],
+  )
+  surface, normals = surface_lib.surface_points(
+    solid,
+    rng("surface"),
+    count=settings["surface_points"],
+    dtype=settings["dtype"],
+  )
+  example = {}
+  if settings["near_points"]:
+    near, near_occupancies = points_lib.near_points(
+      contains,
+      surface,
+      rng("near"),
+      count=settings["near_points"],
+      sigmas=settings["near_sigmas"],
+      padding=settings["padding"],
+      dtype=settings["dtype"],
+    )
+    example["points_surface"] = {"points": near, "occupancies": near_occupancies}
+  if settings["views"]:
+    example["views"] = _draw_views(solid, rng("views"), settings)
+  example |= {
+    "points": {"points": points, "occupancies": occupancies},
+    "pointcloud": {"points": surface, "normals": normals},
+    "voxels": voxels.voxelize(contains, side=settings["voxel_side"]),
+    "loc": loc,
+    "scale": np.float64(scale),
+    "quality": quality._asdict(),
+  }
+  if task.solid_path is not None:
+    mesh_io.write_mesh(task.solid_path, *solid)
+  return example
+
+
+def load_watertight(
+  path: pathlib.Path, options: dict[str, Any]
+) -> tuple[Solid, solid_lib.RepairReport, np.ndarray, float]:
+  """The solid of a mesh file in the unit cube, which it touches.
+
+  Args:
+    path: of the file.
+    options: fields of `solid.Options`.
+
+  Returns:
+    solid, quality, loc (3,) and scale: vertex in the file = scale * vertex here + loc.
+
+  Raises:
+    ValueError: the file cannot be read, or what is in it is no solid.
+  """
+  chosen = solid_lib.RepairOptions(**options)
+  vertices, faces = mesh_io.read_mesh(path)
+  if chosen.crop_outliers:
+    vertices, faces = solid_lib.crop_outliers(vertices, faces)
+  loc, scale = frames.unit_cube_frame(vertices[np.unique(faces)])
+  solid, quality = solid_lib.make_watertight((vertices - loc) / scale, faces, chosen)
+  # What was dropped, as sheets are, or thickened may have set the bounds.
+  shift, factor = frames.unit_cube_frame(solid.vertices)
+  solid = Solid((solid.vertices - shift) / factor, solid.faces)
+  return solid, quality, loc + scale * shift, scale * factor
+
+
+def _draw_views(
+  solid: Solid, rng: np.random.Generator, settings: Settings
+) -> shards.Example:
+  from occnet_jax.geometry import rendering  # Embree has no package for Linux on ARM
+
+  views = rendering.render_views(
+    solid, rng, views=settings["views"], side=settings["view_side"]
+  )
+  return {
+    **views._asdict(),
+    "images": [rendering.encode(image) for image in views.images],
+  }
+
+
+def _arrays(settings: Settings) -> dict[str, Any]:
+  """Settings that say what arrays an example has."""
+  names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
+  return {name: settings[name] for name in names}
+
+
+def make_features(settings: Settings) -> tfds.features.FeaturesDict:
+  quality = (
+    {} if is_official(settings) else typing.get_type_hints(solid_lib.RepairReport)
+  )
+  return shards.make_features(**_arrays(settings), quality=quality)

@@ -1,0 +1,88 @@
+"""How far two surfaces are apart, and which parts of a mesh lie far away (host, numpy).
+
+Shape letters: v vertices, f faces, g groups of faces, n points.
+"""
+
+import igl
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+_FAR = 1.0  # extents of the bulk beyond it at which a part is far away
+_BULK = 0.01  # share of the area beyond the bulk on either side
+
+
+def triangle_normals(
+  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> tuple[Float[np.ndarray, "f 3"], Float[np.ndarray, "f"]]:
+  """Unit normals, 0 where a face has no area, and areas."""
+  a, b, c = vertices[faces].transpose(1, 0, 2)
+  normals = np.cross(b - a, c - a)
+  lengths = np.linalg.norm(normals, axis=1)
+  return normals / np.maximum(lengths, np.finfo(np.float64).tiny)[:, None], lengths / 2
+
+
+def stratified_samples(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  count: int,
+  group: Int[np.ndarray, "f"] | None = None,
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, "n"]]:
+  """Points evenly by area, the same every time, and the face of each.
+
+  Args:
+    count: n, or of each group.
+    group: of each face, from 0; points of group i are rows i * count and on.
+  """
+  group = np.zeros(len(faces), np.int64) if group is None else group
+  areas = triangle_normals(vertices, faces)[1]
+  order = np.argsort(group, kind="stable")
+  whole = np.bincount(group, areas)
+  starts = np.cumsum(whole) - whole
+  steps = (np.arange(count) + 0.5) / count
+  places = (starts[:, None] + whole[:, None] * steps).ravel()
+  found = np.searchsorted(np.cumsum(areas[order]), places)
+  face = order[np.minimum(found, len(order) - 1)]
+  u, v = np.random.default_rng(0).random((2, len(face), 1))
+  u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+  a, b, c = vertices[faces[face]].transpose(1, 0, 2)
+  return a + u * (b - a) + v * (c - a), face
+
+
+def point_to_mesh_distance(
+  points: Float[np.ndarray, "n 3"],
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+) -> Float[np.ndarray, "n"]:
+  """From points to a mesh."""
+  return np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
+
+
+def outlier_faces(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  part: Int[np.ndarray, "f"],
+) -> Bool[np.ndarray, "f"]:
+  """Faces of parts that lie wholly beyond the bulk of the mesh by more than its extent.
+
+  The bulk is the box that leaves out one hundredth of the area on each side.
+
+  Args:
+    part: number of the connected part of each face, from 0.
+  """
+  areas = triangle_normals(vertices, faces)[1]
+  corners = vertices[faces]
+  centres = corners.mean(1)
+  bulk = []
+  for axis in range(3):
+    order = np.argsort(centres[:, axis])
+    share = np.cumsum(areas[order])
+    ends = np.searchsorted(share, np.array([_BULK, 1 - _BULK]) * share[-1])
+    bulk.append(centres[order[np.minimum(ends, len(order) - 1)], axis])
+  lower, upper = np.transpose(bulk)
+  reach = _FAR * (upper - lower).max()
+  lowest = np.full((part.max() + 1, 3), np.inf)
+  highest = -lowest
+  np.minimum.at(lowest, part, corners.min(1))
+  np.maximum.at(highest, part, corners.max(1))
+  far = ((lowest > upper + reach) | (highest < lower - reach)).any(1)
+  return far[part]

@@ -1,0 +1,1 @@
+"""What main.py runs: the stages of a run, reconstruction, generative models."""

@@ -1,0 +1,141 @@
+"""What a generative model makes: samples judged as a set, and interpolations (host)."""
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+import trimesh
+
+from occnet_jax import api
+from occnet_jax.data import loader
+from occnet_jax.data.source import Examples
+from occnet_jax.evaluation import evaluate, generative, resume_log
+from occnet_jax.files import atomic_write
+from occnet_jax.geometry import mesh_io, surface_sampling
+from occnet_jax.train import loop
+from occnet_jax.viz import sheets
+
+POINTS = 2048  # of every surface, to judge samples by (Achlioptas et al. 2018)
+SHOWN = 32  # samples in the picture
+
+
+def read_samples(
+  config: dict[str, Any], workdir: pathlib.Path
+) -> list[trimesh.Trimesh]:
+  """The meshes of --mode=generate that have a surface.
+
+  Raises:
+    ValueError: nothing was generated.
+  """
+  _, rows = resume_log.read(workdir / evaluate.GENERATED)
+  if not rows:
+    raise ValueError(f"{workdir}: nothing is generated yet; run --mode=generate first")
+  form = config["generation"]["format"]
+  return [
+    trimesh.Trimesh(
+      *mesh_io.read_mesh(evaluate.mesh_path(workdir, row["category"], row["id"], form)),
+      process=False,
+    )
+    for row in rows
+    if row.get("faces")
+  ]
+
+
+def judge(
+  config: dict[str, Any], workdir: pathlib.Path, shapes: Examples
+) -> dict[str, float | int]:
+  """Coverage and MMD of the samples against as many shapes of the test split.
+
+  Writes evaluation/generation.json and evaluation/samples.png.
+
+  Args:
+    config: of the run.
+    workdir: of the run, generated.
+    shapes: the test split.
+  """
+  made = read_samples(config, workdir)
+  drawn = [
+    surface_sampling.sample(
+      np.asarray(mesh.vertices),
+      np.asarray(mesh.faces, np.int64),
+      POINTS,
+      np.random.default_rng(i),
+    )[0]
+    for i, mesh in enumerate(made)
+  ]
+  chosen = loader.evenly_spaced(len(shapes), config["test"]["shapes"]).tolist()
+  true = []
+  for index in chosen:
+    cloud = shapes[index]["pointcloud"]["points"]
+    rng = loader.shape_rng(config["seed"], index)
+    true.append(cloud[rng.choice(len(cloud), min(POINTS, len(cloud)), replace=False)])
+  distances = generative.chamfer_matrix(drawn, [cloud.astype(float) for cloud in true])
+  found = generative.coverage_and_mmd(distances)
+  found = {
+    "samples": len(made),
+    "empty": len(chosen) - len(made),
+    "coverage": found["coverage"],
+    "mmd_chamfer_l1_x10": 10 * found["mmd"],
+  }
+  with atomic_write(workdir / "evaluation" / "generation.json") as scratch:
+    scratch.write_text(json.dumps(found, indent=2))
+  spread = loader.evenly_spaced(len(made), SHOWN).tolist()
+  sheets.write_sheet(
+    workdir / "evaluation" / "samples.png", [made[i] for i in spread], columns=8
+  )
+  return found
+
+
+def interpolate(
+  config: dict[str, Any], workdir: pathlib.Path, shapes: Examples, steps: int
+) -> pathlib.Path:
+  """Meshes and one picture of the way between test shapes.
+
+  Of `config.report.shapes` shapes, spread over the split, every two make a pair, and
+  latents move on the straight line between them: z of a generative model from posterior
+  mean to posterior mean, else the codes of what is observed. Writes, under
+  interpolation/, <a>_<b>/NN.ply and interpolation.png, a row a pair.
+
+  Args:
+    config: of the run.
+    workdir: of the run, trained.
+    shapes: the test split, as `evaluate.FIELDS` and the inputs need it.
+    steps: meshes from one shape to the next, both ends included, at least 2.
+
+  Returns:
+    The picture.
+  """
+  if steps < 2:
+    raise ValueError(f"--steps={steps}; want at least 2, the two ends")
+  model = api.restore(workdir, overriding=config)
+  transform = loop.transform(config, points=config["data"]["points"])
+  chosen = loader.evenly_spaced(len(shapes), config["report"]["shapes"]).tolist()
+  out, rows = workdir / "interpolation", []
+  ends = list(zip(chosen[::2], chosen[1::2], strict=False))
+  for a, b in tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout):
+    latents = [_latent(model, transform, shapes[i], config, i) for i in (a, b)]
+    names = [shapes[i]["id"] for i in (a, b)]
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    for step, share in enumerate(np.linspace(0, 1, steps)):
+      mix = jax.tree.map(lambda x, y: (1 - share) * x + share * y, *latents)  # noqa: B023
+      mesh = model.extract(mix, on_empty="empty")
+      path = out / "_".join(names) / f"{step:02}.ply"
+      mesh_io.write_mesh(path, mesh.vertices, mesh.faces)
+      rows.append(mesh)
+  sheets.write_sheet(out / "interpolation.png", rows, columns=steps)
+  return out / "interpolation.png"
+
+
+def _latent(model, transform, shape, config, index):
+  seen = transform(shape, loader.shape_rng(config["seed"], index))
+  latent = model.encode(seen["inputs"][None])
+  if model.method.z_dim:
+    mean, _ = model.posterior(
+      seen["points"][None], seen["occupancies"][None], seen["inputs"][None]
+    )
+    latent = model.with_z(latent, mean)
+  return latent

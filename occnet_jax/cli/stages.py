@@ -1,0 +1,251 @@
+"""The stages of a run, from a config and a workdir (host).
+
+Each finds what is already done and does the rest, so that a second call of the same
+command resumes and repeats nothing. This is where config is read; below it go plain
+values.
+
+<workdir>/
+  config.json            what the run is
+  checkpoints/, logs/    train
+  meshes/                generate
+  evaluation/            evaluate
+  report.html            report
+  wall_time.json         seconds by stage, over all calls
+"""
+
+import contextlib
+import functools
+import importlib.util
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from occnet_jax.config import check_workdir
+from occnet_jax.files import atomic_write
+
+Config = dict[str, Any]
+
+
+def prepare(config: Config, workdir: pathlib.Path | None) -> None:
+  """Mesh files -> TFDS shards in config.prep.out, and a summary in words."""
+  from data_prep.pipeline import prepare as prepare_lib
+  from data_prep.pipeline import report as report_lib
+
+  with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
+    prepared = prepare_lib.prepare(**config["prep"])
+  print(report_lib.summarise(prepared.directory))  # noqa: T201
+
+
+def train(config: Config, workdir: pathlib.Path) -> None:
+  """Shards -> checkpoints."""
+  from occnet_jax.train import loop, multihost, workdir_lock
+  from occnet_jax.viz import preview
+
+  pretrained = functools.partial(_pretrained, config["model"])
+  if not multihost.is_main_process():
+    loop.train(config, workdir, pretrained)
+    return
+  with workdir_lock.hold(workdir):
+    check_workdir(config, workdir)
+    with _timed(workdir, "train"):
+      loop.train(config, workdir, pretrained, preview.make(config, workdir))
+
+
+def _pretrained(model: Config, state: Any) -> Any:
+  """A fresh state with the features of config.model.pretrained, where that is named."""
+  if not model["pretrained"]:
+    return state
+  from occnet_jax.interop import resnet_weights
+
+  if "features" not in state.params.get("encoder", {}):
+    raise ValueError(
+      f"config.model.pretrained is {model['pretrained']}, but encoder "
+      f"{model['encoder']!r} is no ResNet; leave it empty"
+    )
+  features = {
+    name: getattr(state, name)["encoder"]["features"]
+    for name in ("params", "batch_stats")
+  }
+  read = resnet_weights.read_torchvision(model["pretrained"], features)
+
+  def put(variables: dict) -> dict:
+    return {
+      name: tree | {"encoder": tree["encoder"] | {"features": read[name]}}
+      for name, tree in variables.items()
+    }
+
+  now = put({"params": state.params, "batch_stats": state.batch_stats})
+  ema = None if state.ema is None else put(state.ema)
+  return state.replace(**now, ema=ema)
+
+
+def generate(config: Config, workdir: pathlib.Path) -> None:
+  """Best checkpoint -> a mesh for every shape of the test split.
+
+  With config.generation.sample, of a random z each. Shapes are spread over devices and
+  processes.
+  """
+  from occnet_jax import api
+  from occnet_jax.data import loader
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.train import loop, multihost
+
+  number, processes = multihost.process_index_and_count()
+  if number == 0:
+    check_workdir(config, workdir)
+  copies = api.restore(workdir, overriding=config).on_devices()
+  model, shapes = copies[0], _open_test(config)()
+  transform = loop.transform(config, points=1)
+
+  def reconstruct(shape, index):
+    model = copies[index // processes % len(copies)]
+    inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"][None]
+    latent = (
+      model.prior(1, seed=config["seed"] + index, inputs=inputs)
+      if config["generation"]["sample"]
+      else model.encode(inputs)
+    )
+    return model.extract(latent, on_empty="empty")
+
+  with _timed(workdir, "generate") if number == 0 else contextlib.nullcontext():
+    evaluate_lib.generate(
+      shapes,
+      loader.evenly_spaced(len(shapes), config["test"]["shapes"]).tolist(),
+      reconstruct,
+      workdir,
+      threads=2 * len(copies),
+      part=(number, processes),
+      wait=multihost.barrier,
+      form=config["generation"]["format"],
+      settings={
+        "step": model.record["step"],
+        "tau": model.tau,
+        "seed": config["seed"],
+        "generation": config["generation"],
+        "data": {
+          k: v for k, v in config["data"].items() if k not in ("residence", "workers")
+        },
+      },
+    )
+
+
+def evaluate(config: Config, workdir: pathlib.Path) -> None:
+  """Meshes -> evaluation/per_mesh.csv and summary.csv; samples -> generation.json."""
+  from occnet_jax.data import loader
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.evaluation import tables
+
+  check_workdir(config, workdir)
+  open_test = _open_test(config)
+  if config["generation"]["sample"]:
+    from occnet_jax.cli import generative
+
+    with _timed(workdir, "evaluate"):
+      found = generative.judge(config, workdir, open_test())
+    print("\n".join(f"{name:24} {value:.4g}" for name, value in found.items()))  # noqa: T201
+    return
+  with _timed(workdir, "evaluate"):
+    rows = evaluate_lib.evaluate(
+      open_test,
+      len(loader.evenly_spaced(len(open_test()), config["test"]["shapes"])),
+      workdir,
+      form=config["generation"]["format"],
+      samples=config["test"]["samples"],
+    )
+  print(tables.as_text(tables.summarise(rows)))  # noqa: T201
+
+
+def report(config: Config, workdir: pathlib.Path) -> None:
+  """Everything above -> report.html, and report.png of the same shapes.
+
+  (Samples have evaluation/samples.png instead.)
+  """
+  from occnet_jax.train import loop
+  from occnet_jax.viz import report_data
+
+  check_workdir(config, workdir)
+  if config["generation"]["sample"]:
+    print(f"Samples: {workdir / 'evaluation' / 'samples.png'}")  # noqa: T201
+    return
+  sheet = workdir / "report.png"
+  with _timed(workdir, "report"):
+    shown = config, workdir, _open_test(config)(), loop.transform(config, points=1)
+    path = report_data.gather(*shown)
+    stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
+    if stale and importlib.util.find_spec("embreex"):  # none for Linux on ARM
+      from occnet_jax.viz import sheets
+
+      sheets.write_shapes(sheet, report_data.report_shapes(*shown))
+  for name, value in report_data.times(
+    workdir, report_data.measured(workdir)[1]
+  ).items():
+    print(f"{name:32} {value:>10}")  # noqa: T201
+  print(f"Report: {path}")  # noqa: T201
+
+
+def reconstruct(
+  workdir: pathlib.Path,
+  source: str,
+  target: str | None,
+  masks: str | None = None,
+  overriding: Config | None = None,
+) -> None:
+  """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
+  from occnet_jax.cli import reconstruct as reconstruct_lib
+
+  reconstruct_lib.reconstruct(
+    workdir, source, target, masks=masks, overriding=overriding
+  )
+
+
+def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:
+  """Pairs of test shapes -> meshes and a picture of the way from one to the other."""
+  from occnet_jax.cli import generative
+
+  check_workdir(config, workdir)
+  path = generative.interpolate(config, workdir, _open_test(config)(), steps)
+  print(f"Picture: {path}")  # noqa: T201
+
+
+def import_torch(config: Config, workdir: pathlib.Path, source: str) -> None:
+  """A checkpoint of the reference -> a run."""
+  from occnet_jax.interop import runs
+
+  runs.import_torch(config, workdir, source)
+  print(f"{workdir}: a run with the weights of {source}")  # noqa: T201
+
+
+def export_torch(workdir: pathlib.Path, target: str) -> None:
+  """The best checkpoint of a run -> a file that the reference loads."""
+  from occnet_jax.interop import runs
+
+  print(f"Written: {runs.export_torch(workdir, target)}")  # noqa: T201
+
+
+def _open_test(config: Config) -> Callable:
+  from occnet_jax.data import inputs as inputs_lib
+  from occnet_jax.data import source
+  from occnet_jax.evaluation import evaluate as evaluate_lib
+
+  return functools.partial(
+    source.open_split,
+    config["data"]["dir"],
+    config["test"]["split"],
+    # FIELDS last: it reads all of the surface, of which an observation wants less.
+    inputs_lib.make(config["data"]).fields | evaluate_lib.FIELDS,
+  )
+
+
+@contextlib.contextmanager
+def _timed(workdir: pathlib.Path, stage: str) -> Iterator[None]:
+  """Adds the body's seconds to wall_time.json, also when it is interrupted."""
+  path, start = workdir / "wall_time.json", time.perf_counter()
+  try:
+    yield
+  finally:
+    seconds = json.loads(path.read_text()) if path.exists() else {}
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+    with atomic_write(path) as scratch:
+      scratch.write_text(json.dumps(seconds, indent=2))

@@ -1,0 +1,137 @@
+"""Migration and comparison of configs, as nested dicts (host, plain data)."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from occnet_jax.files import atomic_write
+
+Config = dict[str, Any]
+
+# Every field that configs/base.py gained since, with the value that changes nothing.
+SINCE = {
+  "data.residence": "stream",
+  "optim.batch_scaling": "none",
+  "optim.ema_batches": 0,
+  "train.precision": "float32",
+  "train.steps_per_call": 1,
+  "train.accumulate": 1,
+  "train.remat": False,
+  "train.on_nonfinite": "stop",
+  "train.pictures": 0,
+}
+GONE = ("data.in_memory",)  # fields without effect on the result
+
+
+def migrate(config: dict[str, Any]) -> dict[str, Any]:
+  """A config of any version with the fields of this one, in sections that it has."""
+  config = {k: dict(v) if isinstance(v, dict) else v for k, v in config.items()}
+  for name, value in SINCE.items():
+    section, field = name.split(".")
+    if section in config:
+      config[section].setdefault(field, value)
+  for name in GONE:
+    section, field = name.split(".")
+    config.get(section, {}).pop(field, None)
+  return config
+
+
+def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
+  """table[name], or a ValueError that lists the names there are."""
+  if name not in table:
+    known = ", ".join(sorted(table))
+    raise ValueError(f"config.{field} is {name!r}; want one of: {known}")
+  return table[name]
+
+
+# What a run may change between calls without becoming another run.
+MUTABLE_FIELDS = (
+  "name",
+  "prep",
+  "data.dir",
+  "data.residence",
+  "data.workers",
+  "train.steps",
+  "train.log_every",
+  "train.save_every",
+  "train.keep_every",
+  "train.validate_every",
+  "train.on_nonfinite",
+  "train.pictures",
+  "val",
+  "test",
+  "generation",
+  "report",
+)
+
+
+def check_workdir(config: Config, workdir: pathlib.Path) -> None:
+  """Notes what a new run is; refuses to continue another one.
+
+  Raises:
+    ValueError: the workdir belongs to a run with other settings; names them.
+  """
+  path = workdir / "config.json"
+  now = json.loads(json.dumps(config))
+  if path.exists():
+    before = migrate(json.loads(path.read_text()))
+    changed = [
+      f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
+      for name in sorted(_names(now) | _names(before))
+      if _get(now, name) != _get(before, name) and not _is_free(name)
+    ]
+    if changed:
+      raise ValueError(
+        f"{workdir}: belongs to a run of another config ({'; '.join(changed[:3])}"
+        f"{' and more' if len(changed) > 3 else ''}); use that config, or another "
+        "--workdir"
+      )
+  with atomic_write(path) as scratch:
+    scratch.write_text(json.dumps(now, indent=2))
+
+
+def _names(config: Config, prefix: str = "") -> set[str]:
+  names = set()
+  for key, value in config.items():
+    name = f"{prefix}{key}"
+    names |= _names(value, f"{name}.") if isinstance(value, dict) else {name}
+  return names
+
+
+def _get(config: Config, name: str) -> Any:
+  for key in name.split("."):
+    config = config.get(key) if isinstance(config, dict) else None
+  return config
+
+
+def _is_free(name: str) -> bool:
+  return any(name == free or name.startswith(f"{free}.") for free in MUTABLE_FIELDS)
+
+
+def resolve_config(config: dict[str, Any], shapes: int) -> dict[str, Any]:
+  """The config with what only the training split can tell: rows of a code table.
+
+  Raises:
+    ValueError: a setting of the loop that does not exist, or two that do not agree.
+  """
+  if (select := config["val"]["select"]) not in ("iou", "loss"):
+    raise ValueError(f"config.val.select is {select!r}; want iou or loss")
+  run, optim = config["train"], config["optim"]
+  if optim["ema_batches"] and not optim["ema_decay"]:
+    raise ValueError(
+      f"config.optim.ema_batches is {optim['ema_batches']} without averaged variables; "
+      "set config.optim.ema_decay, or ema_batches to 0"
+    )
+  if (choice := run["on_nonfinite"]) not in ("stop", "skip"):
+    raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
+  for name in ("steps", "log_every", "save_every", "validate_every"):
+    if run[name] % run["steps_per_call"]:
+      raise ValueError(
+        f"config.train.{name} is {run[name]}; want a multiple of "
+        f"config.train.steps_per_call={run['steps_per_call']}"
+      )
+  model = config["model"]
+  if model["encoder"] == "code_table" and not model["codes"]:
+    return config | {"model": model | {"codes": shapes}}
+  return config

@@ -1,0 +1,232 @@
+"""What a network observes of a shape: the kinds of `inputs` (host, numpy).
+
+config.data.inputs becomes functions here. An observation says which stored fields it
+reads, what it draws at random, what it makes of an example and the draws, and the shape
+and type of the result. `observe` uses only operations that NumPy and JAX share, so it
+can run on host or device.
+
+Shape letters: n input points, r grid side, h w image side, k images.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from PIL import Image
+
+from occnet_jax.data import images
+
+
+class Access(NamedTuple):
+  """Where an example's arrays lie.
+
+  Attributes:
+    xp: numpy, or jax.numpy.
+    take: (array, rows) -> these rows of an array of the example.
+  """
+
+  xp: Any
+  take: Callable[[Any, Any], Any]
+
+
+HOST = Access(np, lambda array, rows: array[rows])
+Example = dict[str, Any]  # nested dicts of arrays as stored
+Drawn = dict[str, Any]  # arrays; while JAX traces, what stands for them
+Deform = Callable[[Any], Any]  # points (n, 3) -> points, float32
+Draw = Callable[[Example, np.random.Generator, bool], Drawn]
+Observe = Callable[[Example, Drawn, Deform, Access], Any]
+
+
+class Observation(NamedTuple):
+  """One kind of input.
+
+  Attributes:
+    fields: what it reads, for `data.source.open_split`.
+    draw: (example, generator, train) -> what `observe` wants beside the example, of
+      whose arrays only shape and type may be asked; `train` admits random views.
+    observe: (example, drawn, deform, access) -> inputs of one shape; `deform` moves the
+      points of the shape.
+    form: zeros as `observe` returns them.
+    deforms: whether it can see a deformed shape.
+    portable: whether `draw` and `observe` are as said above. Pictures are decoded
+      while drawing, from the arrays themselves.
+  """
+
+  fields: dict[str, Any]
+  draw: Draw
+  observe: Observe
+  form: np.ndarray
+  deforms: bool
+  portable: bool = True
+
+
+def make(data: Mapping[str, Any]) -> Observation:
+  """The observation that the fields of config.data describe.
+
+  Raises:
+    ValueError: an unknown kind, or settings that it cannot meet.
+  """
+  kind = data["inputs"]
+  if kind not in _KINDS:
+    raise ValueError(
+      f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
+    )
+  observation = _KINDS[kind](data)
+  if data["stretch"] and not observation.deforms:
+    raise ValueError(
+      f"config.data.stretch is {data['stretch']}, but inputs of kind {kind!r} cannot "
+      "be deformed with the shape; set it to 0"
+    )
+  return observation
+
+
+def draw_cloud(
+  surface: Any, rng: np.random.Generator, *, count: int, sigma: float
+) -> Drawn:
+  """Which of the surface points (m, 3) to take, with replacement, and their noise.
+
+  As in the reference noise is Gaussian, of deviation `sigma`, at test time too.
+  """
+  rows = rng.integers(surface.shape[0], size=count).astype(np.int32)
+  noise = sigma * rng.standard_normal((count, 3), np.float32)
+  return {"cloud": rows, "cloud_noise": noise}
+
+
+def unpack_voxels(
+  packed: Shaped[Any, "bytes"], side: int, xp: Any = np
+) -> Float[Any, "r r r"]:
+  """A stored grid as 0 and 1, indexed (x, y, z).
+
+  Raises:
+    ValueError: the grid has another side.
+  """
+  if len(packed) != -(-(side**3) // 8):
+    raise ValueError(
+      f"a voxel grid of {round((8 * len(packed)) ** (1 / 3))} cells a side, want "
+      f"{side}; set config.data.voxel_side to what the data set holds"
+    )
+  bits = xp.unpackbits(packed)[: side**3]
+  return bits.reshape(side, side, side).astype(np.float32)
+
+
+def fit_image(
+  image: Shaped[np.ndarray, "h w 3"],
+  side: int,
+  rng: np.random.Generator | None = None,
+  smallest: float = 1.0,
+) -> Float[np.ndarray, "side side 3"]:
+  """An image as the network takes it: square, 0 to 1.
+
+  Args:
+    image: 0 to 255.
+    side: pixels of the result. The shorter side is scaled to it and the centre kept,
+      as the reference does.
+    rng: draws the crop; None for none.
+    smallest: smallest share of the area that a random square crop keeps; 1 for none
+      (the reference's augmented model has 0.75).
+  """
+  picture = Image.fromarray(image)
+  width, height = picture.size
+  if rng is not None and smallest < 1:
+    area = width * height * rng.uniform(smallest, 1)
+    edge = min(width, height, round(area**0.5))
+    left, top = (int(rng.integers(size - edge + 1)) for size in (width, height))
+  else:
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+  box = (left, top, left + edge, top + edge)
+  picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+  return np.asarray(picture, np.float32) / 255
+
+
+def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> Drawn:
+  del example, rng, train
+  return {}
+
+
+def _cloud(data) -> Observation:
+  count, sigma = data["cloud_points"], data["cloud_sigma"]
+
+  def draw(example, rng, train):
+    del train
+    surface = example["pointcloud"]["points"]
+    return draw_cloud(surface, rng, count=count, sigma=sigma)
+
+  def observe(example, drawn, deform, access):
+    cloud = access.take(example["pointcloud"]["points"], drawn["cloud"])
+    return deform(cloud.astype(np.float32)) + drawn["cloud_noise"]
+
+  fields = {"pointcloud": {"points": True}}
+  return Observation(fields, draw, observe, np.zeros((count, 3), np.float32), True)
+
+
+def _views(data, *, several: bool) -> Observation:
+  side, smallest = data["image_side"], data["image_crop"]
+  count = data["image_views"] if several else 1
+
+  def draw(example, rng, train):
+    stored = example["views"]
+    total = images.count_views(stored)
+    if total < count:
+      raise ValueError(f"{total} views of a shape, want {count}; prepare more")
+    chosen = rng.choice(total, count, replace=False) if train else range(count)
+    pictures = [images.decode_view(stored, int(i)) for i in chosen]
+    crop = rng if train else None
+    seen = [fit_image(picture, side, crop, smallest) for picture in pictures]
+    return {"pictures": np.stack(seen) if several else seen[0]}
+
+  def observe(example, drawn, deform, access):
+    del example, deform, access
+    return drawn["pictures"]
+
+  form = np.zeros((side, side, 3), np.float32)
+  form = np.stack([form] * count) if several else form
+  fields = {"views": {"images": True}}
+  return Observation(fields, draw, observe, form, False, portable=False)
+
+
+def _voxels(data) -> Observation:
+  side = data["voxel_side"]
+
+  def observe(example, drawn, deform, access):
+    del drawn, deform
+    return unpack_voxels(access.take(example["voxels"], slice(None)), side, access.xp)
+
+  form = np.zeros((side, side, side), np.float32)
+  return Observation({"voxels": True}, _nothing_drawn, observe, form, False)
+
+
+def _index(data) -> Observation:
+  del data
+
+  def draw(example, rng, train):
+    del rng, train
+    return {"index": np.asarray(example["index"], np.int32)}
+
+  def observe(example, drawn, deform, access):
+    del example, deform, access
+    return drawn["index"]
+
+  return Observation({}, draw, observe, np.zeros((), np.int32), False)
+
+
+def _none(data) -> Observation:
+  del data
+
+  def observe(example, drawn, deform, access):
+    del example, drawn, deform
+    return access.xp.zeros(0, np.float32)
+
+  return Observation({}, _nothing_drawn, observe, np.zeros(0, np.float32), True)
+
+
+_KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {
+  "cloud": _cloud,
+  "image": functools.partial(_views, several=False),
+  "images": functools.partial(_views, several=True),
+  "voxels": _voxels,
+  "index": _index,
+  "none": _none,
+}

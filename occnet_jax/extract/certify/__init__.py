@@ -1,0 +1,1 @@
+"""Experimental: interval bounds on a field, and meshes that provably miss nothing."""

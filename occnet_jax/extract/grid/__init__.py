@@ -1,0 +1,1 @@
+"""From a field on a sparse grid to triangles: MISE, edge roots, marching cubes."""

@@ -1,0 +1,206 @@
+"""Multiresolution isosurface extraction (MISE): where a field is looked at (host).
+
+Paper, section 3.3 and Figure 2; `libmise` of the reference, point for point. A coarse
+grid of voxels is refined wherever the surface may pass, so that a fine grid is known
+near the surface at a small part of the cost of evaluating all of it.
+
+Grid points have integer indices 0 .. R a side, R = resolution_0 * 2^steps. A voxel of
+size s is active if the known points of its closed cube lie on both sides of the level;
+a point exactly at the level counts for both. An active voxel larger than 1 is split in
+eight, which makes the 3^3 points of its corners, edges, faces and centre known. This
+goes on until nothing more is active.
+
+The closed cube includes points that smaller neighbours put on its faces and edges. Such
+a point wakes a large voxel all of whose own corners agree, without which thin parts are
+cut off and the mesh has cracks. Because the union of the closed cubes of eight children
+is that of their parent, it is enough to note at voxels of size 2 what was seen where.
+
+Everything is kept as ascending integer keys, nothing as an array over a grid, so memory
+grows with the surface: `POINT_BYTES` a known point. Shape letters: n points of one
+round, t known points, v voxels.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+
+from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
+
+CHUNK = 2**17  # points or voxels worked on at a time
+POINT_BYTES = 80  # at most, measured: 12 that stay, the rest while points are added
+ABOVE, BELOW, BOTH = 1, 2, 3  # what was seen in a voxel
+STENCIL = grid_indices(3)  # the points of a voxel of size 2
+SIDES = grid_indices(2)  # the corners of a voxel, and the children of a split one
+
+Keys = Int[np.ndarray, " n"]
+Flags = UInt8[np.ndarray, " n"]
+Evaluate = Callable[[Shaped[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
+Margin = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
+
+
+class Samples(NamedTuple):
+  """A field, known at some points of a grid.
+
+  Attributes:
+    keys: (t,) ascending keys of the known points in the grid of resolution + 1 points.
+    values: (t,) float32.
+    resolution: cells a side.
+    split: for each voxel size above 1, the largest first, the ascending keys of the
+      voxels that were split, in the grid of voxels of that size.
+    rounds: how many points each round asked for.
+  """
+
+  keys: Int[np.ndarray, " t"]
+  values: Float[np.ndarray, " t"]
+  resolution: int
+  split: tuple[Int[np.ndarray, " v"], ...]
+  rounds: tuple[int, ...]
+
+
+def sample_surface(
+  evaluate: Evaluate,
+  resolution_0: int,
+  steps: int,
+  level: float,
+  *,
+  margin: Margin | None = None,
+  reserve: Callable[[int], None] | None = None,
+) -> Samples:
+  """Evaluates a field on a coarse grid and, level by level, where its surface passes.
+
+  Args:
+    evaluate: indices (n, 3) in 0 .. resolution -> values (n,), for n up to `CHUNK`.
+    resolution_0: voxels a side of the coarse grid, at least 1.
+    steps: how often a voxel can be halved; 0 gives the coarse grid alone.
+    level: value at the surface.
+    margin: values on the coarse grid, less the level -> the coarse voxels to split
+      although all their corners agree.
+    reserve: called with the bytes needed before they are; raises if these are too many.
+  """
+  resolution = resolution_0 * 2**steps
+  octree = Octree(resolution_0, steps)
+  known, known_values = np.zeros(0, np.int64), np.zeros(0, np.float32)
+  rounds = []
+  if reserve:
+    reserve(POINT_BYTES * (resolution_0 + 1) ** 3)
+  keys = to_keys(grid_indices(resolution_0 + 1, 2**steps), resolution + 1)
+  while len(keys):
+    if reserve:
+      reserve(POINT_BYTES * (len(known) + len(keys)))
+    values = np.zeros(len(keys), np.float32)
+    for start in range(0, len(keys), CHUNK):
+      part = slice(start, start + CHUNK)
+      indices = from_keys(keys[part], resolution + 1)
+      values[part] = evaluate(indices)
+      octree.note(indices, values[part], level)
+    if margin and not rounds and steps:
+      coarse = values.reshape((resolution_0 + 1,) * 3) - np.float32(level)
+      octree.wake(np.flatnonzero(margin(coarse)))
+    rounds.append(len(keys))
+    places = np.searchsorted(known, keys)
+    known = np.insert(known, places, keys)
+    known_values = np.insert(known_values, places, values)
+    keys = octree.split_active(known)
+  return Samples(known, known_values, resolution, tuple(octree.split), tuple(rounds))
+
+
+class Octree:
+  """Which voxels have been split, and which have seen values on either side.
+
+  Attributes:
+    split: ascending keys of the split voxels of each size above 1, the largest first.
+    noted: of the voxels of size 2 in whose closed cubes points are known, whether one
+      of these is at the level or `ABOVE` it, at it or `BELOW` it; as `combine`d
+      integers, ascending in each array.
+    woken: keys of the coarsest voxels to be split whatever was seen in them.
+  """
+
+  def __init__(self, resolution_0: int, steps: int):
+    self.resolution = resolution_0 * 2**steps
+    self.split = [np.zeros(0, np.int64) for _ in range(steps)]
+    self.noted = []
+    self.woken = np.zeros(0, np.int64)
+
+  def wake(self, keys: Keys) -> None:
+    """Has coarsest voxels split in the next round."""
+    self.woken = keys
+
+  def note(
+    self, indices: Int[np.ndarray, "n 3"], values: Float[np.ndarray, " n"], level: float
+  ) -> None:
+    """Marks the voxels of size 2 in whose closed cubes the points lie."""
+    if not self.split:
+      return
+    side = self.resolution // 2
+    flags = ABOVE * (values >= level) + BELOW * (values <= level)
+    lower, upper = (indices - 1) // 2, indices // 2
+    usable = (lower >= 0) & (lower < upper), upper < side  # each voxel once
+    found = []
+    for sides in SIDES:
+      inside = np.stack([usable[s][:, axis] for axis, s in enumerate(sides)]).all(0)
+      voxels = np.where(sides, upper[inside], lower[inside])
+      found.append(combine(to_keys(voxels, side), flags[inside]))
+    self.noted.append(sorted_unique(np.concatenate(found)))
+
+  def split_active(self, known: Int[np.ndarray, " t"]) -> Keys:
+    """Splits the active voxels; the keys of their points that are not known yet."""
+    points = [np.zeros(0, np.int64)]
+    self.noted = [sorted_unique(np.concatenate([np.zeros(0, np.int64), *self.noted]))]
+    keys, flags = any_seen(self.noted[0])
+    for depth in reversed(range(len(self.split))):
+      size = 2 ** (len(self.split) - depth)
+      side = self.resolution // size
+      if size > 2:
+        parents = to_keys(from_keys(keys, 2 * side) // 2, side)
+        keys, flags = any_seen(np.sort(combine(parents, flags)))
+      active = keys[flags == BOTH]
+      if depth == 0:
+        active = sorted_unique(np.concatenate([active, self.woken]))
+      fresh = active[~contains(self.split[depth], active)]
+      self.split[depth] = np.sort(np.concatenate([self.split[depth], fresh]))
+      offsets = to_keys(STENCIL * (size // 2), self.resolution + 1)
+      for start in range(0, len(fresh), CHUNK // 8):
+        corners = from_keys(fresh[start : start + CHUNK // 8], side) * size
+        stencils = to_keys(corners, self.resolution + 1)[:, None] + offsets
+        stencils = sorted_unique(stencils.ravel())
+        points.append(stencils[~contains(known, stencils)])
+    return sorted_unique(np.concatenate(points))
+
+
+def combine(keys: Keys, flags: Int[np.ndarray, " n"] | Flags) -> Keys:
+  """Keys and flags as one integer each, in the order of the keys when sorted."""
+  return keys * 4 + flags
+
+
+def any_seen(
+  combined: Keys,
+) -> tuple[Int[np.ndarray, " v"], UInt8[np.ndarray, " v"]]:
+  """Each key of ascending `combine`d integers once, with all its flags."""
+  keys, flags = combined >> 2, (combined & 3).astype(np.uint8)
+  first = np.flatnonzero(np.diff(keys, prepend=-1))
+  if not len(first):
+    return keys, flags
+  return keys[first], np.bitwise_or.reduceat(flags, first)
+
+
+def sorted_unique(keys: Keys) -> Int[np.ndarray, " v"]:
+  """Each key once, ascending; many times as fast as np.unique."""
+  keys = np.sort(keys)
+  return keys[np.diff(keys, prepend=-1) > 0]
+
+
+def search_sorted(
+  known: Int[np.ndarray, " t"], keys: Int[np.ndarray, "..."]
+) -> Int[np.ndarray, "..."]:
+  """Where keys stand among ascending ones, -1 for those that do not."""
+  if not len(known):
+    return np.full(keys.shape, -1)
+  places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+  return np.where(known[places] == keys, places, -1)
+
+
+def contains(known: Int[np.ndarray, " t"], keys: Keys) -> Bool[np.ndarray, " n"]:
+  """Which keys are among ascending ones."""
+  return search_sorted(known, keys) >= 0

@@ -1,0 +1,1 @@
+"""What happens to an extracted mesh: checks, simplification, refinement, normals."""

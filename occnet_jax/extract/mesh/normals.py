@@ -1,0 +1,69 @@
+"""Normals at the vertices of a mesh: from the field, else from its faces (host).
+
+Shape letters: v vertices, f faces.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from occnet_jax.extract.field import Field
+from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings
+from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
+from occnet_jax.extract.grid.mise import CHUNK
+
+Normals = Float[np.ndarray, "v 3"]
+
+
+def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
+  """Unit vectors -grad f / |grad f|: the field falls from the inside outwards.
+
+  Where the gradient vanishes or does not exist, the normal is that of the faces.
+  """
+  normals = gradient_normals(field, vertices)
+  lost = ~normals.any(1)
+  if lost.any():
+    around = faces[lost[faces].any(1)]
+    normals[lost] = face_normals_at_vertices(vertices, around)[lost]
+  return normals
+
+
+def crossing_normals(
+  field: Field, crossings: Crossings, points: Float[np.ndarray, "e 3"]
+) -> Float[np.ndarray, "e 3"]:
+  """As `field_normals`, at the crossings of edges; 0 where the field has none.
+
+  Those of edges into the layer around the grid are those of the cube's faces.
+  """
+  normals = gradient_normals(field, points)
+  leave = np.flatnonzero((crossings.ends == OUTSIDE).any(1))
+  signs = np.where(crossings.ends[leave, 1] == OUTSIDE, 1.0, -1.0)
+  normals[leave] = signs[:, None] * np.eye(3)[crossings.edges[leave] % 3]
+  return normals
+
+
+def gradient_normals(field: Field, points: Vertices) -> Normals:
+  """-grad f / |grad f|, 0 where the gradient vanishes or does not exist."""
+  normals = np.zeros(points.shape)
+  for start in range(0, len(points), CHUNK):
+    part = slice(start, start + CHUNK)
+    gradients = field.gradients(points[part]).astype(np.float64)
+    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+    np.divide(-gradients, lengths, out=normals[part], where=lengths > 0)
+  return normals
+
+
+def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
+  """Unit means of the surrounding faces' normals, weighted by area.
+
+  A vertex that is surrounded by no area gets the z axis.
+  """
+  sums = np.zeros(vertices.shape)
+  for start in range(0, len(faces), CHUNK):
+    part = faces[start : start + CHUNK]
+    a, b, c = np.moveaxis(vertices[part], 1, 0)
+    areas = np.cross(b - a, c - a)  # twice over
+    for corners in part.T:
+      np.add.at(sums, corners, areas)
+  lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+  axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
+  return np.divide(sums, lengths, out=axis, where=lengths > 0)

@@ -1,0 +1,21 @@
+"""The closed mesh that labels and pictures are made of (host, numpy).
+
+Shape letters: v vertices, f faces.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Solid(NamedTuple):
+  """A closed, consistently wound mesh whose faces look outward.
+
+  Attributes:
+    vertices: (v, 3) float64, all in use.
+    faces: (f, 3) int64, at least four.
+  """
+
+  vertices: Float[np.ndarray, "v 3"]
+  faces: Int[np.ndarray, "f 3"]

@@ -1,0 +1,1 @@
+"""PyTorch's file format, read and written without PyTorch."""

@@ -1,0 +1,113 @@
+"""What is kept of a step whose loss or gradient is not finite, and a look into it.
+
+  python -m occnet_jax.train.nonfinite runs/mine/failures/step_1234
+
+takes the step again, on one device, and names the first parameters whose gradient is
+not finite. The directory holds the state before the step (checkpoint/), its batch
+(batch.npz) and which shapes that is (shapes.json).
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+
+from occnet_jax.models import registry
+from occnet_jax.train import integrity
+from occnet_jax.train.state import TrainState
+from occnet_jax.types import Batch, Key, Method, Variables
+
+SHOWN = 10
+
+
+def dump(
+  workdir: pathlib.Path,
+  state: TrainState,
+  config: dict[str, Any],
+  batch: Batch,
+  shapes: list[dict[str, Any]],
+) -> str:
+  """Writes <workdir>/failures/step_<n>, and says how to look into it.
+
+  Args:
+    workdir: of the run.
+    state: before the bad step, which is state.step.
+    config: of the run.
+    batch: of the bad step.
+    shapes: what it holds, such as {"index": 3, "id": "a1", "category": "chair"}.
+  """
+  directory = workdir / "failures" / f"step_{int(state.step)}"
+  shutil.rmtree(directory, ignore_errors=True)  # of an earlier call, the same
+  directory.mkdir(parents=True)
+  (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
+  np.savez(directory / "batch.npz", **batch)
+  integrity.write(directory / "checkpoint", state, config)
+  return (
+    f"Its batch, the names of its shapes and the state before it are in {directory}: "
+    f"python -m occnet_jax.train.nonfinite {directory} takes the step again"
+  )
+
+
+def diagnose(directory: pathlib.Path) -> list[str]:
+  """Takes the step again, on one device; lines on what is not finite.
+
+  Raises:
+    ValueError: the directory does not hold such a step.
+  """
+  if not (directory / "batch.npz").exists():
+    raise ValueError(f"{directory}: holds no batch.npz; want .../failures/step_<n>")
+  state, config, _ = integrity.read(directory / "checkpoint")
+  with np.load(directory / "batch.npz") as file:
+    batch = dict(file)
+  method = registry.build(config["model"], tau=config["model"]["tau"])
+  key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
+  variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
+  loss, gradients = _gradients(method, variables, batch, jax.random.fold_in(key, 0))
+  lines = [f"step {int(state['step'])}: loss {loss}"]
+  for title, tree in (
+    ("batch", batch),
+    ("parameters before the step", variables["params"]),
+    ("statistics before the step", variables["batch_stats"]),
+    ("gradient", gradients),
+  ):
+    lines += _report(title, tree)
+  return lines
+
+
+def _gradients(
+  method: Method, variables: Variables, batch: Batch, key: Key
+) -> tuple[float, Any]:
+  def loss(params):
+    return method.loss({**variables, "params": params}, batch, key, True)[0]
+
+  found = jax.jit(jax.value_and_grad(loss))(variables["params"])
+  return jax.device_get(found)
+
+
+def _report(title: str, tree: Any) -> list[str]:
+  """Which arrays have entries that are not finite; the largest entry of the rest."""
+  largest, bad = 0.0, []
+  for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    values = np.abs(np.asarray(leaf, np.float64))
+    finite = np.isfinite(values)
+    largest = max(largest, values[finite].max(initial=0.0))
+    if not finite.all():
+      name = "/".join(str(getattr(key, "key", key)) for key in path)
+      bad.append(f"  {name}: {(~finite).sum()} of {values.size} not finite")
+  more = [f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+  says = f"{len(bad)} arrays not finite" if bad else "all finite"
+  return [f"{title}: {says}; largest {largest:.3g}", *bad[:SHOWN], *more]
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("directory", type=pathlib.Path, help=".../failures/step_<n>")
+  print("\n".join(diagnose(parser.parse_args().directory)))  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,1 @@
+"""Showing results: reports, picture sheets, charts, previews."""

@@ -1,0 +1,60 @@
+"""What a workdir remembers of its run."""
+
+import copy
+import json
+import runpy
+
+import pytest
+
+from occnet_jax import config as config_lib
+from tests.helpers import ROOT
+
+
+@pytest.fixture
+def base():
+  config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
+  return config.to_dict()
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_todays_defaults(base, tmp_path):
+  """A field that is new wants an entry in occnet_jax/config.py."""
+  before = (ROOT / "tests" / "config_before.json").read_text()
+  (tmp_path / "config.json").write_text(before)
+  config_lib.check_workdir(base, tmp_path)
+  assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
+    json.dumps(base)
+  )
+
+
+def leaves(config, prefix=""):
+  for name, value in config.items():
+    if isinstance(value, dict):
+      yield from leaves(value, f"{prefix}{name}.")
+    else:
+      yield f"{prefix}{name}", value
+
+
+def test_every_field_that_matters_is_refused_and_shown_if_it_changes(base, tmp_path):
+  config_lib.check_workdir(base, tmp_path)
+  refused = set()
+  for name, value in leaves(base):
+    changed = copy.deepcopy(base)
+    *sections, last = name.split(".")
+    inner = changed
+    for section in sections:
+      inner = inner[section]
+    inner[last] = "other" if value is None else [value]
+    try:
+      config_lib.check_workdir(changed, tmp_path)
+    except ValueError as error:
+      refused.add(name)
+      assert f"{name} is {[value]!r}, there " in str(error)
+      assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+    else:
+      config_lib.check_workdir(base, tmp_path)
+  allowed = {name for name, _ in leaves(base)} - refused
+  assert {"seed", "data.points", "train.batch_size", "model.hidden_size"} <= refused
+  assert {"name", "train.log_every", "train.on_nonfinite", "data.workers"} <= allowed
+  assert {name for name in refused if name.split(".")[0] in ("model", "optim")} == {
+    name for name, _ in leaves(base) if name.split(".")[0] in ("model", "optim")
+  }

@@ -1,0 +1,171 @@
+"""The whole stage on small boxes and tori: what comes out, and when it goes on."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+import trimesh
+
+from data_prep.pipeline import prepare as prepare_lib
+from data_prep.pipeline import shards, worker_pool
+from tests.helpers.small_data import SMALL, SPLITS, read_examples
+
+
+def _files(directory):
+  """Contents by name, without what tells the time."""
+  return {
+    str(path.relative_to(directory)): path.read_bytes()
+    for path in sorted(directory.rglob("*"))
+    if path.is_file() and path.parent.name != "rows" and path.suffix != ".csv"
+  }
+
+
+def test_every_sound_mesh_becomes_an_example_and_every_bad_one_a_row(prepared):
+  assert sum(prepared.shapes.values()) == 12 and prepared.rejected == 3
+  rows = list(csv.DictReader((prepared.directory / "prepare_report.csv").open()))
+  reasons = {row["id"]: row["reason"] for row in rows if row["outcome"] == "rejected"}
+  assert reasons.keys() == {"line", "nan", "text"}
+  assert "not finite" in reasons["nan"]
+  accepted = {(row["split"], row["id"]) for row in rows if row["outcome"] == "ok"}
+  assert accepted == set(read_examples(prepared.directory))
+  assert all(float(row["seconds"]) > 0 for row in rows if row["outcome"] == "ok")
+
+
+def test_each_category_is_split_by_the_fractions_with_one_at_least(prepared):
+  split = {name: split for split, name in read_examples(prepared.directory)}
+  for category, want in (("box", (5, 1, 2)), ("torus", (2, 1, 1))):
+    members = [split[name] for name in split if name.startswith(category)]
+    assert tuple(map(members.count, SPLITS)) == want
+
+
+def test_examples_are_true_to_their_mesh(prepared):
+  """A box of 2 by 1.3 by 0.5 at x = 3 has its frame and its labels."""
+  builder = tfds.builder_from_directory(prepared.directory)
+  found = {
+    example["id"].decode(): example
+    for split in builder.info.splits
+    for example in builder.as_data_source(split)
+  }
+  example = found["box3"]
+  np.testing.assert_allclose(example["loc"], (3, 0, 0), atol=1e-12)
+  assert example["scale"] == 2 and example["category"] == b"box"
+  points = example["points"]["points"].astype(np.float64)
+  half = np.array([2, 1.3, 0.5]) / 4
+  gap = (np.abs(points) - half).max(1)
+  inside = np.unpackbits(example["points"]["occupancies"])[:400].astype(bool)
+  np.testing.assert_array_equal(inside[np.abs(gap) > 1e-9], gap[np.abs(gap) > 1e-9] < 0)
+  surface = example["pointcloud"]["points"].astype(np.float64)
+  np.testing.assert_allclose((np.abs(surface) - half).max(1), 0, atol=3e-4)
+  voxels = np.unpackbits(example["voxels"]).reshape(8, 8, 8)
+  axis = np.abs((np.arange(8) + 0.5) / 8 - 0.5)
+  kept = [axis < h for h in half]
+  want = kept[0][:, None, None] & kept[1][None, :, None] & kept[2][None, None, :]
+  np.testing.assert_array_equal(voxels.astype(bool), want)
+
+
+def test_labelled_surfaces_are_kept_for_the_test_split_only(prepared):
+  kept = {path.stem: path for path in prepared.directory.glob("solids/*/*.ply")}
+  assert kept.keys() == {
+    n for split, n in read_examples(prepared.directory) if split == "test"
+  }
+  for path in kept.values():
+    mesh = trimesh.load_mesh(path)
+    assert mesh.is_watertight and mesh.volume > 0
+    np.testing.assert_allclose(np.abs(mesh.bounds).max(), 0.5, atol=1e-6)
+
+
+def test_neither_worker_count_nor_shard_size_changes_an_example(
+  prepared, source, tmp_path
+):
+  other = {**SMALL, "workers": 1, "shard_size": 100}
+  prepare_lib.prepare(source=source, out=tmp_path, **other)
+  assert read_examples(tmp_path) == read_examples(prepared.directory)
+
+
+def test_an_example_is_the_same_in_any_subset_of_the_meshes(prepared, source, tmp_path):
+  (tmp_path / "torus").mkdir()
+  for i in (1, 3):
+    name = f"torus{i}.obj"
+    shutil.copy(f"{source.removeprefix('folder:')}/torus/{name}", tmp_path / "torus")
+  part = prepare_lib.prepare(
+    source=f"folder:{tmp_path}", out=tmp_path / "out", **{**SMALL, "test_fraction": 0.0}
+  )
+  whole = {
+    name: example for (_, name), example in read_examples(prepared.directory).items()
+  }
+  for (_, name), example in read_examples(part.directory).items():
+    assert {**example, "split": 0} == {**whole[name], "split": 0}
+  assert sum(part.shapes.values()) == 2
+
+
+def test_a_seed_changes_the_samples(prepared, source, tmp_path):
+  prepare_lib.prepare(source=source, out=tmp_path, seed=1, **SMALL)
+  first, second = read_examples(prepared.directory), read_examples(tmp_path)
+  for key in first.keys() & second.keys():
+    assert first[key]["points"] != second[key]["points"]
+
+
+def test_a_finished_directory_is_left_as_it_is(prepared, source, monkeypatch):
+  monkeypatch.setattr(worker_pool, "run_tasks", None)
+  before = {path: path.stat().st_mtime_ns for path in prepared.directory.rglob("*")}
+  again = prepare_lib.prepare(source=source, out=prepared.directory, **SMALL)
+  assert again == prepared
+  after = {path: path.stat().st_mtime_ns for path in prepared.directory.rglob("*")}
+  assert after == before
+
+
+def test_other_settings_on_the_same_directory_are_refused(prepared, source):
+  changed = {**SMALL, "points": 500}
+  with pytest.raises(ValueError, match=r"points = 400, now wanted 500; choose another"):
+    prepare_lib.prepare(source=source, out=prepared.directory, **changed)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_data(
+  prepared, source, tmp_path, monkeypatch
+):
+  write, written = shards.write_shard, []
+
+  def interrupt(path, records):
+    if len(written) == 2:
+      raise KeyboardInterrupt
+    written.append(path)
+    write(path, records)
+
+  monkeypatch.setattr(shards, "write_shard", interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
+  assert not shards.is_complete(tmp_path)
+  kept = {path: path.stat().st_mtime_ns for path in written}
+  (tmp_path / ".part-left-over").touch()
+  monkeypatch.setattr(shards, "write_shard", write)
+  resumed = prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
+  assert resumed.shapes == prepared.shapes
+  assert {path: path.stat().st_mtime_ns for path in written} == kept
+  assert read_examples(tmp_path) == read_examples(prepared.directory)
+  assert _files(tmp_path).keys() == _files(prepared.directory).keys()
+
+
+def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
+  bad = f"{source}/bad"
+  with pytest.raises(ValueError, match="none of 3 meshes could be used"):
+    prepare_lib.prepare(source=bad, out=tmp_path / "out", **SMALL)
+
+
+@pytest.mark.parametrize(
+  ("setting", "message"),
+  [
+    ({"source": "web"}, "source is 'web', want one of: synthetic, "),
+    ({"points": 0}, "points is 0, want at least 1"),
+    ({"dtype": "float8"}, "want float16 or float32"),
+    ({"val_fraction": 0.5, "test_fraction": 0.5}, "want a sum below 1"),
+    ({"views": -1}, "views is -1, want at least 0"),
+    ({"views": 2, "view_side": 0}, "view_side is 0, want at least 1"),
+    ({"workers": -1}, "workers is -1"),
+    ({"solid_splits": ("dev",)}, "solid_splits"),
+  ],
+)
+def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):
+  with pytest.raises(ValueError, match=message):
+    prepare_lib.prepare(**{"source": source, "out": tmp_path, **SMALL, **setting})

@@ -1,0 +1,142 @@
+"""Clouds written by hand, by NumPy and by trimesh, read back."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from occnet_jax.geometry import frames, mesh_io, pointcloud_io
+
+CLOUD = np.random.default_rng(0).normal(size=(50, 3)).round(4)
+
+
+def text(points, separator=" "):
+  return "".join(separator.join(map(str, point)) + "\n" for point in points.tolist())
+
+
+def write_ply_with_numpy(path, points, *, with_normals=False, with_no_faces=False):
+  names = "x y z" + (" nx ny nz" if with_normals else "")
+  header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
+  header += [f"property double {name}" for name in names.split()]
+  if with_no_faces:
+    header += ["element face 0", "property list uchar int vertex_indices"]
+  header += ["end_header", ""]
+  rows = np.hstack([points, np.ones_like(points)]) if with_normals else points
+  path.write_bytes("\n".join(header).encode() + rows.astype("<f8").tobytes())
+
+
+WRITERS = {
+  "a.xyz": lambda path: path.write_text(text(CLOUD)),
+  "b.txt": lambda path: path.write_text("# scan\n" + text(CLOUD, ", ") + "\n"),
+  "c.txt": lambda path: path.write_text(text(np.hstack([CLOUD, CLOUD + 9]), "\t")),
+  "d.csv": lambda path: path.write_text("x;y;z\n" + text(CLOUD, ";")),
+  "e.pts": lambda path: path.write_text("50\n" + text(CLOUD)),
+  "f.npy": lambda path: np.save(path, CLOUD),
+  "g.npy": lambda path: np.save(path, np.hstack([CLOUD, CLOUD])),
+  "h.npz": lambda path: np.savez(path, points=CLOUD, normals=CLOUD),
+  "i.ply": lambda path: write_ply_with_numpy(path, CLOUD, with_normals=True),
+  "n.ply": lambda path: write_ply_with_numpy(path, CLOUD, with_no_faces=True),
+  "j.ply": lambda path: trimesh.PointCloud(CLOUD).export(path),
+  "k.ply": lambda path: trimesh.PointCloud(CLOUD).export(path, encoding="ascii"),
+  "l.obj": lambda path: path.write_text(
+    "v " + text(CLOUD).strip().replace("\n", "\nv ")
+  ),
+  "m.OFF": lambda path: path.write_text("OFF\n50 0 0\n" + text(CLOUD)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_points_of_a_cloud_file_come_back_in_order(name, tmp_path):
+  WRITERS[name](tmp_path / name)
+  points = pointcloud_io.read_cloud(tmp_path / name)
+  assert points.dtype == np.float64
+  np.testing.assert_allclose(points, CLOUD, rtol=1e-6)
+
+
+def test_half_precision_arrays_become_doubles(tmp_path):
+  np.savez(tmp_path / "a.npz", points=CLOUD.astype(np.float16))
+  points = pointcloud_io.read_cloud(tmp_path / "a.npz")
+  assert points.dtype == np.float64
+  np.testing.assert_array_equal(points, CLOUD.astype(np.float16))
+
+
+@pytest.mark.parametrize("suffix", mesh_io.WRITTEN_SUFFIXES)
+def test_a_mesh_file_gives_points_spread_evenly_over_its_surface(suffix, tmp_path):
+  box = trimesh.creation.box((4, 2, 1))
+  mesh_io.write_mesh(
+    tmp_path / f"a{suffix}", np.array(box.vertices), np.array(box.faces)
+  )
+  points = pointcloud_io.read_cloud(tmp_path / f"a{suffix}")
+  assert points.shape == (pointcloud_io.MESH_SAMPLES, 3)
+  on_side = np.isclose(np.abs(points), [2, 1, 0.5])
+  assert on_side.any(axis=1).all()
+  np.testing.assert_allclose(on_side.mean(axis=0), np.array([2, 4, 8]) / 14, atol=0.01)
+  np.testing.assert_array_equal(
+    points, pointcloud_io.read_cloud(tmp_path / f"a{suffix}")
+  )
+  other = pointcloud_io.read_cloud(tmp_path / f"a{suffix}", seed=1)
+  assert not np.array_equal(points, other)
+
+
+def test_an_off_file_of_polygons_is_a_mesh(tmp_path):
+  square = "OFF4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n"
+  (tmp_path / "a.off").write_text(square)
+  points = pointcloud_io.read_cloud(tmp_path / "a.off")
+  np.testing.assert_allclose(points.mean(axis=0), [0.5, 0.5, 0], atol=0.01)
+
+
+BROKEN = {
+  "a.ply": (b"ply\nelement vertex 3\n", "cannot be read as a point cloud"),
+  "b.ply": (b"\x00\x01", "cannot be read as a point cloud"),
+  "c.xyz": (b"1 2 3\n1 2\n", "cannot be read as a point cloud"),
+  "d.txt": (b"1 2 3\n4 five 6\n", "cannot be read as a point cloud .*five"),
+  "e.npy": (b"12", "cannot be read as a point cloud"),
+  "f.npz": (b"12", "cannot be read as a point cloud"),
+  "g.off": (b"", "cannot be read"),
+  "h.obj": (b"v 1 2 x\n", "cannot be read as a point cloud"),
+  "i.stl": (b"", "has no faces"),
+  "j.glb": (b"glTF", "cannot be read as a mesh"),
+  "k.xyz": (b"", "0 points, want at least 3"),
+  "l.txt": (b"1 2 3\n4 5 6\n", "2 points, want at least 3"),
+  "m.txt": (b"1 2 3\nnan 5 6\n7 8 inf\n0 0 0", "2 of 4 points are not finite"),
+  "n.xyz": (b"1 2 3\n" * 4, r"all 4 points lie at \[1.0, 2.0, 3.0\]"),
+  "o.pcd": (b"", "suffix '.pcd'; want one of .csv"),
+  "p.obj": (b"v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\n", "1 faces have area 0"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_faulty_file_is_named_with_what_is_wrong(name, tmp_path):
+  content, message = BROKEN[name]
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(ValueError, match=message) as caught:
+    pointcloud_io.read_cloud(tmp_path / name)
+  assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+  with pytest.raises(ValueError, match=r"nowhere\.xyz: no such file"):
+    pointcloud_io.read_cloud(tmp_path / "nowhere.xyz")
+
+
+def test_arrays_of_another_form_are_refused(tmp_path):
+  np.save(tmp_path / "a.npy", CLOUD[:, :2])
+  with pytest.raises(ValueError, match=r"shape \(50, 2\), want \(n, 3\)"):
+    pointcloud_io.read_cloud(tmp_path / "a.npy")
+  np.savez(tmp_path / "b.npz", cloud=CLOUD)
+  with pytest.raises(ValueError, match="keys cloud; want points"):
+    pointcloud_io.read_cloud(tmp_path / "b.npz")
+
+
+def test_query_points_are_not_taken_for_a_surface(tmp_path):
+  np.savez(tmp_path / "points.npz", points=CLOUD, occupancies=np.zeros(50))
+  with pytest.raises(ValueError, match=r"want points on a surface, as in pointcloud"):
+    pointcloud_io.read_cloud(tmp_path / "points.npz")
+
+
+def test_the_frame_takes_a_cloud_to_the_unit_cube_and_back():
+  points = CLOUD * [3, 1, 1] + [100, 0, -7]
+  loc, scale = frames.cloud_frame(points)
+  inside = frames.to_frame(points, loc, scale)
+  np.testing.assert_allclose(inside.max(axis=0), -inside.min(axis=0), atol=1e-12)
+  np.testing.assert_allclose(np.ptp(inside, axis=0).max(), 1)
+  np.testing.assert_allclose(frames.from_frame(inside, loc, scale), points)

@@ -1,0 +1,267 @@
+"""Networks against recordings of the reference implementation (host and device).
+
+tests/parity/spec.json describes every case: the reference's module, its sizes, and the
+seed and shapes of its random weights. tests/parity/<case>.npz holds what the reference
+made of them:
+
+  in/        what went in
+  eval/      outputs in evaluation mode
+  train/     outputs in training mode and the loss, which is the sum over outputs of
+             sum(linspace(-1, 1) * output), or that of the paper for the whole network
+  grad/      its gradients, where they are small; gradnorm/ the norm of each of them
+  after/     the running statistics after that step in training mode
+"""
+
+import functools
+import json
+import pathlib
+import re
+import runpy
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from occnet_jax import losses
+from occnet_jax.nn import decoders, image_encoders, pointnet, resnet, voxel_encoder
+from occnet_jax.nn.latent_encoder import LatentEncoder
+
+RECORDED = pathlib.Path(__file__).parents[1] / "parity"
+SPEC = json.loads((RECORDED / "spec.json").read_text())
+LEAVES = {
+  "bias": ("params", "bias"),
+  "running_mean": ("batch_stats", "mean"),
+  "running_var": ("batch_stats", "var"),
+}
+# Among millions of ReLUs some take in a number so near to nought that rounding decides
+# their slope, and one of them moves a gradient by 1e-2. In float64 the gradient is the
+# same on every machine. The recording of the first case was itself rounded so: with the
+# slopes of just two ReLUs turned, whose inputs are -1.3e-6 and -3.1e-6, it is 6e-6 off.
+KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet": 1e-4}
+state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
+
+
+class Unconditional(nn.Module):
+  """The unconditional occupancy network, composed of its two parts."""
+
+  z_dim: int
+
+  @nn.compact
+  def __call__(self, points, occupancies, noise, z, *, train):
+    encoder = LatentEncoder(self.z_dim, name="encoder_latent")
+    decoder = decoders.SimpleDecoder(name="decoder")
+    mean, logstd = encoder(points, occupancies, None, train=train)
+    latents = mean + jnp.exp(logstd) * noise, z, 0 * z
+    return mean, logstd, *(decoder(points, a, None, train=train) for a in latents)
+
+
+def network(case):
+  """The network of a case, with the sizes that the reference was given."""
+  about = SPEC[case]["about"]
+  if about["kind"] == "OccupancyNetwork":
+    return Unconditional(about["config"]["z_dim"])
+  sizes = about["kwargs"]
+  kind = about["kind"].removeprefix("im2mesh.")
+  if kind.startswith("onet.models.decoder."):
+    chosen = {k: sizes[k] for k in ("hidden_size", "leaky", "n_blocks") if k in sizes}
+    return {
+      "Decoder": decoders.SimpleDecoder,
+      "DecoderCBatchNorm": decoders.CBatchNormDecoder,
+      "DecoderCBatchNorm2": decoders.CBatchNormDecoder2,
+      "DecoderCBatchNormNoResnet": decoders.CBatchNormNoResnetDecoder,
+      "DecoderBatchNorm": decoders.BatchNormDecoder,
+    }[kind.rpartition(".")[2]](**chosen)
+  if kind == "onet.models.encoder_latent.Encoder":
+    return LatentEncoder(sizes["z_dim"], leaky=sizes.get("leaky", False))
+  return {
+    "encoder.pointnet.SimplePointnet": pointnet.PointnetSimple,
+    "encoder.pointnet.ResnetPointnet": pointnet.ResnetPointnet,
+    "encoder.conv.ConvEncoder": image_encoders.SimpleConv,
+    "encoder.conv.Resnet18": functools.partial(resnet.Resnet, 18),
+    "encoder.conv.Resnet34": functools.partial(resnet.Resnet, 34),
+    "encoder.r2n2.SimpleConv": image_encoders.R2N2Simple,
+    "encoder.r2n2.Resnet": image_encoders.R2N2Resnet,
+    "encoder.voxels.VoxelEncoder": voxel_encoder.VoxelSimple,
+  }[kind](**sizes)
+
+
+def load(case, prefix):
+  """The recorded arrays of a case whose names start so, without that start."""
+  with np.load(RECORDED / f"{case}.npz") as arrays:
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name[len(prefix) :]: arrays[name] for name in names}
+
+
+def place(name, array):
+  """("block0.fc_0.weight", (o, i)) in the reference's layout -> linen's path, array."""
+  name = re.sub(r"(layer\d|downsample)\.(\d+)", r"\1_\2", name)
+  name = re.sub(r"fc_(gamma|beta)", r"conv_\1", name)  # the reference's older layout
+  *path, leaf = name.split(".")
+  if leaf != "weight":
+    collection, ours = LEAVES[leaf]
+  elif array.ndim == 1:
+    collection, ours = "params", "scale"
+  else:
+    collection, ours = "params", "kernel"
+    array = np.squeeze(array, 2) if array.ndim == 3 else array  # Conv1d of width 1
+    array = np.moveaxis(array, (0, 1), (-1, -2))  # (out, in, ...) -> (..., in, out)
+  return (collection, *path, ours), array
+
+
+def as_variables(named):
+  """{"block0.fc_0.weight": ...} as the reference has it -> linen variables."""
+  return traverse_util.unflatten_dict(
+    {path: jnp.asarray(a) for path, a in (place(*item) for item in named.items())}
+  )
+
+
+def arguments(case):
+  """What a case's network is called with."""
+  given = load(case, "in/")
+  if "eps" in given:
+    names = ("p", "occ", "eps", "z")
+    return tuple(jnp.asarray(given[name]) for name in names)
+  if "p" not in given:
+    shared = SPEC[case].get("inputs_of", case)
+    inputs = jnp.asarray(load(shared, "in/")["inputs"])
+    is_image = inputs.ndim == 4 and inputs.shape[1] == 3  # (b, 3, h, w)
+    return (jnp.moveaxis(inputs, 1, -1) if is_image else inputs,)
+  names = ("p", "z", "c") if "z" in given else ("p", "occ", "c")
+  return tuple(jnp.asarray(given[k]) if given[k].shape[1] else None for k in names)
+
+
+def named_outputs(case, outputs, *, train):
+  """Outputs under the names that they are recorded by."""
+  if case.startswith("unconditional"):
+    mean, logstd, logits, at_z, at_zero = outputs
+    pairs = zip(mean[:, None], logstd[:, None], strict=True)
+    kl = jnp.stack([losses.kl_to_standard_normal(*pair) for pair in pairs])
+    names = {"mean_z": mean, "logstd_z": logstd, "kl": kl, "logits_z0": at_zero}
+    # in evaluation the reference decoded a given z, in training one of the posterior
+    return names | {"logits": logits if train else at_z}
+  outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+  return {f"out{i}": out for i, out in enumerate(outputs)}
+
+
+def recorded_loss(case, outputs, args):
+  """The loss whose gradients are recorded."""
+  if case.startswith("unconditional"):
+    mean, logstd, logits = outputs[:3]
+    kl = losses.kl_to_standard_normal(mean, logstd)
+    return kl + losses.occupancy_cross_entropy(logits, args[1])
+  return sum(
+    (jnp.linspace(-1, 1, out.size).reshape(out.shape) * out).sum()
+    for out in jax.tree.leaves(outputs)
+  )
+
+
+def relative_error(found, wanted, floor=0.0):
+  """The largest difference relative to the largest entry, or to a floor above it."""
+  scale = max(np.abs(wanted).max(), floor)
+  return float(np.abs(np.asarray(found) - wanted).max() / scale)
+
+
+def largest_relative_error(found, wanted):
+  """Over leaves, each relative to its own largest entry, but for those that are nought:
+
+  a bias before a batch norm has no gradient, and what is recorded of it is rounding.
+  """
+  floor = 1e-2 * max(np.abs(array).max() for array in wanted.values())
+  return max(relative_error(found[k], wanted[k], floor) for k in wanted)
+
+
+def evaluate(case, variables, args):
+  """Named outputs in evaluation mode."""
+  net = network(case)
+  outputs = jax.jit(lambda v, a: net.apply(v, *a, train=False))(variables, args)
+  return named_outputs(case, outputs, train=False)
+
+
+def step(case, variables, args):
+  """A step in training mode: ((loss, (outputs, statistics)), gradients)."""
+  net = network(case)
+
+  def loss(params, stats, args):
+    now = {"params": params, "batch_stats": stats}
+    outputs, changed = net.apply(now, *args, train=True, mutable=["batch_stats"])
+    value = recorded_loss(case, outputs, args)
+    return value, (outputs, changed.get("batch_stats", {}))
+
+  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  return graded(variables["params"], variables.get("batch_stats", {}), args)
+
+
+def gradient_error(case, named, gradients):
+  """Of the gradients that are recorded and of the norms of all of them."""
+  found = traverse_util.flatten_dict({"params": gradients})
+  small = dict(place(*item) for item in load(case, "grad/").items())
+  norms = {place(k, named[k])[0]: v for k, v in load(case, "gradnorm/").items()}
+  assert norms.keys() == found.keys()
+  found_norms = {k: np.linalg.norm(np.ravel(found[k])) for k in norms}
+  return max(
+    largest_relative_error(found, small), largest_relative_error(found_norms, norms)
+  )
+
+
+def largest_errors(case):
+  """Largest relative errors of a case, by what was compared.
+
+  Returns:
+    "outputs" in evaluation mode; "training outputs", "loss", "gradients" and, where the
+    network has them, running "statistics" after a step in training mode; "loss after a
+    step" of Adam where it is recorded.
+  """
+  named, args = state_dict(SPEC[case]), arguments(case)
+  variables = as_variables(named)
+  outputs, wanted = evaluate(case, variables, args), load(case, "eval/")
+  (value, (trained, stats)), gradients = step(case, variables, args)
+  wanted_trained = load(case, "train/")
+  trained = named_outputs(case, trained, train=True)
+  errors = {
+    "outputs": max(relative_error(outputs[k], wanted[k]) for k in outputs),
+    "training outputs": max(
+      relative_error(trained[k], wanted_trained[k])
+      for k in trained
+      if k in wanted_trained
+    ),
+    "loss": relative_error(value, wanted_trained["loss"]),
+  }
+  if case in KINKED:
+    errors["gradients"] = gradient_error(case, named, double_gradients(case, named))
+  else:
+    errors["gradients"] = gradient_error(case, named, gradients)
+  if after := dict(place(*item) for item in load(case, "after/").items()):
+    found = traverse_util.flatten_dict({"batch_stats": stats})
+    assert after.keys() == found.keys()
+    errors["statistics"] = largest_relative_error(found, after)
+  if "loss_after_adam_step" in wanted_trained:
+    adam = optax.adam(1e-4)
+    params = variables["params"]
+    updates, _ = adam.update(gradients, adam.init(params))
+    after = {**variables, "params": optax.apply_updates(params, updates)}
+    (value, _), _ = step(case, after, args)
+    wanted_value = wanted_trained["loss_after_adam_step"]
+    errors["loss after a step"] = relative_error(value, wanted_value)
+  return errors
+
+
+def double_gradients(case, named):
+  """The gradients of a case, computed in float64."""
+  with jax.enable_x64(True):
+    named = {name: array.astype(np.float64) for name, array in named.items()}
+    args = jax.tree.map(lambda a: a.astype(np.float64), arguments(case))
+    return jax.device_get(step(case, as_variables(named), args)[1])
+
+
+def main():
+  """Print one line per case."""
+  for case in SPEC:
+    row = "  ".join(f"{k} {v:.1e}" for k, v in largest_errors(case).items())
+    print(f"{case:32} {row}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,38 @@
+"""Codes found by optimisation, for a decoder whose best code is known."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from occnet_jax.models.latent_optimization import fit_latent
+from occnet_jax.types import Method
+
+
+def ball(variables, latent, points):
+  """Logits of balls whose radius is the latent: a decoder with one true code."""
+  radius = jnp.linalg.norm(points, axis=-1)
+  return 50 * (latent - radius)
+
+
+METHOD = Method(nn.Module(), None, None, None, ball, "field", 0.0)
+
+
+def labelled(radii):
+  points = np.random.default_rng(0).uniform(-0.5, 0.5, (len(radii), 4000, 3))
+  inside = np.linalg.norm(points, axis=-1) < np.asarray(radii)[:, None]
+  return points.astype(np.float32), inside.astype(np.float32)
+
+
+def fit(prior):
+  points, inside = labelled([0.2, 0.3, 0.45])
+  start = jnp.full((3, 1), 0.35)
+  settings = {"steps": 200, "learning_rate": 1e-2, "prior": prior}
+  return fit_latent(METHOD, {}, start, points, inside, **settings)[:, 0]
+
+
+def test_the_code_of_each_shape_is_found():
+  np.testing.assert_allclose(fit(prior=0.0), [0.2, 0.3, 0.45], atol=0.012)
+
+
+def test_a_strong_prior_keeps_the_code_where_it_starts():
+  np.testing.assert_allclose(fit(prior=1e4), 0.35, atol=0.005)

@@ -1,0 +1,46 @@
+"""Sheets of pictures: what stands in which tile."""
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from occnet_jax.viz.report import ReportShape
+
+pytest.importorskip("embreex")
+from occnet_jax.viz import sheets
+
+_BOX = trimesh.creation.box((0.8, 0.4, 0.4))
+_MESH = np.asarray(_BOX.vertices), np.asarray(_BOX.faces)
+_EMPTY = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+_CLOUD = np.asarray(_BOX.sample(300, seed=0))
+
+
+def _tiles(path, shapes):
+  sheets.write_shapes(path, shapes, side=64)
+  sheet = np.asarray(Image.open(path)).astype(int)
+  rows = [np.split(row, 6, axis=1) for row in np.split(sheet, len(sheet) // 64)]
+  return [tile for row in rows for tile in row]
+
+
+def _shape(seen, reconstruction=_MESH, **truth):
+  return ReportShape("a", "box", {}, seen, reconstruction, **truth)
+
+
+def test_every_shape_has_what_was_seen_its_reconstruction_and_the_truth(tmp_path):
+  views = np.zeros((2, 9, 9, 3))
+  views[0] = 0.2, 0.4, 0.6
+  shapes = [
+    _shape(_CLOUD, truth=_MESH),
+    _shape(views, truth_points=_CLOUD),
+    _shape(None, _EMPTY, truth=_MESH),
+    _shape(_MESH, None, truth=_MESH),
+  ]
+  tiles = _tiles(tmp_path / "shapes.png", shapes)
+  blank = [bool((tile == 255).all()) for tile in tiles]
+  assert blank == [False] * 6 + [True, True, False, False, True, False]
+  np.testing.assert_allclose(tiles[3].reshape(-1, 3), [[51, 102, 153]] * 64**2, atol=1)
+  for number in (2, 4, 8, 9, 11):  # meshes, and all of the same box
+    np.testing.assert_array_equal(tiles[number], tiles[1])
+  covered = [(tile < 255).any(2) for tile in (tiles[0], tiles[1])]
+  assert 0.2 < covered[0].sum() / covered[1].sum() < 1  # a cloud has gaps
