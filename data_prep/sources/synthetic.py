@@ -22,6 +22,7 @@ from manifold3d import Manifold, Mesh64
 from tqdm import tqdm
 
 from data_prep.pipeline.worker_pool import run_tasks
+from data_prep.sources.entry import MeshEntry
 from data_prep.sources.families import (
   airplane,
   bench,
@@ -38,7 +39,6 @@ from data_prep.sources.families import (
   vessel,
 )
 from data_prep.sources.families.parts import Draw
-from data_prep.sources.folder import Entry
 from occnet_jax.geometry.mesh_io import write_mesh
 
 _FAMILIES: dict[str, Callable[[Draw], Manifold]] = {
@@ -99,7 +99,7 @@ def write_meshes(
   seed: int,
   categories: Sequence[str] = CATEGORIES,
   workers: int = 1,
-) -> list[Entry]:
+) -> list[MeshEntry]:
   """Writes `<out>/<category>/<model_id>.off` and lists every file, made now or before.
 
   A file that is there is kept, so an interrupted run continues, and a file is there
@@ -124,7 +124,7 @@ def write_meshes(
     for index in range(per_category):
       name = model_id(category, index)
       path = Path(out, category, f"{name}.off")
-      entries.append(Entry(category, name, path))
+      entries.append(MeshEntry(category, name, path))
       if not path.exists():
         missing.append((path, category, seed, index))
   if not missing:
