@@ -60,7 +60,7 @@ def official_size() -> tuple[Field, float]:
   from configs import onet
 
   config = onet.get_config("pointcloud").to_dict()
-  method = registry.build(config["model"], tau=0.2)
+  method = registry.build(config["model"])
   rng = np.random.default_rng(0)
   batch = {
     "points": np.zeros((1, 1, 3), np.float32),

@@ -3,7 +3,7 @@ r"""A whole mesh, encode to file, beside the reference's way in PyTorch, same we
   pip install torch
   python main.py --mode=train --config=configs/onet.py:pointcloud --workdir=runs/full \
     --config.data.dir=data/quickstart --config.data.points=1024 \
-    --config.data.near_fraction=0.5 --config.data.stretch=0.3 \
+    --config.data.near_fraction=0.5 --config.data.random_stretch=0.3 \
     --config.train.batch_size=8 --config.train.steps=700 \
     --config.optim.learning_rate=1e-3 --config.optim.schedule=cosine \
     --config.optim.warmup_steps=50 --config.optim.clip_norm=200.0 \

@@ -69,8 +69,8 @@ def ours(
   """Our step, the operations in it, and its memory in GiB."""
   build = {"axis_name": step_lib.AXIS, "precision": precision, "remat": remat}
   optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
-  method = registry.build(config["model"], tau=0.2, **build)
-  plain = registry.build(config["model"], tau=0.2)
+  method = registry.build(config["model"], **build)
+  plain = registry.build(config["model"])
   state = state_lib.create(plain, optimizer, batch, seed=0, ema=False)
   mapped = step_lib.data_parallel(step_lib.make_step(method, optimizer))
   split = step_lib.split_over_devices(batch, jax.local_device_count())

@@ -9,13 +9,14 @@ Shape letters: n input points, r grid side, h w image side, k images.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from PIL import Image
 
+from occnet_jax.config import DataSettings
 from occnet_jax.data import images
 
 
@@ -62,21 +63,22 @@ class Observation(NamedTuple):
   portable: bool = True
 
 
-def make(data: Mapping[str, Any]) -> Observation:
+def make(data: DataSettings) -> Observation:
   """The observation that the fields of config.data describe.
 
   Raises:
     ValueError: an unknown kind, or settings that it cannot meet.
   """
-  kind = data["inputs"]
+  kind = data.inputs
   if kind not in _KINDS:
     raise ValueError(
       f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
     )
   observation = _KINDS[kind](data)
-  if data["stretch"] and not observation.deforms:
+  if data.random_stretch and not observation.deforms:
     raise ValueError(
-      f"config.data.stretch is {data['stretch']}, but inputs of kind {kind!r} cannot "
+      f"config.data.random_stretch is {data.random_stretch}, but inputs of kind "
+      f"{kind!r} cannot "
       "be deformed with the shape; set it to 0"
     )
   return observation
@@ -147,7 +149,7 @@ def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> D
 
 
 def _cloud(data) -> Observation:
-  count, sigma = data["cloud_points"], data["cloud_sigma"]
+  count, sigma = data.cloud_points, data.cloud_sigma
 
   def draw(example, rng, train):
     del train
@@ -163,8 +165,8 @@ def _cloud(data) -> Observation:
 
 
 def _views(data, *, several: bool) -> Observation:
-  side, smallest = data["image_side"], data["image_crop"]
-  count = data["image_views"] if several else 1
+  side, smallest = data.image_side, data.image_crop
+  count = data.image_views if several else 1
 
   def draw(example, rng, train):
     stored = example["views"]
@@ -188,7 +190,7 @@ def _views(data, *, several: bool) -> Observation:
 
 
 def _voxels(data) -> Observation:
-  side = data["voxel_side"]
+  side = data.voxel_side
 
   def observe(example, drawn, deform, access):
     del drawn, deform
@@ -222,7 +224,7 @@ def _none(data) -> Observation:
   return Observation({}, _nothing_drawn, observe, np.zeros(0, np.float32), True)
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {
+_KINDS: dict[str, Callable[[DataSettings], Observation]] = {
   "cloud": _cloud,
   "image": functools.partial(_views, several=False),
   "images": functools.partial(_views, several=True),

@@ -39,16 +39,16 @@ class TrainData(NamedTuple):
     examples: of which the loader makes batches, by `transform`.
     transform: (example, generator) -> arrays of one shape.
     resident: arrays on the device, leading axis s, or None.
-    see: (resident, batch) -> batch with points, occupancies and inputs, on the device;
-      None where the loader gives these.
-    residence: which.
+    gather_fn: (resident, batch) -> batch with points, occupancies and inputs, on the
+      device; None where the loader gives these.
+    placement: which.
   """
 
   examples: Examples
   transform: Transform
   resident: Any
-  see: Callable[[Any, Batch], Batch] | None
-  residence: str
+  gather_fn: Callable[[Any, Batch], Batch] | None
+  placement: str
 
 
 def place(
@@ -64,16 +64,16 @@ def place(
     settings: of `transforms.draw_example`.
 
   Raises:
-    ValueError: no such residence, or one that this task cannot have.
+    ValueError: no such placement, or one that this task cannot have.
   """
   if wanted not in PLACEMENTS:
     raise ValueError(
-      f"config.data.residence is {wanted!r}; want one of: {', '.join(PLACEMENTS)}"
+      f"config.data.placement is {wanted!r}; want one of: {', '.join(PLACEMENTS)}"
     )
   portable = observation.portable and settings.get("sampling") != "equal"
   if wanted == "device" and not portable:
     raise ValueError(
-      "config.data.residence is 'device', but images and config.data.sampling='equal' "
+      "config.data.placement is 'device', but images and config.data.sampling='equal' "
       "need the host; set it to host or stream"
     )
   if wanted == "auto":
@@ -89,7 +89,7 @@ def place(
     examples=outlines,
     transform=DeviceTransform(observation, settings),
     resident=resident,
-    see=lambda arrays, drawn: gather(arrays, drawn, observation),
+    gather_fn=lambda arrays, drawn: gather(arrays, drawn, observation),
   )
 
 

@@ -71,7 +71,7 @@ def read(path: pathlib.Path) -> Restored:
   sealed = record.pop("digest", None)
   if sealed is not None and sealed != digest(state, config, record):
     raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, config_lib.migrate(config), record)
+  return Restored(state, config_lib.migrate(config), config_lib.migrate_record(record))
 
 
 def with_digest(

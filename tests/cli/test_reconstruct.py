@@ -71,7 +71,7 @@ def save_run(workdir, kind):
   form = inputs.make(config["data"]).form[None]
   points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3)).astype(np.float32)
   batch = {"points": points, "occupancies": points[..., 0] * 0, "inputs": form}
-  method = registry.build(config["model"], tau=0.5)
+  method = registry.build(config["model"])
   state = state_lib.create(method, optax.sgd(1e-3), batch, seed=0, ema=False)
   # At first the code counts for nothing.
   rng = np.random.default_rng(1)
@@ -159,7 +159,7 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
 def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   path = photo(tmp_path / "in" / "a.png")
   config = make_config("image")
-  config["test"]["tau"] = 0.999999
+  config["test"]["threshold"] = 0.999999
   out = tmp_path / "out"
   reconstruct(run_of("image"), tmp_path / "in", out, overriding=config)
   row = report(out)["a.png"]
@@ -249,7 +249,7 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   ]
   assert min(shares) > 0.05 and max(shares) < 0.8
   config = make_config("cloud")
-  config["test"]["tau"] = 0.999999
+  config["test"]["threshold"] = 0.999999
   reconstruct(run_of("cloud"), tmp_path / "in", out, overriding=config)
   assert report(out)["a.npy"]["outcome"] == "no surface"
   assert not (out / "a.glb").exists()

@@ -4,25 +4,36 @@ import jax
 import numpy as np
 import pytest
 
+from occnet_jax.config import parse
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader, placement
 from occnet_jax.train import checkpoint, loop, metric_log
 
 VARIANTS = {
   "cloud": {},
-  "noise, stretch": {"float16_noise": 1e-3, "stretch": 0.3},
+  "noise, stretch": {"float16_noise": 1e-3, "random_stretch": 0.3},
   "voxels": {"inputs": "voxels"},
   "index": {"inputs": "index"},
   "none": {"inputs": "none"},
 }
 
 
+def place(config):
+  data = parse(config).data
+  return batches_lib.place_train(data, batches_lib.open_train(data))
+
+
 def batches(config, wanted, start=0, count=3):
-  config["data"]["residence"] = wanted
-  feed = loop.place_train_split(config, loop.open_train_split(config))
-  assert feed.residence == wanted
-  found = loop.train_batches(config, feed, start)
+  config["data"]["placement"] = wanted
+  feed = place(config)
+  assert feed.placement == wanted
+  found = batches_lib.train_batches(parse(config), feed, start)
   found = list(itertools.islice(found, count))
-  return [feed.see(feed.resident, batch) for batch in found] if feed.see else found
+  return (
+    [feed.gather_fn(feed.resident, batch) for batch in found]
+    if feed.gather_fn
+    else found
+  )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -43,7 +54,7 @@ def test_points_from_the_device_and_several_steps_a_call_train_the_same_network(
   tiny_config["train"] |= {"validate_every": 4, "steps": 8}
   losses = []
   for wanted, together in (("stream", 1), ("device", 2)):
-    tiny_config["data"]["residence"] = wanted
+    tiny_config["data"]["placement"] = wanted
     tiny_config["train"]["steps_per_call"] = together
     loop.train(tiny_config, tmp_path / wanted)
     rows = metric_log.read(tmp_path / wanted / "logs" / "metrics.jsonl")
@@ -78,7 +89,7 @@ def test_what_is_kept_is_read_once():
 
 
 def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
-  examples = loop.open_train_split(tiny_config)
+  examples = batches_lib.open_train(parse(tiny_config).data)
   one = examples[0]
   size = one["points"]["points"].nbytes + one["points"]["occupancies"].nbytes
   size = (size + one["pointcloud"]["points"].nbytes) * len(examples)
@@ -106,18 +117,18 @@ def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
 
 
 def test_what_a_device_cannot_draw_is_an_error_that_names_the_way_out(tiny_config):
-  tiny_config["data"] |= {"residence": "device", "sampling": "equal"}
+  tiny_config["data"] |= {"placement": "device", "sampling": "equal"}
   with pytest.raises(ValueError, match=r"need the host; set it to host or stream"):
-    loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  tiny_config["data"] |= {"residence": "disk"}
+    place(tiny_config)
+  tiny_config["data"] |= {"placement": "disk"}
   with pytest.raises(ValueError, match=r"'disk'; want one of: auto, stream"):
-    loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
+    place(tiny_config)
 
 
 def test_the_device_gets_draws_alone(tiny_config):
-  tiny_config["data"]["residence"] = "device"
-  feed = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  batch = next(loop.train_batches(tiny_config, feed, 0))
+  tiny_config["data"]["placement"] = "device"
+  feed = place(tiny_config)
+  batch = next(batches_lib.train_batches(parse(tiny_config), feed, 0))
   sent = sum(array.nbytes for array in jax.tree.leaves(batch))
   assert sent < 8 * 4 * (128 + 32 * 4 + 2)
   assert loader.batch_indices(
