@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from occnet_jax.files import atomic_write
+from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
 
@@ -76,11 +76,8 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   now = json.loads(json.dumps(config))
   if path.exists():
     before = migrate(json.loads(path.read_text()))
-    changed = [
-      f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
-      for name in sorted(_names(now) | _names(before))
-      if _get(now, name) != _get(before, name) and not _is_free(name)
-    ]
+    changes = describe_changes(before, now)
+    changed = [text for name, text in changes.items() if not _is_free(name)]
     if changed:
       raise ValueError(
         f"{workdir}: belongs to a run of another config ({'; '.join(changed[:3])}"
@@ -89,20 +86,6 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
       )
   with atomic_write(path) as scratch:
     scratch.write_text(json.dumps(now, indent=2))
-
-
-def _names(config: Config, prefix: str = "") -> set[str]:
-  names = set()
-  for key, value in config.items():
-    name = f"{prefix}{key}"
-    names |= _names(value, f"{name}.") if isinstance(value, dict) else {name}
-  return names
-
-
-def _get(config: Config, name: str) -> Any:
-  for key in name.split("."):
-    config = config.get(key) if isinstance(config, dict) else None
-  return config
 
 
 def _is_free(name: str) -> bool:
