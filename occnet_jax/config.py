@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from occnet_jax.files import atomic_write
+from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
 
@@ -306,11 +306,8 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   now = json.loads(json.dumps(config))
   if path.exists():
     before = json.loads(json.dumps(migrate(json.loads(path.read_text()))))
-    changed = [
-      f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
-      for name in sorted(_names(now) | _names(before))
-      if _get(now, name) != _get(before, name) and not _is_mutable(name)
-    ]
+    changes = describe_changes(before, now)
+    changed = [text for name, text in changes.items() if not _is_mutable(name)]
     if changed:
       raise ValueError(
         f"{workdir}: belongs to a run of another config ({'; '.join(changed[:3])}"
@@ -329,20 +326,6 @@ def _section(config: Config, name: str) -> tuple[Config | None, str]:
       return None, field
     config = config[key]
   return config, field
-
-
-def _names(config: Config, prefix: str = "") -> set[str]:
-  names = set()
-  for key, value in config.items():
-    name = f"{prefix}{key}"
-    names |= _names(value, f"{name}.") if isinstance(value, dict) else {name}
-  return names
-
-
-def _get(config: Config, name: str) -> Any:
-  for key in name.split("."):
-    config = config.get(key) if isinstance(config, dict) else None
-  return config
 
 
 def _is_mutable(name: str) -> bool:
