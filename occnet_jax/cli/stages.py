@@ -119,14 +119,12 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       part=(number, processes),
       wait=multihost.barrier,
       form=config["generation"]["format"],
+      origin=evaluate_lib.make_origin(config["test"]["split"], config["data"]),
       settings={
         "step": model.record["step"],
         "tau": model.tau,
         "seed": config["seed"],
         "generation": config["generation"],
-        "data": {
-          k: v for k, v in config["data"].items() if k not in ("residence", "workers")
-        },
       },
     )
 
@@ -147,11 +145,13 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
     print("\n".join(f"{name:24} {value:.4g}" for name, value in found.items()))  # noqa: T201
     return
   with _timed(workdir, "evaluate"):
+    shapes = open_test()
     rows = evaluate_lib.evaluate(
-      open_test,
-      len(loader.evenly_spaced(len(open_test()), config["test"]["shapes"])),
+      shapes,
+      loader.evenly_spaced(len(shapes), config["test"]["shapes"]).tolist(),
       workdir,
       form=config["generation"]["format"],
+      origin=evaluate_lib.make_origin(config["test"]["split"], config["data"]),
       samples=config["test"]["samples"],
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
