@@ -179,7 +179,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
       sheets.write_shapes(sheet, report_data.report_shapes(*shown))
   for name, value in report_data.times(
-    workdir, report_data.measured(workdir)[1]
+    workdir, report_data.measured(config, workdir)[1]
   ).items():
     print(f"{name:32} {value:>10}")  # noqa: T201
   print(f"Report: {path}")  # noqa: T201

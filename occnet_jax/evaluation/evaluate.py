@@ -116,7 +116,7 @@ def generate(
 
   def reconstruct_one(_: int, index: int) -> Row | None:
     shape = shapes[index]
-    row = {"split": origin.split, "index": index, **_names(shape)}
+    row = {"split": origin.split, "index": index, **shape_names(shape)}
     if _identity(row) in done:
       return None
     try:
@@ -245,7 +245,7 @@ def _with_truths(
     except ValueError as error:
       yield row, str(error)
       continue
-    if shape is None or _key(_names(shape)) != _key(row):
+    if shape is None or _key(shape_names(shape)) != _key(row):
       raise ValueError(
         f"{directory}: {row['category']} {row['id']} is no longer shape "
         f"{row['index']} of split {row['split']!r}; the data set has changed: run "
@@ -303,7 +303,7 @@ def _measure(
   return row | figures
 
 
-def _names(shape: dict[str, Any]) -> dict[str, str]:
+def shape_names(shape: dict[str, Any]) -> dict[str, str]:
   """Category and id of an example as text."""
   values = {name: shape[name] for name in ("category", "id")}
   return {k: v.decode() if isinstance(v, bytes) else str(v) for k, v in values.items()}

@@ -129,7 +129,8 @@ def evaluate_mesh(
     cube units, the others are ratios.
 
   Raises:
-    ValueError: the mesh is not sound (`surface_sampling.check`), or the truth has no points.
+    ValueError: the mesh is not sound (`surface_sampling.check`), or the truth has no
+      points.
   """
   if not (len(points) and len(surface)):
     raise ValueError(
