@@ -31,7 +31,7 @@ from occnet_jax.data import inputs
 from occnet_jax.data.user_inputs import read_grid
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
-from occnet_jax.geometry import cameras, frames, mesh_io, photos, pointcloud_io
+from occnet_jax.geometry import frames, mesh_io, photos, pointcloud_io, rendering
 from occnet_jax.viz import album
 
 Picture = UInt8[np.ndarray, "s s 3"]
@@ -45,10 +45,9 @@ WANTED = {  # by config.data.inputs: what a network sees, and the files that hol
 
 
 _SIDE = 224  # pixels of the pictures of meshes, clouds and grids
-_FREE = 0.06  # of it along every border
 
 
-_AZIMUTHS, _ELEVATION = (330.0, 150.0), 25.0  # degrees
+_AZIMUTHS = (330.0, 150.0)  # degrees: from the front and from behind
 
 
 _BALLS, _RADIUS = 3000, 0.008  # of a cloud's picture; in units of its extent
@@ -231,18 +230,12 @@ def _render(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> list[Picture]:
   """From the front and from behind; nothing where Embree is not installed."""
-  try:
-    from occnet_jax.geometry import rendering, solids
-  except ImportError:
+  if not rendering.is_available():
     return []
-  loc, scale = frames.unit_cube_frame(vertices)
-  shape = solids.Solid((vertices - loc) / scale, faces)
-  scene, lens, pictures = rendering.Scene(shape), cameras.camera_matrix(_SIDE), []
-  for azimuth in _AZIMUTHS:
-    away = cameras.closest_distance(shape.vertices, azimuth, _ELEVATION, margin=_FREE)
-    place = cameras.world_matrix(azimuth, _ELEVATION, away)
-    pictures.append(rendering.render(scene, place, lens, _SIDE))
-  return pictures
+  return [
+    rendering.draw(vertices, faces, _SIDE, azimuth=azimuth, fit=True)
+    for azimuth in _AZIMUTHS
+  ]
 
 
 def _reconstruct(model: api.Model, observed: np.ndarray) -> trimesh.Trimesh:

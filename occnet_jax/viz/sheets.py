@@ -9,29 +9,15 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from occnet_jax.files import atomic_write
-from occnet_jax.geometry import cameras
+from occnet_jax.geometry import rendering
 from occnet_jax.viz.report import ReportShape
 
-AZIMUTH, ELEVATION = 30.0, 25.0  # degrees: the face of the object, from its left
 BALLS = 2000  # points of a true surface that is known by points only
 
 
 def picture(mesh: trimesh.Trimesh, side: int = 256) -> UInt8[np.ndarray, "h h 3"]:
-  """A mesh of the cube's frame before white; plain white if it has no face."""
-  from occnet_jax.geometry import rendering
-  from occnet_jax.geometry.solids import Solid
-
-  if not len(mesh.faces):
-    return np.full((side, side, 3), 255, np.uint8)
-  vertices = np.asarray(mesh.vertices, np.float64)
-  solid = Solid(vertices, np.asarray(mesh.faces, np.int64))
-  # One distance for all, or a row of pictures would hide how sizes differ.
-  corners = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3), -1).reshape(-1, 3)
-  distance = cameras.closest_distance(corners, AZIMUTH, ELEVATION)
-  world = cameras.world_matrix(AZIMUTH, ELEVATION, distance)
-  return rendering.render(
-    rendering.Scene(solid), world, cameras.camera_matrix(side), side
-  )
+  """A mesh of the unit-cube frame on a white background."""
+  return rendering.draw(np.asarray(mesh.vertices), np.asarray(mesh.faces), side)
 
 
 def write_sheet(
