@@ -21,13 +21,14 @@ from jaxtyping import Array, Float, Shaped
 from occnet_jax import config as config_lib
 from occnet_jax import types
 from occnet_jax.data import inputs as inputs_lib
+from occnet_jax.data import user_inputs
 from occnet_jax.data.batches import example_batch
 from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.extract.to_mesh import to_mesh
-from occnet_jax.geometry import frames, pointcloud_io
+from occnet_jax.geometry import frames
 from occnet_jax.models import latent_optimization, registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -281,9 +282,9 @@ class Model:
 
     Args:
       observed: a point cloud (n, 3) in any unit, of which `config.data.cloud_points`
-        points are used as in training, drawn at random; or an image (h, w, 3) from 0 to
-        255, several (k, h, w, 3), or a grid (r, r, r) of 0 and 1, for a network of such
-        inputs.
+        points are used as in training, drawn at random; or an image (h, w, 3) or
+        (h, w, 4) of uint8, several of them, or a grid (r, r, r) of 0 and 1, for a
+        network of such inputs. An image is centred on a white square.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: of the draw.
@@ -293,7 +294,10 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
-    inputs, loc, scale = self._prepare_input(observed, normalise, seed)
+    kind, shape = self.settings.data.inputs, self.observation.form.shape
+    inputs, loc, scale = user_inputs.prepare(
+      observed, kind, shape, normalise=normalise, seed=seed
+    )
     mesh = self.extract(self.encode(inputs[None]), **settings)
     if len(mesh.faces) and (scale != 1 or loc.any()):
       normals = mesh.vertex_normals
@@ -346,29 +350,6 @@ class Model:
       copies.append(copy.copy(self))
       copies[-1].variables = jax.device_put(self.variables, device)
     return copies
-
-  def _prepare_input(
-    self, observed: Any, normalise: bool, seed: int
-  ) -> tuple[np.ndarray, Float[np.ndarray, "3"], float]:
-    """What the network sees of one shape, and the frame that its mesh is to go to."""
-    data = self.settings.data
-    kind = data.inputs
-    if kind != "cloud":
-      if kind in ("image", "images"):
-        side = data.image_side
-        pictures = observed[None] if kind == "image" else observed
-        seen = np.stack([inputs_lib.fit_image(p, side) for p in pictures])
-        observed = seen[0] if kind == "image" else seen
-      return np.asarray(observed), np.zeros(3), 1.0
-    cloud = np.asarray(observed, np.float64)
-    if cloud.ndim != 2 or cloud.shape[1] != 3:
-      raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
-    pointcloud_io.check_cloud(cloud)
-    loc, scale = frames.cloud_frame(cloud) if normalise else (np.zeros(3), 1.0)
-    count = data.cloud_points
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
-    return frames.to_frame(cloud[chosen], loc, scale).astype(np.float32), loc, scale
 
   def extraction_settings(self) -> dict[str, Any]:
     """The arguments of `extract_mesh` that the run's config sets."""

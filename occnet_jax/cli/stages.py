@@ -139,16 +139,12 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       part=(number, processes),
       wait=multihost.barrier,
       form=settings.generation.format,
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data),
       settings={
         "step": model.record["step"],
         "level": model.level,
         "seed": settings.seed,
         "generation": settings.generation._asdict(),
-        "data": {
-          name: value
-          for name, value in settings.data._asdict().items()
-          if name not in ("placement", "workers")
-        },
       },
     )
 
@@ -170,11 +166,13 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
     print("\n".join(f"{name:24} {value:.4g}" for name, value in measures.items()))  # noqa: T201
     return
   with _timed(workdir, "evaluate"):
+    shapes = open_test()
     rows = evaluate_lib.evaluate(
-      open_test,
-      len(loader.evenly_spaced(len(open_test()), settings.test.shapes)),
+      shapes,
+      loader.evenly_spaced(len(shapes), settings.test.shapes).tolist(),
       workdir,
       form=settings.generation.format,
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data),
       samples=settings.test.samples,
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
@@ -204,7 +202,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
       sheets.write_shapes(sheet, report_data.report_shapes(*shown))
   for name, value in report_data.times(
-    workdir, report_data.measured(workdir)[1]
+    workdir, report_data.measured(config, workdir)[1]
   ).items():
     print(f"{name:32} {value:>10}")  # noqa: T201
   print(f"Report: {path}")  # noqa: T201
