@@ -15,13 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import (
-  BatchNorm,
-  ConditionalBatchNorm,
-  _normalise_backward,
-  _normalise_forward,
-  normalise,
-)
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
 
 
 class ResnetBlockFC(nn.Module):
@@ -47,9 +41,6 @@ class ResnetBlockFC(nn.Module):
     if size == self.features and len(parts) == 1:
       return parts[0] + dx
     return Linear(self.features, use_bias=False, name="shortcut")(*parts) + dx
-
-
-normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class ConditionalResnetBlock(nn.Module):
