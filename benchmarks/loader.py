@@ -102,13 +102,13 @@ def train(config: dict, feed, steps: int, *, real: bool) -> float:
   optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
   batches = loop.train_batches(config, feed, 0)
   first = next(batches)
-  sample = feed.see(feed.resident, first) if feed.see else first
+  sample = feed.gather_fn(feed.device_arrays, first) if feed.gather_fn else first
   method = registry.build(config["model"], tau=tau)
   state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
   step = step_lib.data_parallel(
-    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=feed.see)
+    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=feed.gather_fn)
   )
-  state, resident = step_lib.replicate(state), step_lib.replicate(feed.resident)
+  state, resident = step_lib.replicate(state), step_lib.replicate(feed.device_arrays)
   source = batches if real else itertools.repeat(first)
   source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):

@@ -60,7 +60,7 @@ def restore(
   state = saved.state
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty
-  wanted = registry.variable_forms(method, inputs_lib.make(config["data"]).form)
+  wanted = registry.variable_forms(method, inputs_lib.make(config["data"]).spec)
   variables = state_lib.refill(wanted, {k: given.get(k) or {} for k in names})
   return Model(method, variables, config, saved.record)
 
@@ -101,8 +101,8 @@ class Model:
     Raises:
       ValueError: inputs of another form.
     """
-    inputs = np.asarray(inputs, self.observation.form.dtype)
-    kind, want = self.config["data"]["inputs"], list(self.observation.form.shape)
+    inputs = np.asarray(inputs, self.observation.spec.dtype)
+    kind, want = self.config["data"]["inputs"], list(self.observation.spec.shape)
     free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
     if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
       form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
@@ -183,7 +183,7 @@ class Model:
 
   def _mean_latent(self) -> Latent:
     """Where `fit` starts, leading axis 1: the mean code of the table, or no input's."""
-    inputs = np.zeros_like(self.observation.form)[None]
+    inputs = np.zeros_like(self.observation.spec)[None]
     if self.config["data"]["inputs"] == "index":
       inputs = np.arange(self.config["model"]["codes"], dtype=np.int32)
     latents = self.encode(inputs)

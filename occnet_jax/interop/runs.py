@@ -47,7 +47,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   method = registry.build(model, tau=model["tau"])
   read = onet_weights.read_checkpoint(
-    source, registry.variable_forms(method, inputs_lib.make(config["data"]).form)
+    source, registry.variable_forms(method, inputs_lib.make(config["data"]).spec)
   )
   variables = jax.tree.map(jnp.asarray, read.variables)
   run = config["train"]

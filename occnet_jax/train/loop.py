@@ -63,12 +63,15 @@ def train(
     ):
       return
     feed = place_train_split(config, data)
-    step, state = _build(config, feed, next(read_host_batches(config, data, 0)))
+    sample = loader.example_batch(
+      inputs.make(config["data"]).spec, config["data"]["points"], run["batch_size"]
+    )
+    step, state = _build(config, feed, sample)
     if checkpoints.last_step("latest") < 0:
       state = initialise(state)
     state = step_lib.replicate(multihost.broadcast_from_main(checkpoints.resume(state)))
     start = int(state.step)
-    step = functools.partial(_advance, step, step_lib.replicate(feed.resident))
+    step = functools.partial(_advance, step, step_lib.replicate(feed.device_arrays))
     batches = step_lib.stack_batches(
       train_batches(config, feed, start),
       run["steps_per_call"],
@@ -115,7 +118,7 @@ def _build(
     ema_decay=optim["ema_decay"],
     accumulate=run["accumulate"],
     skip_nonfinite=run["on_nonfinite"] == "skip",
-    see=feed.see,
+    see=feed.gather_fn,
   )
   state = state_lib.create(
     registry.build(config["model"], tau=tau),
@@ -254,7 +257,7 @@ def train_batches(
   config: dict[str, Any], feed: placement.TrainData, start: int
 ) -> Iterator[Batch]:
   """This process' part of the batches of steps start, start + 1, ... of a run."""
-  workers = config["data"]["workers"] if feed.residence == "stream" else 0
+  workers = config["data"]["workers"] if feed.placement == "stream" else 0
   return _batches(config, feed, start, workers, multihost.process_index_and_count())
 
 
@@ -262,8 +265,18 @@ def read_host_batches(
   config: dict[str, Any], data: source.Examples, start: int
 ) -> Iterator[Batch]:
   """Whole batches with all arrays in them, read from the files in this process."""
-  streamed = {**config, "data": {**config["data"], "residence": "stream"}}
-  return _batches(config, place_train_split(streamed, data), start, 0, (0, 1))
+  transform = placement.HostTransform(
+    inputs.make(config["data"]),
+    draw_settings(config, config["data"]["points"], train=True),
+  )
+  for step in itertools.count(start):
+    yield loader.read_batch(
+      data,
+      transform,
+      batch_size=config["train"]["batch_size"],
+      seed=config["seed"],
+      step=step,
+    )
 
 
 def _batches(config, feed, start, workers, part) -> Iterator[Batch]:
@@ -311,8 +324,8 @@ def transform(config: dict[str, Any], points: int) -> loader.Transform:
 
 def draw_settings(
   config: dict[str, Any], points: int, *, train: bool = False
-) -> dict[str, Any]:
-  """What `transforms.draw_example` wants of the config.
+) -> transforms.Draws:
+  """The settings of random draws that this config describes.
 
   Args:
     config, points: as of `transform`.
@@ -320,9 +333,9 @@ def draw_settings(
   """
   data = config["data"]
   varied = ("near_fraction", "sampling", "stretch")
-  return {
-    "points": points,
-    "train": train,
-    "float16_noise": data["float16_noise"],
+  return transforms.Draws(
+    points=points,
+    train=train,
+    float16_noise=data["float16_noise"],
     **({name: data[name] for name in varied} if train else {}),
-  }
+  )

@@ -26,7 +26,7 @@ def make_config(**changed):
 
 def random_variables(config):
   method = registry.build(config["model"], tau=0.2)
-  forms = registry.variable_forms(method, inputs_lib.make(config["data"]).form)
+  forms = registry.variable_forms(method, inputs_lib.make(config["data"]).spec)
   return jax.tree.map(
     lambda form: RNG.random(form.shape, "f4") * np.float32(0.1), forms
   )
@@ -70,7 +70,7 @@ def test_export_of_import_is_the_same_file(file, tmp_path):
   runs.import_torch(config, tmp_path / "run", str(path))
   runs.export_torch(tmp_path / "run", str(tmp_path / "again.pt"))
   template = registry.variable_forms(
-    registry.build(config["model"], tau=0.2), inputs_lib.make(config["data"]).form
+    registry.build(config["model"], tau=0.2), inputs_lib.make(config["data"]).spec
   )
   first = onet_weights.read_checkpoint(path, template)
   second = onet_weights.read_checkpoint(tmp_path / "again.pt", template)

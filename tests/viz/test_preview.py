@@ -10,7 +10,7 @@ from occnet_jax.viz import preview
 @pytest.fixture
 def variables(tiny_config):
   method = registry.build(tiny_config["model"], tau=0.5)
-  forms = registry.variable_forms(method, inputs_lib.make(tiny_config["data"]).form)
+  forms = registry.variable_forms(method, inputs_lib.make(tiny_config["data"]).spec)
   return jax.tree.map(lambda form: np.full(form.shape, 0.01, form.dtype), forms)
 
 
