@@ -19,7 +19,7 @@ from occnet_jax.models import registry
 from occnet_jax.train import batch_stats, multihost, nonfinite, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
-from occnet_jax.train.checkpoint import Checkpoints, NoCheckpoints
+from occnet_jax.train.checkpoint import Checkpoints
 from occnet_jax.train.evaluators import validate
 from occnet_jax.train.preemption import Preempted, Preemption
 from occnet_jax.train.progress import NotFinite, Progress
@@ -53,9 +53,7 @@ def train(
   writes = multihost.is_main_process()
   with (
     Preemption() as stop,
-    Checkpoints(workdir, config, run["keep_every"])
-    if writes
-    else NoCheckpoints() as checkpoints,
+    Checkpoints(workdir, config, run["keep_every"]) as checkpoints,
   ):
     if (
       multihost.broadcast_from_main(np.int32(checkpoints.last_step("latest")))
@@ -146,7 +144,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
   found.pop("unlogged", None)
   # Stopped before this state was validated?
   owed = bool(multihost.broadcast_from_main(np.int32(found.pop("owed", False))))
-  checkpoints.want_space(state)
+  checkpoints.require_space(state)
   validation_batches(config)  # a split that is missing is told now, not hours later
   together = run["steps_per_call"]
   for s in itertools.count(start, together):
