@@ -2,7 +2,7 @@
 
   python -m benchmarks.loader --data=data/quickstart
 
-Shapes a second from each residence (draws, points, cloud; a batch taken as soon as it
+Shapes a second from each placement (draws, points, cloud; a batch taken as soon as it
 is there), beside the reference's way: one npz of points and one of the cloud opened for
 every shape, in as many threads. Then steps a second of --config's network with batches
 as they come over those with one batch again and again: the share that is left of the
@@ -31,15 +31,15 @@ from occnet_jax.train import optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
-RESIDENCES = ("stream", "host", "device")
+PLACEMENTS = ("stream", "host", "device")
 
 
-def configure(args: argparse.Namespace, residence: str) -> dict:
+def configure(args: argparse.Namespace, placement: str) -> dict:
   name, *variant = args.config.split(":")
   config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
   if args.batch:
     config.train.batch_size = args.batch
-  config["data"] |= {"dir": str(args.data), "placement": residence}
+  config["data"] |= {"dir": str(args.data), "placement": placement}
   config["data"]["workers"] = args.workers
   return config
 
@@ -101,13 +101,13 @@ def train(config: Settings, feed, steps: int, *, real: bool) -> float:
   optimizer = optimizers.make(config.optim, config.train.steps)
   batches = batches_lib.train_batches(config, feed, 0)
   first = next(batches)
-  sample = feed.gather_fn(feed.resident, first) if feed.gather_fn else first
+  sample = feed.gather_fn(feed.device_arrays, first) if feed.gather_fn else first
   method = registry.build(config.model)
   state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
   step = step_lib.data_parallel(
     step_lib.make_step(mapped, optimizer, ema_decay=0.99, gather_fn=feed.gather_fn)
   )
-  state, resident = step_lib.replicate(state), step_lib.replicate(feed.resident)
+  state, resident = step_lib.replicate(state), step_lib.replicate(feed.device_arrays)
   source = batches if real else itertools.repeat(first)
   source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):
@@ -124,14 +124,14 @@ def main() -> None:
   parser.add_argument("--data", type=pathlib.Path, required=True)
   parser.add_argument("--config", default="quickstart")
   parser.add_argument("--batch", type=int, default=0, help="shapes; 0 as configured")
-  parser.add_argument("--residences", default=",".join(RESIDENCES))
+  parser.add_argument("--placements", default=",".join(PLACEMENTS))
   parser.add_argument("--workers", type=int, default=0)
   parser.add_argument("--batches", type=int, default=100)
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
-  configs = {name: configure(args, name) for name in args.residences.split(",")}
+  configs = {name: configure(args, name) for name in args.placements.split(",")}
   feeds = {
     name: batches_lib.place_train(config.data, batches_lib.open_train(config.data))
     for name, config in configs.items()

@@ -51,7 +51,7 @@ Step = Callable[[], None]  # takes one, and waits for it
 
 def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
-  form = inputs_lib.make(config["data"]).form
+  form = inputs_lib.make(config["data"]).spec
   count = config["data"]["points"]
   inputs = rng.uniform(0, 1, (shapes, *form.shape))
   return {

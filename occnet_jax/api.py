@@ -106,8 +106,8 @@ class Model:
     Raises:
       ValueError: inputs of another form.
     """
-    inputs = np.asarray(inputs, self.observation.form.dtype)
-    kind, want = self.settings.data.inputs, list(self.observation.form.shape)
+    inputs = np.asarray(inputs, self.observation.spec.dtype)
+    kind, want = self.settings.data.inputs, list(self.observation.spec.shape)
     free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
     if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
       form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
@@ -209,7 +209,7 @@ class Model:
     """The first latent of `fit`, leading axis 1: the mean code of a table, or the code
     of an input of zeros.
     """
-    inputs = np.zeros_like(self.observation.form)[None]
+    inputs = np.zeros_like(self.observation.spec)[None]
     if self.settings.data.inputs == "index":
       inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
     latents = self.encode(inputs)
@@ -294,7 +294,7 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
-    kind, shape = self.settings.data.inputs, self.observation.form.shape
+    kind, shape = self.settings.data.inputs, self.observation.spec.shape
     inputs, loc, scale = user_inputs.prepare(
       observed, kind, shape, normalise=normalise, seed=seed
     )

@@ -139,7 +139,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       part=(number, processes),
       wait=multihost.barrier,
       form=settings.generation.format,
-      origin=evaluate_lib.make_origin(settings.test.split, settings.data),
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       settings={
         "step": model.record["step"],
         "level": model.level,
@@ -172,7 +172,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
       loader.evenly_spaced(len(shapes), settings.test.shapes).tolist(),
       workdir,
       form=settings.generation.format,
-      origin=evaluate_lib.make_origin(settings.test.split, settings.data),
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       samples=settings.test.samples,
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201

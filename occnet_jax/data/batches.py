@@ -1,5 +1,6 @@
 """The splits of a run as batches, from its settings (host)."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ def open_train(data: DataSettings) -> source.Examples:
 
 def place_train(data: DataSettings, examples: source.Examples) -> placement.TrainData:
   """The training split where config.data.placement wants it."""
-  draws = draw_settings(data, data.points, train=True)
+  draws = make_draws(data, data.points, train=True)
   return placement.place(data.placement, examples, inputs.make(data), draws)
 
 
@@ -49,9 +50,17 @@ def read_host_batches(
   settings: Settings, examples: source.Examples, start: int
 ) -> Iterator[Batch]:
   """Whole batches with all arrays in them, read from the files in this process."""
-  data = settings.data._replace(placement="stream", workers=0)
-  split = place_train(data, examples)
-  return train_batches(settings._replace(data=data), split, start)
+  data = settings.data
+  draws = make_draws(data, data.points, train=True)
+  transform = placement.HostTransform(inputs.make(data), draws)
+  for step in itertools.count(start):
+    yield loader.read_batch(
+      examples,
+      transform,
+      batch_size=settings.train.batch_size,
+      seed=settings.seed,
+      step=step,
+    )
 
 
 def shapes_of_batch(settings: Settings, shapes: int, step: int) -> list[dict[str, Any]]:
@@ -95,13 +104,13 @@ def evaluation_transform(data: DataSettings, points: int) -> loader.Transform:
     data: settings.
     points: labelled points of the shape; 0 for all.
   """
-  return placement.HostTransform(inputs.make(data), draw_settings(data, points))
+  return placement.HostTransform(inputs.make(data), make_draws(data, points))
 
 
-def draw_settings(
+def make_draws(
   data: DataSettings, points: int, *, train: bool = False
-) -> dict[str, Any]:
-  """Arguments of `transforms.draw_example`.
+) -> transforms.Draws:
+  """The settings of the random draws.
 
   Args:
     data: settings.
@@ -113,12 +122,12 @@ def draw_settings(
     "sampling": data.sampling,
     "stretch": data.random_stretch,
   }
-  return {
-    "points": points,
-    "train": train,
-    "float16_noise": data.float16_noise,
+  return transforms.Draws(
+    points=points,
+    train=train,
+    float16_noise=data.float16_noise,
     **(varied if train else {}),
-  }
+  )
 
 
 def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
@@ -127,7 +136,7 @@ def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
   batch = {
     "points": np.zeros((shapes, points, 3), np.float32),
     "occupancies": np.zeros((shapes, points), np.float32),
-    "inputs": np.repeat(inputs.make(data).form[None], shapes, axis=0),
+    "inputs": np.repeat(inputs.make(data).spec[None], shapes, axis=0),
   }
   if "distances" in data.targets:
     batch["distances"] = np.zeros((shapes, points), np.float32)

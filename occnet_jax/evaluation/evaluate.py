@@ -50,7 +50,7 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
 
   Placement and worker processes change how examples are read, not what they hold.
   """
-  apart = ("residence", "workers")
+  apart = ("placement", "workers")
   return Origin(split, {k: v for k, v in data.items() if k not in apart})
 
 

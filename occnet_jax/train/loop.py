@@ -23,7 +23,7 @@ from occnet_jax.train import batch_stats, multihost, nonfinite, optimizers
 from occnet_jax.train import evaluators as evaluators_lib
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
-from occnet_jax.train.checkpoint import Checkpoints, NoCheckpoints
+from occnet_jax.train.checkpoint import Checkpoints
 from occnet_jax.train.evaluators import Evaluator, Results
 from occnet_jax.train.preemption import Preempted, Preemption
 from occnet_jax.train.progress import NotFinite, Progress
@@ -48,7 +48,7 @@ class Run(NamedTuple):
   batches: Iterator[Batch]
   evaluators: Sequence[Evaluator]
   refresh: Callable[[TrainState], TrainState]
-  checkpoints: Checkpoints | NoCheckpoints
+  checkpoints: Checkpoints
   progress: Progress
   preemption: Preemption
 
@@ -88,12 +88,9 @@ def train(
   validation_batches()  # fail now, not after hours, if the split is missing
 
   with contextlib.ExitStack() as stack:
-    # --- Checkpoints: the first process writes, every process resumes ----------------
+    # --- Checkpoints ------------------------------------------------------------------
     preemption = stack.enter_context(Preemption())
-    writes = multihost.is_main_process()
-    checkpoints = stack.enter_context(
-      Checkpoints(workdir, config, run.keep_every) if writes else NoCheckpoints()
-    )
+    checkpoints = stack.enter_context(Checkpoints(workdir, config, run.keep_every))
     last_step = np.int32(checkpoints.last_step("latest"))
     if multihost.broadcast_from_main(last_step) >= run.steps:
       return
@@ -118,7 +115,7 @@ def train(
       gather_fn=split.gather_fn,
     )
     mapped = step_lib.data_parallel(step, steps=run.steps_per_call)
-    resident = step_lib.replicate(split.resident)
+    resident = step_lib.replicate(split.device_arrays)
 
     # --- State: fresh, initialised, or resumed ---------------------------------------
     state = state_lib.create(
@@ -169,7 +166,7 @@ def train(
     try:
       _loop(everything, state)
     except NotFinite as error:
-      raise _dump(error, config, settings, examples, workdir, writes) from error
+      raise _dump(error, config, settings, examples, workdir) from error
 
 
 def _loop(run: Run, state: TrainState) -> None:
@@ -182,7 +179,7 @@ def _loop(run: Run, state: TrainState) -> None:
   # The previous call was stopped before it had validated this state.
   pending = results.pop("validation_pending", False)
   pending = bool(multihost.broadcast_from_main(np.int32(pending)))
-  checkpoints.want_space(state)
+  checkpoints.require_space(state)
   for s in itertools.count(start, train.steps_per_call):
     last = s == train.steps
 
@@ -284,12 +281,11 @@ def _dump(
   settings: Settings,
   examples: Examples,
   workdir: pathlib.Path,
-  writes: bool,
 ) -> FloatingPointError:
   """Writes the step that is not finite into failures/; the error that names it."""
   s = int(error.state.step)
   kept = "Its batch and state are with the first process"
-  if writes:
+  if multihost.is_main_process():
     batch = next(batches_lib.read_host_batches(settings, examples, s))
     shapes = batches_lib.shapes_of_batch(settings, len(examples), s)
     kept = nonfinite.dump(workdir, error.state, config, batch, shapes)

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import serialization
 
 from occnet_jax.models import registry
 from occnet_jax.train import integrity
@@ -45,7 +46,9 @@ def dump(
   directory.mkdir(parents=True)
   (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
   np.savez(directory / "batch.npz", **batch)
-  integrity.write(directory / "checkpoint", state, config)
+  arrays = serialization.to_state_dict(jax.device_get(state))
+  record = {"step": int(state.step)}
+  integrity.write(directory / "checkpoint", arrays, config, record)
   return (
     f"Its batch, the names of its shapes and the state before it are in {directory}: "
     f"python -m occnet_jax.train.nonfinite {directory} takes the step again"

@@ -68,7 +68,7 @@ def make_config(kind):
 
 def save_run(workdir, kind):
   config = make_config(kind)
-  form = inputs.make(config["data"]).form[None]
+  form = inputs.make(config["data"]).spec[None]
   points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3)).astype(np.float32)
   batch = {"points": points, "occupancies": points[..., 0] * 0, "inputs": form}
   method = registry.build(config["model"])

@@ -7,7 +7,7 @@ import pytest
 from occnet_jax.evaluation import evaluate, resume_log
 from tests.helpers.box_split import box_shape, exact, make_split
 
-DATA = {"dir": "data/boxes", "points": 128, "residence": "auto", "workers": 2}
+DATA = {"dir": "data/boxes", "points": 128, "placement": "auto", "workers": 2}
 TEST = evaluate.make_origin("test", DATA)
 
 
@@ -64,7 +64,7 @@ def test_meshes_of_another_split_or_data_set_are_not_measured(tmp_path, other):
 
 
 def test_placement_and_workers_do_not_make_another_data_set():
-  assert evaluate.make_origin("test", {**DATA, "residence": "host"}) == TEST
+  assert evaluate.make_origin("test", {**DATA, "placement": "host"}) == TEST
   assert evaluate.make_origin("test", {**DATA, "workers": 0}) == TEST
 
 
