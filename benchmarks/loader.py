@@ -24,7 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from occnet_jax import config as config_lib
 from occnet_jax.cli import process
+from occnet_jax.config import Settings
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader
 from occnet_jax.models import registry
 from occnet_jax.train import optimizers
@@ -34,14 +37,13 @@ from occnet_jax.train import step as step_lib
 PLACEMENTS = ("stream", "host", "device")
 
 
-def configure(args: argparse.Namespace, placement: str) -> dict:
+def configure(args: argparse.Namespace, placement: str) -> Settings:
   name, *variant = args.config.split(":")
-  config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
+  config = importlib.import_module(f"configs.{name}").get_config(*variant)
   if args.batch:
     config.train.batch_size = args.batch
-  config["data"] |= {"dir": str(args.data), "placement": placement}
-  config["data"]["workers"] = args.workers
-  return config
+  config.data.update(dir=str(args.data), placement=placement, workers=args.workers)
+  return config_lib.parse(config.to_dict())
 
 
 def write_official(examples, count: int, folder: pathlib.Path) -> int:

@@ -32,12 +32,10 @@ import torch
 
 import occnet_jax
 from benchmarks.extract import errors, grid
+from benchmarks.test_inputs import read_test_inputs
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
-from occnet_jax.cli import stages
-from occnet_jax.data import loader
 from occnet_jax.geometry import mesh_io
 from occnet_jax.interop import runs
-from occnet_jax.train import loop
 
 STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
 
@@ -98,17 +96,13 @@ def main() -> None:
   args = parser.parse_args()
   check_recorded()
   model = occnet_jax.restore(args.workdir)
-  twin, level = twin_of(model, args.workdir), float(model.method.level)
+  twin, level = twin_of(model, args.workdir), model.level
   resolutions = [int(r) for r in args.resolutions.split(",")]
   names = ["PyTorch, MISE 128", *(f"ours, {r}" for r in resolutions)]
-  shapes = stages._open_test(model.config)()
-  transform = loop.transform(model.config, points=1)
   rows: dict[str, list] = {name: [] for name in names}
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "mesh.off")
-    for i in loader.evenly_spaced(len(shapes), args.shapes).tolist():
-      seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
-      cloud = seen["inputs"]
+    for i, cloud in read_test_inputs(model, args.shapes).items():
       field = model.field(model.encode(cloud[None]))
       points = np.random.default_rng(i).uniform(-0.5, 0.5, (1, 1000, 3))
       points = points.astype(np.float32)

@@ -54,7 +54,7 @@ def judge(
     workdir: of the run, generated.
     shapes: the test split.
   """
-  made = read_samples(config, workdir)
+  made = read_samples(settings, workdir)
   drawn = [
     surface_sampling.sample(
       np.asarray(mesh.vertices),

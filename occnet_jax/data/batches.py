@@ -132,14 +132,9 @@ def make_draws(
 
 def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
   """A batch of zeros with the shapes and types that training has; reads nothing."""
-  points = data.points or 1
-  batch = {
-    "points": np.zeros((shapes, points, 3), np.float32),
-    "occupancies": np.zeros((shapes, points), np.float32),
-    "inputs": np.repeat(inputs.make(data).spec[None], shapes, axis=0),
-  }
+  batch = loader.example_batch(inputs.make(data).spec, data.points, shapes)
   if "distances" in data.targets:
-    batch["distances"] = np.zeros((shapes, points), np.float32)
+    batch["distances"] = np.zeros_like(batch["occupancies"])
   if "voxels" in data.targets:
     batch["voxels"] = np.zeros((shapes, *[data.voxel_side] * 3), np.float32)
   return batch

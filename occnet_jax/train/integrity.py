@@ -16,7 +16,7 @@ _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class Damaged(ValueError):
-  """A checkpoint that is incomplete, or whose contents are not those that were saved."""
+  """A checkpoint that is incomplete, or whose contents are not what was saved."""
 
 
 class Restored(NamedTuple):
@@ -58,7 +58,7 @@ def read(path: pathlib.Path) -> Restored:
     OSError: its files cannot be read, which says nothing about their contents.
     RuntimeError: JAX has no backend to read it with.
   """
-  jax.local_devices()  # JAX's own error where the platform that was asked for is missing
+  jax.local_devices()  # raises where JAX has no such platform
   try:
     with _checkpointer() as checkpointer:
       saved = checkpointer.restore(
@@ -87,7 +87,7 @@ def read(path: pathlib.Path) -> Restored:
 
 
 def _require_readable(path: pathlib.Path) -> None:
-  """Raises OSError if a file cannot be read; TensorStore has ValueError for that, too."""
+  """Raises OSError if a file cannot be read, for which TensorStore has ValueError."""
   try:
     for file in path.rglob("*"):
       if file.is_file():

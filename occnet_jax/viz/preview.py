@@ -44,7 +44,7 @@ def _draw(
       id=str(shape["id"]),
       category=str(shape["category"]),
       metrics={},
-      seen=report_data.seen(meshes.settings.data.inputs, shape["inputs"]),
+      observation=report_data.viewable(meshes.settings.data.inputs, shape["inputs"]),
       reconstruction=(np.asarray(mesh.vertices), np.asarray(mesh.faces)),
       truth_points=shape["pointcloud"]["points"].astype(np.float32),
     )

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from occnet_jax.data import inputs, loader
+from occnet_jax.config import parse
+from occnet_jax.data import batches, loader
 from occnet_jax.train import loop
 
 SOURCE = [{"index": np.int32(i)} for i in range(10)]
@@ -84,9 +85,10 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
   kind, tiny_config, monkeypatch
 ):
   tiny_config["data"] |= {"inputs": kind, "placement": "stream"}
-  data = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  batch = next(loop.train_batches(tiny_config, data, 0))
-  example = loader.example_batch(inputs.make(tiny_config["data"]).spec, 128, 8)
+  settings = parse(tiny_config)
+  data = batches.place_train(settings.data, batches.open_train(settings.data))
+  batch = next(batches.train_batches(settings, data, 0))
+  example = batches.example_batch(settings.data, 8)
   assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
     name: (x.shape, x.dtype) for name, x in example.items()
   }
@@ -95,8 +97,8 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
 def test_training_reads_no_shape_to_know_the_shapes_of_its_arrays(
   tiny_config, tmp_path, monkeypatch
 ):
-  split = Counted(loop.open_train_split(tiny_config))
-  monkeypatch.setattr(loop, "open_train_split", lambda config: split)
+  split = Counted(batches.open_train(parse(tiny_config).data))
+  monkeypatch.setattr(batches, "open_train", lambda data: split)
   tiny_config["data"]["placement"] = "host"
   tiny_config["train"].update(steps=0)
   loop.train(tiny_config, tmp_path)
