@@ -90,6 +90,7 @@ def test_twenty_steps_lower_a_finite_loss_and_scores_are_per_shape(config):
   examples = batches_lib.open_train(settings.data)
   config = config_lib.with_codes(config, len(examples))
   batch = next(batches_lib.read_host_batches(settings, examples, 0))
+  batch = jax.tree.map(jnp.asarray, batch)
   example = batches_lib.example_batch(settings.data, 8)
   assert {k: (x.shape, x.dtype) for k, x in batch.items()} == {
     k: (x.shape, x.dtype) for k, x in example.items()
