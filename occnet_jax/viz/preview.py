@@ -1,6 +1,5 @@
-"""What a run makes of a few validation shapes while it trains (host)."""
+"""Pictures of a few validation shapes during training (host)."""
 
-import importlib.util
 import logging
 import pathlib
 from collections.abc import Callable
@@ -11,40 +10,40 @@ import numpy as np
 from PIL import Image
 
 from occnet_jax import losses
+from occnet_jax.geometry import rendering
 from occnet_jax.types import Picture, Variables
 
-Look = Callable[[Variables, float], Picture | None]
-TRUTH = {"id": True, "category": True, "pointcloud": {"points": True}}
-FINENESS = {"resolution_0": 16, "upsampling_steps": 2}  # cheap: 64^3
+PreviewFn = Callable[[Variables, float], Picture | None]
+TRUTH_FIELDS = {"id": True, "category": True, "pointcloud": {"points": True}}
+GRID = {"resolution_0": 16, "upsampling_steps": 2}  # 64^3: coarse, but soon done
 
 
-def make(config: dict[str, Any], workdir: pathlib.Path) -> Look:
-  """A function (variables, tau) -> a picture of config.train.pictures shapes.
+def make(config: dict[str, Any], workdir: pathlib.Path) -> PreviewFn:
+  """A function (variables, tau) -> a picture of config.train.pictures shapes, or None.
 
-  Two shapes a row: what the network sees, its mesh, the truth. The newest picture is
-  also <workdir>/logs/validation.png. Without Embree (Linux on ARM), or with no shapes
-  wanted, it gives None; so it does, with a warning, where drawing fails, which is not
-  worth a run.
+  There are two shapes in a row, each with its input, its mesh and the truth. The newest
+  picture is also written to <workdir>/logs/validation.png. There is no picture without
+  Embree (Linux on ARM), with no shapes to show, or where drawing fails: failures are
+  logged, since a picture must not end a run.
   """
-  wanted = config["train"]["pictures"]
-  if not wanted or not importlib.util.find_spec("embreex"):
+  if not config["train"]["pictures"] or not rendering.is_available():
     return lambda variables, tau: None
-  state: dict[str, Any] = {}
+  shown: dict[str, Any] = {}
 
-  def look(variables: Variables, tau: float) -> Picture | None:
+  def preview(variables: Variables, tau: float) -> Picture | None:
     try:
-      if not state:  # not before the first validation, which a short run may not see
-        state.update(_open(config))
-      return _draw(workdir / "logs" / "validation.png", variables, tau, **state)
+      if not shown:  # only now, since a short run may end before it validates
+        shown.update(_open(config))
+      return _draw(workdir / "logs" / "validation.png", variables, tau, **shown)
     except Exception as error:
       logging.getLogger(__name__).warning("no picture of validation: %r", error)
       return None
 
-  return look
+  return preview
 
 
 def _open(config: dict[str, Any]) -> dict[str, Any]:
-  """The shapes that are shown, what is seen of them, and a model without variables."""
+  """The shapes to show, their inputs, and a model without variables."""
   from occnet_jax import api
   from occnet_jax import config as config_lib
   from occnet_jax.data import inputs as inputs_lib
@@ -57,7 +56,7 @@ def _open(config: dict[str, Any]) -> dict[str, Any]:
   config = config_lib.resolve_config(
     config, len(source.open_split(directory, "train", fields))
   )
-  split = source.open_split(directory, val, {**fields, **TRUTH})
+  split = source.open_split(directory, val, {**fields, **TRUTH_FIELDS})
   transform = loop.transform(config, points=1)
   shapes, inputs = [], []
   for index in loader.evenly_spaced(len(split), config["train"]["pictures"]).tolist():
@@ -82,23 +81,23 @@ def _draw(
   from occnet_jax.viz.report import ReportShape
 
   model.variables = jax.device_put(jax.device_get(variables))  # on one device
-  shown = []
-  for shape, seen in zip(shapes, inputs, strict=True):
+  report_shapes = []
+  for shape, observed in zip(shapes, inputs, strict=True):
     mesh = model.extract(
-      model.encode(seen[None]),
+      model.encode(observed[None]),
       level=losses.logit(tau),
       on_empty="empty",
-      **FINENESS,
+      **GRID,
     )
-    shown.append(
+    report_shapes.append(
       ReportShape(
         id=str(shape["id"]),
         category=str(shape["category"]),
         metrics={},
-        seen=report_data.seen(model.config["data"]["inputs"], seen),
+        observation=report_data.viewable(model.config["data"]["inputs"], observed),
         reconstruction=(np.asarray(mesh.vertices), np.asarray(mesh.faces)),
         truth_points=shape["pointcloud"]["points"].astype(np.float32),
       )
     )
-  sheets.write_shapes(path, shown)
+  sheets.write_shapes(path, report_shapes)
   return np.asarray(Image.open(path).convert("RGB"))

@@ -184,9 +184,9 @@ def test_the_picture_on_the_page_is_the_object_in_its_mask(run_of, tmp_path):
   rows = report(out)
   assert rows["b.png"]["outcome"] == "failed" and "no mask" in rows["b.png"]["reason"]
   assert rows["cars/a.jpg"]["outcome"] == "mesh"
-  seen = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
-  assert seen.shape == (SIDE, SIDE, 3)
-  rows, columns = np.nonzero(seen[..., 1] < 128)
+  shown = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
+  assert shown.shape == (SIDE, SIDE, 3)
+  rows, columns = np.nonzero(shown[..., 1] < 128)
   width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
   np.testing.assert_allclose((width, height), (0.61 * SIDE, 0.305 * SIDE), atol=1.5)
   np.testing.assert_allclose((rows.mean(), columns.mean()), (SIDE - 1) / 2, atol=1)

@@ -14,7 +14,7 @@ def variables(tiny_config):
   return jax.tree.map(lambda form: np.full(form.shape, 0.01, form.dtype), forms)
 
 
-def test_a_picture_shows_what_is_seen_and_the_truth_of_every_shape(
+def test_a_picture_shows_the_input_and_the_truth_of_every_shape(
   variables, tiny_config, tmp_path
 ):
   pytest.importorskip("embreex")
