@@ -74,8 +74,8 @@ def to_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     variables: {"params", "batch_stats"} with the modules "encoder", "decoder" and
       "encoder_latent" at the top, as many as there are.
   """
-  has_statistics = "decoder" in (variables.get("batch_stats") or {})
-  return state_dict.to_state_dict(variables, _layout(simple=not has_statistics))
+  statistics = (variables.get("batch_stats") or {}).get("decoder")
+  return state_dict.to_state_dict(variables, _layout(simple=not statistics))
 
 
 def from_state_dict(state: state_dict.State, template: Mapping[str, Any]) -> Any:
@@ -148,7 +148,7 @@ def write_checkpoint(
 
 
 def _like(variables: Mapping[str, Any], moments: Any) -> dict[str, Any]:
-  """Moments in place of the parameters; the statistics still say which decoder it is."""
+  """Moments in place of parameters; the statistics still tell the decoders apart."""
   return {**variables, "params": moments}
 
 
@@ -261,8 +261,8 @@ def _explain_other_method(names: list[str]) -> str:
   for method, pattern in OTHER_METHODS:
     if marks := [name for name in names if re.match(pattern, name)]:
       return (
-        f"this is a checkpoint of {method} (it has {state_dict.shorten(marks)}), not of "
-        f"an occupancy network; {wanted}"
+        f"this is a checkpoint of {method} (it has {state_dict.shorten(marks)}), not "
+        f"of an occupancy network; {wanted}"
       )
   if "decoder.fc_0.weight" in names and "decoder.fc_p.weight" not in names:
     return (

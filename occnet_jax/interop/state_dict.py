@@ -1,8 +1,8 @@
 """A linen tree and a PyTorch state_dict of the same network (host, numpy).
 
-A path of linen modules, joined by dots, is the PyTorch module's name; numbered layers of
-PyTorch ("layer1.0") are "layer1_0" here. Kernels are transposed from (..., in, out) to
-(out, in, ...). What differs from system to system is a `Layout`, and stands in
+A path of linen modules, joined by dots, is the name of the PyTorch module; its numbered
+layers ("layer1.0") are "layer1_0" here. Kernels are transposed from (..., in, out) to
+(out, in, ...). Whatever differs from system to system is a `Layout`, defined in
 <system>_weights.py.
 """
 
@@ -33,8 +33,8 @@ class Layout(NamedTuple):
 
   Attributes:
     order: name -> sort key; PyTorch's optimisers number parameters in that order.
-    is_pointwise: path of linen modules -> whether the dense layer there is a convolution
-      of width 1 in PyTorch, whose weight has a trailing axis of size 1.
+    is_pointwise: path of linen modules -> whether the dense layer there is a
+      convolution of width 1 in PyTorch, whose weight has a trailing axis of size 1.
     renamed: parts of names in older files, and their names today.
     explain: names in a state_dict that does not fit -> the system that it belongs to
       and what to do, or "".
