@@ -34,7 +34,7 @@ FIELDS = {
 
 
 class Origin(NamedTuple):
-  """Where shapes come from: an index means a shape only together with these.
+  """The split of a data set; only within one does an index mean a certain shape.
 
   Attributes:
     split: name of the split, such as "test".
@@ -55,7 +55,7 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
 
 
 class _Truth(NamedTuple):
-  """What the metrics compare a mesh with, in the words of `metrics.evaluate_mesh`."""
+  """Samples of a true shape, named as arguments of `metrics.evaluate_mesh`."""
 
   points: np.ndarray
   occupancies: np.ndarray
@@ -195,14 +195,14 @@ def evaluate(
     ValueError: not all of these shapes were generated, or the data set has changed
       since.
   """
-  wanted = set(indices)
+  asked = set(indices)
   settings, generated = read_rows(directory / GENERATED, origin)
   # Last row wins: the data set may have changed since the first one was written.
-  latest = {row["index"]: row for row in generated if row["index"] in wanted}
+  latest = {row["index"]: row for row in generated if row["index"] in asked}
   generated = list(latest.values())
-  if len(generated) < len(wanted):
+  if len(generated) < len(asked):
     raise ValueError(
-      f"{directory}: {len(generated)} of {len(wanted)} meshes of split "
+      f"{directory}: {len(generated)} of {len(asked)} meshes of split "
       f"{origin.split!r} are generated; finish with --mode=generate first"
     )
   with ResumeLog(directory / MEASURED, {**settings, "samples": samples}) as log:
@@ -229,8 +229,8 @@ def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[
     origin: of the shapes that the caller is about to look up by the rows' indices.
   """
   settings, rows = resume_log.read(path)
-  wanted = resume_log.plain(origin._asdict())
-  if settings is None or any(settings.get(k) != v for k, v in wanted.items()):
+  expected = resume_log.plain(origin._asdict())
+  if settings is None or any(settings.get(k) != v for k, v in expected.items()):
     return {}, []
   return settings, [row for row in rows if row.get("split") == origin.split]
 
@@ -314,7 +314,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 
 def _identity(row: Row) -> tuple:
-  """All that says which shape a row is of; an older row may lack the split."""
+  """Split, index, category and id of a row's shape; older rows have no split."""
   return row.get("split"), row["index"], *_key(row)
 
 

@@ -236,7 +236,7 @@ def _layout(simple: bool) -> state_dict.Layout:
 
 
 def _registration_rank(name: str, simple: bool) -> list[tuple[int, int]]:
-  """Where the reference registers a module or parameter, level by level."""
+  """Sort key of a tensor: the reference's order of registration, level by level."""
   parts = name.split(".")
   decoder = _SIMPLE if simple else _CONDITIONED
   second = {"decoder": decoder, "encoder_latent": _LATENT, "encoder": _ENCODER}
@@ -257,16 +257,16 @@ def _registration_rank(name: str, simple: bool) -> list[tuple[int, int]]:
 
 def _explain_other_method(names: list[str]) -> str:
   """Names another method that these tensors belong to; "" if none is recognised."""
-  wanted = "import one that the onet method of the reference trained"
+  way_out = "import one that the onet method of the reference trained"
   for method, pattern in OTHER_METHODS:
     if marks := [name for name in names if re.match(pattern, name)]:
       return (
         f"this is a checkpoint of {method} (it has {state_dict.shorten(marks)}), not "
-        f"of an occupancy network; {wanted}"
+        f"of an occupancy network; {way_out}"
       )
   if "decoder.fc_0.weight" in names and "decoder.fc_p.weight" not in names:
     return (
       "this is a checkpoint of PSGN (it has decoder.fc_0.weight and no "
-      f"decoder.fc_p.weight), not of an occupancy network; {wanted}"
+      f"decoder.fc_p.weight), not of an occupancy network; {way_out}"
     )
   return ""

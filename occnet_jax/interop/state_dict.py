@@ -29,7 +29,7 @@ MAX_NAMES = 5  # in an error message
 
 
 class Layout(NamedTuple):
-  """How the PyTorch implementation of one system names, shapes and orders its layers.
+  """Names, shapes and order of the layers in one system's PyTorch implementation.
 
   Attributes:
     order: name -> sort key; PyTorch's optimisers number parameters in that order.

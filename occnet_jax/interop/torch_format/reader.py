@@ -157,7 +157,7 @@ ALLOWED |= {
 
 
 def _is_key(value: Any) -> bool:
-  """Whether a value is quick to hash, and its hash is not one of many keys."""
+  """True for text and for numbers whose hashes a file cannot make collide."""
   if isinstance(value, int | float):
     return abs(value) < HASH_MODULUS
   return isinstance(value, str | None)
