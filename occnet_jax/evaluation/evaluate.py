@@ -32,6 +32,8 @@ FIELDS = {
   "pointcloud": {"points": True, "normals": True},
 }
 
+_Task = tuple[Row, dict[str, Any] | str]  # a mesh; its true shape, or why there is none
+
 
 class Origin(NamedTuple):
   """The split of a data set; only within one does an index mean a certain shape.
@@ -52,15 +54,6 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
   """
   apart = ("residence", "workers")
   return Origin(split, {k: v for k, v in data.items() if k not in apart})
-
-
-class _Truth(NamedTuple):
-  """Samples of a true shape, named as arguments of `metrics.evaluate_mesh`."""
-
-  points: np.ndarray
-  occupancies: np.ndarray
-  surface: np.ndarray
-  normals: np.ndarray
 
 
 def mesh_path(
@@ -237,8 +230,8 @@ def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[
 
 def _with_truths(
   rows: Iterable[Row], shapes: Examples, directory: pathlib.Path
-) -> Iterator[tuple[Row, _Truth | str]]:
-  """Each row with what to compare its mesh with, or why that cannot be read."""
+) -> Iterator[_Task]:
+  """Each row with the samples of its shape, as stored, or why they cannot be read."""
   for row in rows:
     try:
       shape = shapes[row["index"]] if row["index"] < len(shapes) else None
@@ -251,21 +244,12 @@ def _with_truths(
         f"{row['index']} of split {row['split']!r}; the data set has changed: run "
         "--mode=generate again"
       )
-    points = shape["points"]["points"].astype(np.float64)
-    yield (
-      row,
-      _Truth(
-        points,
-        np.unpackbits(shape["points"]["occupancies"])[: len(points)],
-        shape["pointcloud"]["points"].astype(np.float64),
-        shape["pointcloud"]["normals"].astype(np.float64),
-      ),
-    )
+    yield row, {name: shape[name] for name in ("points", "pointcloud")}
 
 
 def _over_cores(
-  function: Callable[[tuple[Row, _Truth | str]], Row],
-  tasks: Iterator[tuple[Row, _Truth | str]],
+  function: Callable[[_Task], Row],
+  tasks: Iterator[_Task],
   count: int,
 ) -> Iterator[Row]:
   """Maps over all cores, in order; tasks are read as processes become free."""
@@ -279,7 +263,7 @@ def _over_cores(
 
 
 def _measure(
-  task: tuple[Row, _Truth | str],
+  task: _Task,
   *,
   directory: pathlib.Path,
   form: str,
@@ -294,8 +278,16 @@ def _measure(
     vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     if row["faces"]:
       vertices, faces = mesh_io.read_mesh(mesh_path(directory, *_key(row), form))
+    points = truth["points"]["points"].astype(np.float64)
     figures = metrics.evaluate_mesh(
-      vertices, faces, **truth._asdict(), samples=samples, seed=row["index"]
+      vertices,
+      faces,
+      points=points,
+      occupancies=np.unpackbits(truth["points"]["occupancies"])[: len(points)],
+      surface=truth["pointcloud"]["points"].astype(np.float64),
+      normals=truth["pointcloud"]["normals"].astype(np.float64),
+      samples=samples,
+      seed=row["index"],
     )
   except ValueError as error:
     where = {name: row[name] for name in ("split", "index")}
