@@ -41,16 +41,18 @@ def get_config() -> ml_collections.ConfigDict:
   prep.shard_size = 64  # shapes per shard
 
   solid = prep.solid = ml_collections.ConfigDict()  # of meshes that are not closed
-  solid.fill = True  # close holes with triangles
-  solid.resolution = 128  # cells along the cube where only voxels can tell; 0 to reject
-  solid.thickness = 0.006  # of slabs that sheets become, to either side; 0 for none
-  solid.tolerance = 0.02  # a surface further than this from the other is added or lost
-  solid.max_ambiguous = 0.3  # largest shares that are trusted: of unclear points,
-  solid.max_denied = 0.03  # of the mesh whose clear winding numbers say otherwise,
-  solid.max_added = 0.3  # of labelled surface that the mesh does not have,
-  solid.max_lost = 0.05  # of the mesh's surface that the labels do not have,
-  solid.max_sheets = 0.5  # and of the mesh that encloses nothing
-  solid.crop_outliers = False  # cut far-away parts off before the mesh is scaled
+  solid.fill = True  # whether holes are closed with triangles
+  solid.resolution = (
+    128  # cells along the cube for voxel remeshing; 0 to reject instead
+  )
+  solid.thickness = 0.006  # open sheets grow by this to either side; 0 drops them
+  solid.tolerance = 0.02  # surface further than this from the mesh is added or lost
+  solid.max_ambiguous = 0.3  # largest share of the cube with an unclear winding number
+  solid.max_contradicted = 0.03  # largest share of the mesh that contradicts the labels
+  solid.max_added = 0.3  # largest share of the labelled surface that the mesh lacks
+  solid.max_lost = 0.05  # largest share of the mesh that the labelled surface lacks
+  solid.max_sheets = 0.5  # largest share of the mesh that encloses nothing
+  solid.crop_outliers = False  # whether far-away parts are removed before scaling
 
   data = config.data = ml_collections.ConfigDict()
   data.dir = prep.get_ref("out")  # where the prepared data set lies

@@ -1,5 +1,6 @@
 """Migration and comparison of configs, as nested dicts (host, plain data)."""
 
+import copy
 import json
 import pathlib
 from collections.abc import Mapping
@@ -21,12 +22,18 @@ SINCE = {
   "train.on_nonfinite": "stop",
   "train.pictures": 0,
 }
+# Fields that have another name today, in any section.
+RENAMED = {"prep.solid.max_denied": "prep.solid.max_contradicted"}
 GONE = ("data.in_memory",)  # fields without effect on the result
 
 
 def migrate(config: dict[str, Any]) -> dict[str, Any]:
   """A config of any version with the fields of this one, in sections that it has."""
-  config = {k: dict(v) if isinstance(v, dict) else v for k, v in config.items()}
+  config = copy.deepcopy(config)
+  for before, after in RENAMED.items():
+    old, new = (_section(config, name) for name in (before, after))
+    if (name := before.rpartition(".")[2]) in old:
+      new.setdefault(after.rpartition(".")[2], old.pop(name))
   for name, value in SINCE.items():
     section, field = name.split(".")
     if section in config:
@@ -34,6 +41,13 @@ def migrate(config: dict[str, Any]) -> dict[str, Any]:
   for name in GONE:
     section, field = name.split(".")
     config.get(section, {}).pop(field, None)
+  return config
+
+
+def _section(config: Config, name: str) -> Config:
+  """The section that holds a field, by the field's dotted name; {} if there is none."""
+  for key in name.split(".")[:-1]:
+    config = config.get(key, {})
   return config
 
 

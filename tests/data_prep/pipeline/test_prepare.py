@@ -118,7 +118,7 @@ def test_a_finished_directory_is_left_as_it_is(prepared, source, monkeypatch):
 
 def test_other_settings_on_the_same_directory_are_refused(prepared, source):
   changed = {**SMALL, "points": 500}
-  with pytest.raises(ValueError, match=r"points = 400, now wanted 500; choose another"):
+  with pytest.raises(ValueError, match=r"points is 500, there 400\); choose another"):
     prepare_lib.prepare(source=source, out=prepared.directory, **changed)
 
 
