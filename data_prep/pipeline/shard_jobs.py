@@ -12,11 +12,10 @@ from tqdm import tqdm
 from data_prep.pipeline import shards, worker_pool
 from data_prep.pipeline.report import Row, make_row
 from data_prep.pipeline.splits import Splits
+from data_prep.progress import progress_bar
 from data_prep.sampling.example import Settings, Task, prepare_one
 from data_prep.sources.entry import MeshEntry
 from occnet_jax import files
-
-PROGRESS_SECONDS = 1.0  # between updates of a progress bar
 
 Result = tuple[Row, bytes | None]
 
@@ -111,13 +110,8 @@ def run_here(jobs: Sequence[ShardJob], resources: Resources) -> None:
   missing = [job for job in jobs if not is_done(job)]
   total = sum(len(job.tasks) for job in jobs)
   left = sum(len(job.tasks) for job in missing)
-  progress = tqdm(
-    total=total,
-    initial=total - left,
-    desc="prepare",
-    unit="shape",
-    mininterval=PROGRESS_SECONDS,
-    disable=None,  # no bar where the stream is no terminal
+  progress = progress_bar(
+    total=total, initial=total - left, desc="prepare", unit="shape"
   )
   with (
     progress,

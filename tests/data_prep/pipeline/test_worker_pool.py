@@ -129,9 +129,10 @@ def _run_script(path, text):
 
 _PARENT = """
 import os, time
-from data_prep import pool
+from data_prep.pipeline import worker_pool
 if __name__ == "__main__":
-  for _, worker in pool.run_tasks(eval, ["__import__('os').getpid()"] * 3, workers=1):
+  tasks = ["__import__('os').getpid()"] * 3
+  for _, worker in worker_pool.run_tasks(eval, tasks, workers=1):
     print(worker, flush=True)
     time.sleep(60)
 """
@@ -147,8 +148,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 _UNGUARDED = """
 import math
-from data_prep import pool
-print(list(pool.run_tasks(math.sqrt, [4, 9], workers=1)))
+from data_prep.pipeline import worker_pool
+print(list(worker_pool.run_tasks(math.sqrt, [4, 9], workers=1)))
 """
 
 
