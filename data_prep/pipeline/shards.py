@@ -80,7 +80,7 @@ def make_features(
     "world_mat": tensor((views, 3, 4), "float32"),
     "camera_mat": tensor((views, 3, 3), "float32"),
   }
-  told = {
+  measures = {
     name: tfds.features.Text() if kind is str else tensor((), np.dtype(kind).name)
     for name, kind in quality.items()
   }
@@ -89,7 +89,7 @@ def make_features(
       "points": labelled(points),
       **near,
       **({"views": pictures} if views else {}),
-      **({"quality": told} if quality else {}),
+      **({"quality": measures} if quality else {}),
       "pointcloud": {
         "points": tensor((surface_points, 3), dtype),
         "normals": tensor((surface_points, 3), dtype),
