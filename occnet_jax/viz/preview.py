@@ -1,6 +1,5 @@
 """What a run makes of a few validation shapes while it trains (host)."""
 
-import importlib.util
 import logging
 import pathlib
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from occnet_jax import losses
+from occnet_jax.geometry import rendering
 from occnet_jax.types import Picture, Variables
 
 Look = Callable[[Variables, float], Picture | None]
@@ -27,7 +27,7 @@ def make(config: dict[str, Any], workdir: pathlib.Path) -> Look:
   worth a run.
   """
   wanted = config["train"]["pictures"]
-  if not wanted or not importlib.util.find_spec("embreex"):
+  if not wanted or not rendering.is_available():
     return lambda variables, tau: None
   state: dict[str, Any] = {}
 
