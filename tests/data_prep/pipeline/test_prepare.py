@@ -208,3 +208,17 @@ def test_complete_data_of_the_earlier_format_are_used_but_never_extended(
   shards.metadata_path(out).unlink()
   with pytest.raises(ValueError, match="format is 3, there 2"):
     prepare_lib.prepare(source=source, out=out, **SMALL)
+
+
+def test_an_interruption_while_meshes_are_collected_leaves_no_scratch(
+  source, tmp_path, monkeypatch
+):
+  def collect(source, out, **settings):
+    (out / "meshes").mkdir()
+    (out / "meshes" / ".part-1.off").touch()  # of a worker that is killed
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(prepare_lib.sources, "collect", collect)
+  with pytest.raises(KeyboardInterrupt):
+    prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
+  assert not list(tmp_path.rglob(".part-*"))

@@ -108,6 +108,14 @@ def test_a_caller_that_stops_ends_its_processes_amid_their_work():
   assert not _is_alive(process)
 
 
+def test_a_worker_that_is_stopped_starts_no_process_for_another_task():
+  worker = worker_pool.Worker(math.sqrt)
+  worker.stop()
+  answer = worker.run(4)
+  assert isinstance(answer, worker_pool.WorkerLostError) and str(answer) == "stopped"
+  assert worker._process is None
+
+
 def test_workers_compute_on_one_thread_and_the_caller_keeps_its_settings():
   before = dict(os.environ)
   [(_, answer)] = worker_pool.run_tasks(os.getenv, ["IGL_NUM_THREADS"], workers=1)
