@@ -15,7 +15,6 @@ values.
 
 import contextlib
 import functools
-import importlib.util
 import json
 import pathlib
 import time
@@ -25,6 +24,7 @@ from typing import Any
 from occnet_jax import config as config_lib
 from occnet_jax.config import check_workdir
 from occnet_jax.files import atomic_write
+from occnet_jax.geometry import rendering
 
 Config = dict[str, Any]
 
@@ -188,7 +188,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
     shown = settings, workdir, _open_test(settings)(), transform
     path = report_data.gather(*shown)
     stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
-    if stale and importlib.util.find_spec("embreex"):  # none for Linux on ARM
+    if stale and rendering.is_available():
       from occnet_jax.viz import sheets
 
       sheets.write_shapes(sheet, report_data.report_shapes(*shown))

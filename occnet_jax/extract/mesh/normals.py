@@ -10,6 +10,7 @@ from occnet_jax.extract.field import Field
 from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings
 from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
 from occnet_jax.extract.grid.mise import CHUNK
+from occnet_jax.geometry import triangles
 
 Normals = Float[np.ndarray, "v 3"]
 
@@ -60,10 +61,9 @@ def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
   sums = np.zeros(vertices.shape)
   for start in range(0, len(faces), CHUNK):
     part = faces[start : start + CHUNK]
-    a, b, c = np.moveaxis(vertices[part], 1, 0)
-    areas = np.cross(b - a, c - a)  # twice over
+    normals = triangles.area_vectors(vertices, part)
     for corners in part.T:
-      np.add.at(sums, corners, areas)
+      np.add.at(sums, corners, normals)
   lengths = np.linalg.norm(sums, axis=1, keepdims=True)
   axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
   return np.divide(sums, lengths, out=axis, where=lengths > 0)
