@@ -8,13 +8,9 @@ activations and poolings too.
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.conv import (
-  Conv,
-  flatten_channels_first,
-  max_pool,
-  standardise_colours,
-)
+from occnet_jax.nn.conv import Conv, flatten_channels_first, standardise_colours
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.pooling import max_pool
 
 
 class SimpleConv(nn.Module):
@@ -116,8 +112,8 @@ class _PlainTrunk(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b k l f"]:
     for i, features in enumerate((96, 128, 256, 256, 256, 256)):
-      width = 3 if i else 7
-      x = Conv(features, width, padding=width // 2, name=str(3 * i))(x)
+      kernel_size = 3 if i else 7
+      x = Conv(features, kernel_size, padding=kernel_size // 2, name=str(3 * i))(x)
       x = nn.leaky_relu(max_pool(x, 2, 1))
     return x
 
@@ -150,7 +146,8 @@ class _Pair(nn.Module):
 
 
 def _two_convolutions(
-  x: Float[Array, "b h w i"], features: int, width: int
+  x: Float[Array, "b h w i"], features: int, kernel_size: int
 ) -> Float[Array, "b h w o"]:
-  x = nn.leaky_relu(Conv(features, width, padding=width // 2, name="0")(x))
+  conv = Conv(features, kernel_size, padding=kernel_size // 2, name="0")
+  x = nn.leaky_relu(conv(x))
   return nn.leaky_relu(Conv(features, padding=1, name="2")(x))

@@ -8,9 +8,10 @@ torchvision's names, but layer1.0 is layer1_0 and downsample.0 is downsample_0.
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.conv import Conv, max_pool, standardise_colours
+from occnet_jax.nn.conv import Conv, standardise_colours
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.norm import BatchNorm
+from occnet_jax.nn.pooling import max_pool
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 BOTTLENECK_DEPTHS = (50, 101)
@@ -145,8 +146,9 @@ class Bottleneck(nn.Module):
     return nn.relu(net + _shortcut(x, size, self.stride, norm, train))
 
 
-def _conv(features: int, width: int, *, stride: int = 1, name: str) -> Conv:
-  return Conv(features, width, stride, width // 2, False, HE_NORMAL, name=name)
+def _conv(features: int, kernel_size: int, *, stride: int = 1, name: str) -> Conv:
+  padding = kernel_size // 2
+  return Conv(features, kernel_size, stride, padding, False, HE_NORMAL, name=name)
 
 
 def _shortcut(

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from occnet_jax.nn.windows import interleave
+
 Grid = list[list[Array]]  # of arrays (n, features), by row and column within a tile
 
 
@@ -58,15 +60,6 @@ def _image(results: Grid, shape: tuple[int, ...]) -> Float[Array, "b h w f"]:
   b, h, w, _ = shape
   half = (b, -(-h // 2), -(-w // 2), -1)
   return interleave([[y.reshape(half) for y in row] for row in results])[:, :h, :w]
-
-
-def interleave(
-  parts: list[list[Float[Array, "b h w f"]]],
-) -> Float[Array, "b 2*h 2*w f"]:
-  """Two by two images that are one of twice the side, taken apart by place."""
-  y = jnp.stack([jnp.stack(row, 3) for row in parts], 2)
-  b, h, _, w, _, f = y.shape
-  return y.reshape(b, 2 * h, 2 * w, f)
 
 
 def _tiles(x: Float[Array, "b h w f"], side: int) -> Grid:
