@@ -1,5 +1,7 @@
 """Losses and the scalars that go with them (device, jnp)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -80,8 +82,21 @@ def batch_iou(
   return jnp.where(either == 0, 1.0, both / jnp.maximum(either, 1)).mean()
 
 
+def iou_at_levels(
+  values: Float[Array, "b t"],
+  occupancies: Float[Array, "b t"],
+  levels: tuple[float, ...],
+) -> Float[Array, "b k"]:
+  """IoU of every shape at every level, one level in memory at a time."""
+  iou = jax.vmap(batch_iou, in_axes=(0, 0, None))
+  ious = jax.lax.map(
+    lambda level: iou(values[:, None], occupancies[:, None], level), jnp.asarray(levels)
+  )
+  return ious.T
+
+
 def logit(tau: float) -> float:
   """The logit at which the occupancy probability is tau, 0 < tau < 1."""
   if not 0 < tau < 1:
     raise ValueError(f"threshold tau is {tau}; want a probability between 0 and 1")
-  return float(jax.scipy.special.logit(tau))
+  return math.log(tau / (1 - tau))

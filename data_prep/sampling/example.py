@@ -1,6 +1,5 @@
 """One mesh file to one serialised example (host, numpy)."""
 
-import importlib.util
 import pathlib
 import time
 import typing
@@ -18,7 +17,8 @@ from data_prep.sampling import surface as surface_lib
 from data_prep.sources import official
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solid_lib
-from occnet_jax.geometry import frames, mesh_io
+from occnet_jax.geometry import frames, mesh_io, rendering
+from occnet_jax.geometry.solids import Solid
 
 Settings = dict[str, Any]
 
@@ -73,7 +73,7 @@ def check_settings(settings: Settings) -> None:
   if unknown := set(settings["solid_splits"]) - set(SPLITS):
     raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
   rendered = settings["views"] and not is_official(settings)
-  if rendered and importlib.util.find_spec("embreex") is None:
+  if rendered and not rendering.is_available():
     raise ValueError(
       f"views is {settings['views']}, but the renderer Embree is not installed: pip "
       "install embreex, or set prep.views to 0"
@@ -204,8 +204,6 @@ def load_watertight(
 def _draw_views(
   solid: Solid, rng: np.random.Generator, settings: Settings
 ) -> shards.Example:
-  from occnet_jax.geometry import rendering  # Embree has no package for Linux on ARM
-
   views = rendering.render_views(
     solid, rng, views=settings["views"], side=settings["view_side"]
   )

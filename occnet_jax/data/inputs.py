@@ -1,26 +1,27 @@
-"""What a network observes of a shape: the kinds of `inputs` (host, numpy).
+"""Kinds of network inputs: point clouds, images, voxels, an index, none (host, numpy).
 
-config.data.inputs becomes functions here. An observation says which stored fields it
-reads, what it draws at random, what it makes of an example and the draws, and the shape
-and type of the result. `observe` uses only operations that NumPy and JAX share, so it
-can run on host or device.
+An `Observation` names the stored fields that it reads, the numbers that it draws at
+random, the input that it computes from an example and those numbers, and the shape and
+type of the result. `observe` uses only operations that NumPy and JAX share, so it can
+run on host or device.
 
 Shape letters: n input points, r grid side, h w image side, k images.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from PIL import Image
 
+from occnet_jax.config import DataSettings
 from occnet_jax.data import images
 
 
 class Access(NamedTuple):
-  """Where an example's arrays lie.
+  """Array backend of a transform: NumPy on the host, jax.numpy under jax.vmap.
 
   Attributes:
     xp: numpy, or jax.numpy.
@@ -33,7 +34,7 @@ class Access(NamedTuple):
 
 HOST = Access(np, lambda array, rows: array[rows])
 Example = dict[str, Any]  # nested dicts of arrays as stored
-Drawn = dict[str, Any]  # arrays; while JAX traces, what stands for them
+Drawn = dict[str, Any]  # arrays, or tracers of JAX
 Deform = Callable[[Any], Any]  # points (n, 3) -> points, float32
 Draw = Callable[[Example, np.random.Generator, bool], Drawn]
 Observe = Callable[[Example, Drawn, Deform, Access], Any]
@@ -43,40 +44,41 @@ class Observation(NamedTuple):
   """One kind of input.
 
   Attributes:
-    fields: what it reads, for `data.source.open_split`.
-    draw: (example, generator, train) -> what `observe` wants beside the example, of
-      whose arrays only shape and type may be asked; `train` admits random views.
-    observe: (example, drawn, deform, access) -> inputs of one shape; `deform` moves the
+    fields: stored fields that it reads, for `data.source.open_split`.
+    draw: (example, generator, train) -> the random numbers that `observe` uses. It may
+      ask only shapes and types of the example's arrays; `train` admits random views.
+    observe: (example, drawn, deform, access) -> inputs of one shape; `deform` moves
       points of the shape.
-    form: zeros as `observe` returns them.
-    deforms: whether it can see a deformed shape.
-    portable: whether `draw` and `observe` are as said above. Pictures are decoded
-      while drawing, from the arrays themselves.
+    spec: zeros of the shape and type that `observe` returns.
+    supports_deformation: whether the input of a deformed shape can be computed.
+    runs_on_device: whether `observe` works on arrays that lie on the device. Images do
+      not: `draw` decodes them from the arrays themselves.
   """
 
   fields: dict[str, Any]
   draw: Draw
   observe: Observe
-  form: np.ndarray
-  deforms: bool
-  portable: bool = True
+  spec: np.ndarray
+  supports_deformation: bool
+  runs_on_device: bool = True
 
 
-def make(data: Mapping[str, Any]) -> Observation:
+def make(data: DataSettings) -> Observation:
   """The observation that the fields of config.data describe.
 
   Raises:
-    ValueError: an unknown kind, or settings that it cannot meet.
+    ValueError: an unknown kind, or a stretch that this kind does not support.
   """
-  kind = data["inputs"]
+  kind = data.inputs
   if kind not in _KINDS:
     raise ValueError(
       f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
     )
   observation = _KINDS[kind](data)
-  if data["stretch"] and not observation.deforms:
+  if data.random_stretch and not observation.supports_deformation:
     raise ValueError(
-      f"config.data.stretch is {data['stretch']}, but inputs of kind {kind!r} cannot "
+      f"config.data.random_stretch is {data.random_stretch}, but inputs of kind "
+      f"{kind!r} cannot "
       "be deformed with the shape; set it to 0"
     )
   return observation
@@ -85,9 +87,10 @@ def make(data: Mapping[str, Any]) -> Observation:
 def draw_cloud(
   surface: Any, rng: np.random.Generator, *, count: int, sigma: float
 ) -> Drawn:
-  """Which of the surface points (m, 3) to take, with replacement, and their noise.
+  """Draws rows of the surface points (m, 3), with replacement, and their noise.
 
-  As in the reference noise is Gaussian, of deviation `sigma`, at test time too.
+  The noise is Gaussian with standard deviation `sigma`, also at test time, as in the
+  reference.
   """
   rows = rng.integers(surface.shape[0], size=count).astype(np.int32)
   noise = sigma * rng.standard_normal((count, 3), np.float32)
@@ -97,10 +100,10 @@ def draw_cloud(
 def unpack_voxels(
   packed: Shaped[Any, "bytes"], side: int, xp: Any = np
 ) -> Float[Any, "r r r"]:
-  """A stored grid as 0 and 1, indexed (x, y, z).
+  """A stored voxel grid as zeros and ones, indexed (x, y, z).
 
   Raises:
-    ValueError: the grid has another side.
+    ValueError: the stored grid has another side length.
   """
   if len(packed) != -(-(side**3) // 8):
     raise ValueError(
@@ -117,15 +120,16 @@ def fit_image(
   rng: np.random.Generator | None = None,
   smallest: float = 1.0,
 ) -> Float[np.ndarray, "side side 3"]:
-  """An image as the network takes it: square, 0 to 1.
+  """A square image of values in [0, 1], as the network takes it.
 
   Args:
-    image: 0 to 255.
-    side: pixels of the result. The shorter side is scaled to it and the centre kept,
-      as the reference does.
-    rng: draws the crop; None for none.
-    smallest: smallest share of the area that a random square crop keeps; 1 for none
-      (the reference's augmented model has 0.75).
+    image: RGB values from 0 to 255.
+    side: side length of the result in pixels. The shorter side is scaled to it and the
+      centre kept, as in the reference.
+    rng: generator of the random crop; None for the centre.
+    smallest: smallest share of the image's area that a random square crop has, where
+      the image's shorter side admits it; 1 for no crop (the reference's augmented
+      model has 0.75).
   """
   picture = Image.fromarray(image)
   width, height = picture.size
@@ -147,7 +151,7 @@ def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> D
 
 
 def _cloud(data) -> Observation:
-  count, sigma = data["cloud_points"], data["cloud_sigma"]
+  count, sigma = data.cloud_points, data.cloud_sigma
 
   def draw(example, rng, train):
     del train
@@ -163,39 +167,42 @@ def _cloud(data) -> Observation:
 
 
 def _views(data, *, several: bool) -> Observation:
-  side, smallest = data["image_side"], data["image_crop"]
-  count = data["image_views"] if several else 1
+  side, smallest = data.image_side, data.image_crop
+  count = data.image_views if several else 1
 
   def draw(example, rng, train):
     stored = example["views"]
     total = images.count_views(stored)
     if total < count:
-      raise ValueError(f"{total} views of a shape, want {count}; prepare more")
+      raise ValueError(
+        f"{total} views of a shape, want {count}; lower config.data.image_views or "
+        "prepare more"
+      )
     chosen = rng.choice(total, count, replace=False) if train else range(count)
     pictures = [images.decode_view(stored, int(i)) for i in chosen]
     crop = rng if train else None
-    seen = [fit_image(picture, side, crop, smallest) for picture in pictures]
-    return {"pictures": np.stack(seen) if several else seen[0]}
+    squares = [fit_image(picture, side, crop, smallest) for picture in pictures]
+    return {"pictures": np.stack(squares) if several else squares[0]}
 
   def observe(example, drawn, deform, access):
     del example, deform, access
     return drawn["pictures"]
 
-  form = np.zeros((side, side, 3), np.float32)
-  form = np.stack([form] * count) if several else form
+  shape = (count, side, side, 3) if several else (side, side, 3)
+  spec = np.zeros(shape, np.float32)
   fields = {"views": {"images": True}}
-  return Observation(fields, draw, observe, form, False, portable=False)
+  return Observation(fields, draw, observe, spec, False, runs_on_device=False)
 
 
 def _voxels(data) -> Observation:
-  side = data["voxel_side"]
+  side = data.voxel_side
 
   def observe(example, drawn, deform, access):
     del drawn, deform
     return unpack_voxels(access.take(example["voxels"], slice(None)), side, access.xp)
 
-  form = np.zeros((side, side, side), np.float32)
-  return Observation({"voxels": True}, _nothing_drawn, observe, form, False)
+  spec = np.zeros((side, side, side), np.float32)
+  return Observation({"voxels": True}, _nothing_drawn, observe, spec, False)
 
 
 def _index(data) -> Observation:
@@ -222,7 +229,7 @@ def _none(data) -> Observation:
   return Observation({}, _nothing_drawn, observe, np.zeros(0, np.float32), True)
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {
+_KINDS: dict[str, Callable[[DataSettings], Observation]] = {
   "cloud": _cloud,
   "image": functools.partial(_views, several=False),
   "images": functools.partial(_views, several=True),

@@ -1,8 +1,11 @@
 """Batches by Grain over random access (host).
 
-The batch of step s is a function of (seed, s) alone: shapes are shuffled anew every
-epoch, what is drawn for a shape depends on its place in that order, and batching comes
-before anything that is spread over workers. So a run resumes at any step.
+The batch of step s is a function of (seed, s) alone, so that a run resumes at any step:
+the order of the shapes is shuffled anew every epoch, the random draws for a shape
+depend on its place in that order, and batches are formed before they are distributed
+over workers.
+
+Shape letters: b shapes of a batch, t query points.
 """
 
 import collections
@@ -12,7 +15,7 @@ from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 
 from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
@@ -31,29 +34,27 @@ def train_batches(
   workers: int,
   part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-  """The endless batches of steps start, start + 1, ...
+  """The endless batches of steps start, start + 1, ...; read ahead of their use.
 
   Args:
     source: examples by index.
     transform: (example, generator) -> arrays of one shape.
     batch_size: b. The last, partial batch of an epoch is filled from the next epoch.
-    seed: of order and draws.
+    seed: seed of the order and of the draws.
     start: step of the first batch.
-    workers: worker processes; 0 for threads of this process.
-    part: (i, n): the i-th of n equal parts of every batch alone.
+    workers: number of worker processes; 0 for threads of this process.
+    part: (i, n) to yield only the i-th of n equal parts of every batch.
 
   Raises:
     ValueError: the source is empty, or n does not divide b.
   """
-  if not len(source):
-    raise ValueError("the train split is empty; prepare more shapes")
   number, parts = part
   if batch_size % parts:
     raise ValueError(
       f"batch of {batch_size} shapes in {parts} processes; want a multiple: set "
       "config.train.batch_size"
     )
-  shapes = _in_order(source, seed).random_map(transform).batch(batch_size // parts)
+  shapes = _batches(source, transform, batch_size=batch_size // parts, seed=seed)
   options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=8)
   batches = shapes[start * parts + number :: parts].to_iter_dataset(options)
   if workers:
@@ -63,16 +64,60 @@ def train_batches(
   return iter(batches)
 
 
+def read_batch(
+  source: Examples, transform: Transform, *, batch_size: int, seed: int, step: int
+) -> Batch:
+  """The batch of one step, without reading ahead; arguments as of `train_batches`."""
+  return _batches(source, transform, batch_size=batch_size, seed=seed)[step]
+
+
+def example_batch(
+  spec: Shaped[np.ndarray, "..."], points: int, batch_size: int
+) -> dict[str, Float[np.ndarray, "b ..."]]:
+  """A batch of zeros of the shapes and types of training batches; reads nothing.
+
+  Args:
+    spec: zeros of the shape and type of one input, `Observation.spec`.
+    points: t; 0, which stands for all stored points, gives a single one, because no
+      variable of a network depends on their number.
+    batch_size: b.
+  """
+  t = points or 1
+  return {
+    "points": np.zeros((batch_size, t, 3), np.float32),
+    "occupancies": np.zeros((batch_size, t), np.float32),
+    "inputs": np.zeros((batch_size, *spec.shape), spec.dtype),
+  }
+
+
 def batch_indices(
   shapes: int, *, batch_size: int, seed: int, step: int
 ) -> Int[np.ndarray, " b"]:
-  """Which shapes of the split the batch of a step holds; arguments as above."""
-  order = _in_order(np.arange(shapes), seed).batch(batch_size)
+  """Indices of the shapes in the batch of a step, without reading any.
+
+  Args:
+    shapes: number of shapes in the split.
+    batch_size, seed, step: as of `read_batch`.
+  """
+  order = _shuffled_epochs(np.arange(shapes), seed).batch(batch_size)
   return order[step]
 
 
-def _in_order(source: Any, seed: int) -> grain.MapDataset:
-  """The source again and again, each time in another order."""
+def _batches(
+  source: Examples, transform: Transform, *, batch_size: int, seed: int
+) -> grain.MapDataset:
+  """Batches by step.
+
+  Raises:
+    ValueError: the source is empty.
+  """
+  if not len(source):
+    raise ValueError("the train split is empty; prepare more shapes")
+  return _shuffled_epochs(source, seed).random_map(transform).batch(batch_size)
+
+
+def _shuffled_epochs(source: Any, seed: int) -> grain.MapDataset:
+  """The source in an endless sequence, reshuffled every epoch."""
   return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
@@ -89,14 +134,14 @@ def evaluation_batches(
 
   Args:
     source, transform: as of `train_batches`.
-    batch_size: b; the last batch is filled up with copies of its last shape, so that
-      all have one form.
-    seed: of the draws; shape i draws from (seed, i).
-    limit: at most so many shapes, evenly spread over the split; 0 for all.
-    part: (i, n): shapes i, i + n, ... of these alone.
+    batch_size: b; the last batch is filled with copies of its last shape, so that all
+      batches have the same shapes.
+    seed: seed of the draws; shape i draws from (seed, i).
+    limit: largest number of shapes, evenly spaced over the split; 0 for all.
+    part: (i, n) to take only shapes i, i + n, ... of these.
 
   Yields:
-    (batch, how many of its shapes count).
+    (batch, number of its shapes that are no copies).
   """
   number, parts = part
   chosen = evenly_spaced(len(source), limit)[number::parts]
@@ -104,10 +149,11 @@ def evaluation_batches(
   def shape(index: int) -> Batch:
     return transform(source[index], shape_rng(seed, index))
 
-  def finish(shapes: list[Future]) -> tuple[Batch, int]:
-    found = [one.result() for one in shapes]
-    count, found = len(found), found + found[-1:] * (batch_size - len(found))
-    return {name: np.stack([one[name] for one in found]) for name in found[0]}, count
+  def finish(futures: list[Future]) -> tuple[Batch, int]:
+    shapes = [future.result() for future in futures]
+    padded = shapes + shapes[-1:] * (batch_size - len(shapes))
+    batch = {name: np.stack([each[name] for each in padded]) for name in padded[0]}
+    return batch, len(shapes)
 
   waiting: collections.deque = collections.deque()  # one batch is read ahead
   with ThreadPoolExecutor(READ_THREADS) as pool:
@@ -121,12 +167,12 @@ def evaluation_batches(
 
 
 def evenly_spaced(count: int, limit: int) -> np.ndarray:
-  """All indices below `count`, or `limit` of them evenly spread if that is less."""
+  """All indices below `count`, or `limit` of them evenly spaced if that is fewer."""
   if not limit or limit >= count:
     return np.arange(count)
   return np.linspace(0, count - 1, limit).round().astype(int)
 
 
 def shape_rng(seed: int, index: int) -> np.random.Generator:
-  """The generator of one shape outside training."""
+  """The random generator of one shape outside training."""
   return np.random.default_rng([seed, index])

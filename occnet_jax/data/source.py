@@ -8,12 +8,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow_datasets as tfds
 
-WAITS = (1.0, 4.0, 15.0)  # seconds before storage is asked again
+WAITS = (1.0, 4.0, 15.0)  # seconds before each further attempt to read
+# What failing storage raises: array_record has RuntimeError for files that cannot be
+# opened and for checksums that differ.
+STORAGE_ERRORS = (OSError, EOFError, RuntimeError)
 
 
 @runtime_checkable
 class Examples(Protocol):
-  """Stored shapes by index, as nested dicts of arrays."""
+  """Stored shapes by index, each a nested dict of arrays."""
 
   def __len__(self) -> int: ...
 
@@ -21,16 +24,16 @@ class Examples(Protocol):
 
 
 @dataclasses.dataclass
-class _Decoded:
-  """Records, of which only some features are decoded.
+class TfdsExamples:
+  """Records of a TFDS data set, of which only some features are decoded.
 
-  What storage does not give is asked for again after a while, and then an OSError:
-  never another example in its place, and never fewer.
+  A read that fails is repeated after a while, and raises OSError if it fails again: no
+  example is ever replaced or left out.
   """
 
   directory: pathlib.Path
   split: str
-  shards: list[tuple[str, int]]  # names, and examples in each
+  shards: list[tuple[str, int]]  # file names and numbers of examples
   records: Any
   features: Any
 
@@ -42,17 +45,22 @@ class _Decoded:
     return {**example, "index": index}
 
   def _read(self, index: int) -> bytes:
+    if not 0 <= index < len(self):  # here, for a shard with fewer records is an OSError
+      raise IndexError(f"shape {index} of {len(self)} in {self.directory}")
     for seconds in (0.0, *WAITS):
       try:
         if seconds:
           time.sleep(seconds)
-          # a reader that failed once fails for good
+          # a reader that has failed once keeps failing
           self.records = _open_records(self.directory, self.split)
         if (record := self.records[index]) is None:
           raise EOFError("an empty record")
         return record
-      except Exception as error:  # array_record and TFDS raise whatever they meet
+      except STORAGE_ERRORS as error:
         reason = error
+      except ValueError as error:  # the file ends before this record
+        reason = error
+        break
     raise OSError(
       f"{self.directory / self._shard(index)}: shape {index} cannot be read "
       f"({str(reason).splitlines()[0]}); bring the storage back, or prepare the data "
@@ -67,13 +75,13 @@ class _Decoded:
 def open_split(
   directory: str | pathlib.Path, split: str, fields: dict[str, Any]
 ) -> Examples:
-  """The examples of one split, as nested dicts of arrays, each with its "index".
+  """The examples of one split, each a nested dict of arrays with its "index".
 
   Args:
-    directory: what data preparation wrote.
+    directory: folder that data preparation wrote.
     split: "train", "val" or "test".
-    fields: the features to decode, such as {"points": {"points": True}}; the others
-      cost nothing.
+    fields: features to decode, such as {"points": {"points": True}}; the others are
+      neither read nor decoded.
 
   Raises:
     ValueError: there is no complete data set here, or it lacks the split or a field.
@@ -87,16 +95,28 @@ def open_split(
       f"{directory}: preparation was not finished here (no dataset_info.json); "
       f"continue it with the same config, or {remedy}"
     )
-  builder = tfds.builder_from_directory(directory)
+  try:
+    builder = tfds.builder_from_directory(directory)
+  except MemoryError:
+    raise
+  except Exception as error:  # TFDS raises whatever its parsers meet first
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    raise ValueError(
+      f"{directory}: dataset_info.json or features.json cannot be read ({reason}); "
+      "restore them, or prepare the data again"
+    ) from error
   if split not in builder.info.splits:
-    found = ", ".join(sorted(builder.info.splits)) or "none"
-    raise ValueError(f"{directory}: has no split {split!r}; found: {found}")
+    names = ", ".join(sorted(builder.info.splits)) or "none"
+    raise ValueError(
+      f"{directory}: has no split {split!r}, but: {names}; choose one of these, or "
+      "prepare the data again"
+    )
   missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
   if missing:
     raise ValueError(f"{directory}: shard {missing[0].name} is missing; {remedy}")
   info = builder.info.splits[split]
   names = [path.name for path in info.filepaths]
-  return _Decoded(
+  return TfdsExamples(
     directory,
     split,
     shards=list(zip(names, info.shard_lengths, strict=True)),
@@ -106,7 +126,7 @@ def open_split(
 
 
 def _open_records(directory: pathlib.Path, split: str) -> Any:
-  """The records of a split, not decoded."""
+  """The records of a split as bytes."""
   return tfds.builder_from_directory(directory).as_data_source(
     split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
   )
@@ -115,18 +135,17 @@ def _open_records(directory: pathlib.Path, split: str) -> Any:
 def _select(
   features: tfds.features.FeaturesDict, fields: dict[str, Any], directory: pathlib.Path
 ) -> tfds.features.FeaturesDict:
-  """The named features alone. (TFDS's PartialDecoding does it with TensorFlow only.)"""
-  if lacking := fields.keys() - features.keys():
-    found = ", ".join(sorted(features))
+  """The named features only; TFDS's own PartialDecoding needs TensorFlow."""
+  if missing := fields.keys() - features.keys():
     raise ValueError(
-      f"{directory}: lacks the field {min(lacking)!r} that this config reads; it has: "
-      f"{found}; prepare the data again with this version"
+      f"{directory}: lacks the field {min(missing)!r} that this config reads; it has: "
+      f"{', '.join(sorted(features))}; prepare the data again with this version"
     )
   return tfds.features.FeaturesDict(
     {
       name: features[name]
-      if wanted is True
-      else _select(features[name], wanted, directory)
-      for name, wanted in fields.items()
+      if nested is True
+      else _select(features[name], nested, directory)
+      for name, nested in fields.items()
     }
   )

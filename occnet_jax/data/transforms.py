@@ -1,11 +1,13 @@
-"""From a stored example to the arrays of a batch, after the reference.
+"""From a stored example to the arrays of a batch, as in the reference.
 
-First all that is random is drawn, from the generator passed in (host); then arrays are
-made of the example and the draws, where the example lies (host, or device under
-jax.vmap). As in the reference points are drawn with replacement.
+First everything random is drawn from the generator passed in (host); then the arrays
+are computed from the example and the draws, either on the host with NumPy or on the
+device under jax.vmap. Points are drawn with replacement, as in the reference.
+
+Shape letters: N stored points, t query points, m stored surface points.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -15,12 +17,36 @@ from occnet_jax.types import Batch
 
 LABELLED = {"points": True, "occupancies": True}
 Sampling = Literal["uniform", "equal"]
+SAMPLINGS = get_args(Sampling)
+
+
+class Draws(NamedTuple):
+  """Settings of everything that is drawn at random for one shape.
+
+  Attributes:
+    points: t, the number of query points; 0 for all uniform ones in stored order.
+    train: whether the observation may be random (a view, a crop).
+    float16_noise: standard deviation of the noise added to points stored as float16.
+      The reference has 1e-4; labels computed for the stored points need none.
+    near_fraction: share of the query points drawn near the surface instead of
+      uniformly in the cube.
+    sampling: how the uniform points are drawn: "uniform", or "equal" for as many
+      inside as outside (paper, section 4.6).
+    stretch: largest relative change of an axis by `draw_stretch`; 0 for none.
+  """
+
+  points: int
+  train: bool = False
+  float16_noise: float = 0.0
+  near_fraction: float = 0.0
+  sampling: Sampling = "uniform"
+  stretch: float = 0.0
 
 
 def fields(
   observation: Observation, *, near_fraction: float = 0.0, stretch: float = 0.0
 ) -> dict[str, Any]:
-  """What `make_example` reads, for `data.source.open_split`."""
+  """Stored fields that `make_example` reads, for `data.source.open_split`."""
   near = {"points_surface": LABELLED} if near_fraction else {}
   surface = {"pointcloud": {"points": True}} if stretch else {}
   return {"points": LABELLED, **near, **surface, **observation.fields}
@@ -39,20 +65,19 @@ def draw_points(
   float16_noise: float,
   sampling: Sampling = "uniform",
 ) -> Drawn:
-  """Which of the labelled points to take.
+  """Draws rows of the labelled points, and their noise.
 
   Args:
-    labelled: holds points (N, 3), of which shape and type are asked, and occupancies,
-      packed bits, which "equal" alone reads.
-    rng: draws the points and their noise.
-    count: t; 0 for all N in their order.
-    float16_noise: standard deviation added where points are stored as float16. The
-      reference has 1e-4; labels made for the stored points need none.
-    sampling: "uniform", or "equal": first outside, then as many inside (paper,
-      section 4.6); of a shape that lacks either all are drawn from the other.
+    labelled: points (N, 3), used for their shape and type only, and occupancies as
+      packed bits, which only "equal" reads.
+    rng: generator of the rows and of the noise.
+    count: t; 0 for all N in stored order.
+    float16_noise: as in `Draws`.
+    sampling: "uniform", or "equal": points outside first, then as many inside; a shape
+      that has points on one side only gives all of them from there.
 
   Returns:
-    rows (t,) int32 and, where there is noise, noise (t, 3).
+    rows (t,) int32 and, where there is noise, noise (t, 3) float32.
   """
   stored = labelled["points"]
   total = stored.shape[0]
@@ -80,18 +105,19 @@ def draw_points(
 def take_points(
   labelled: Example, drawn: Drawn, access: Access = HOST
 ) -> dict[str, Float[Any, "..."]]:
-  """The points (t, 3) and occupancies (t,), float32, that were drawn."""
+  """The drawn points (t, 3) and occupancies (t,), float32."""
   rows = drawn["rows"]
   points = access.take(labelled["points"], rows).astype(np.float32)
   if "noise" in drawn:
     points = points + drawn["noise"]
+  # np.packbits stores point i in bit 7 - i % 8 of byte i // 8.
   packed = access.take(labelled["occupancies"], rows >> 3)
   bits = (packed >> (7 - (rows & 7)).astype(np.uint8)) & 1
   return {"points": points, "occupancies": bits.astype(np.float32)}
 
 
 def extents(surface: Shaped[np.ndarray, "m 3"]) -> Float[np.ndarray, "3"]:
-  """Sides of the box around an eighth of the surface points."""
+  """Side lengths of the box around every eighth surface point."""
   rows = surface[::8].T.astype(np.float32, order="C")  # NumPy reduces rows 10 x faster
   return np.ptp(rows, axis=1)
 
@@ -99,10 +125,10 @@ def extents(surface: Shaped[np.ndarray, "m 3"]) -> Float[np.ndarray, "3"]:
 def draw_stretch(
   extents: Float[np.ndarray, "3"], rng: np.random.Generator, amount: float
 ) -> Float[np.ndarray, "3"]:
-  """A random change of proportions that keeps a shape in the unit cube's frame.
+  """Random factors per axis that keep the shape within the unit cube.
 
-  The longest axis keeps its extent of 1; the others change by up to 1 + amount either
-  way, but never beyond it. A shape of other proportions costs no preparation.
+  The longest axis keeps its extent of 1; the others are scaled by a factor between
+  1 / (1 + amount) and 1 + amount, log-uniform, but not beyond the longest.
   """
   factors = (1 + amount) ** rng.uniform(-1, 1, 3)
   factors[extents.argmax()] = 1
@@ -114,72 +140,63 @@ def draw_example(
   rng: np.random.Generator,
   *,
   observation: Observation,
-  points: int,
-  train: bool = False,
-  near_fraction: float = 0.0,
-  sampling: Sampling = "uniform",
-  stretch: float = 0.0,
-  float16_noise: float = 0.0,
+  draws: Draws,
 ) -> Drawn:
-  """All that is drawn for one shape, for `take_example`.
+  """Draws all random numbers of one shape, for `apply_draws`.
 
   Args:
-    example: an example with the fields of `fields`, or with forms in place of arrays
-      and its "extents" besides.
-    rng: of this example at this step.
-    observation: what the network sees of it.
-    points: t, query points; 0 for all uniform ones.
-    train: whether the observation may be drawn at random (a view, a crop).
-    near_fraction: of the points drawn near the surface instead of in the cube.
-    sampling: how the others are drawn, as of `draw_points`.
-    stretch: amount of `draw_stretch` of the whole shape; 0 for none.
-    float16_noise: as of `draw_points`.
+    example: an example with the fields of `fields`, or with shapes and types in place
+      of arrays and its "extents" besides.
+    rng: generator of this example at this step.
+    observation: the input that the network observes.
+    draws: settings.
   """
-  near = round(near_fraction * points)
-  counts = {"points": points - near, "points_surface": near}
+  near = round(draws.near_fraction * draws.points)
+  counts = {"points": draws.points - near, "points_surface": near}
   drawn: Drawn = {}
   for name, count in counts.items():
-    if count or (not points and name == "points"):
-      found = draw_points(
+    if count or (not draws.points and name == "points"):
+      own = draw_points(
         example[name],
         rng,
         count=count,
-        float16_noise=float16_noise,
-        sampling=sampling if name == "points" else "uniform",
+        float16_noise=draws.float16_noise,
+        sampling=draws.sampling if name == "points" else "uniform",
       )
-      drawn |= {f"{name}/{key}": array for key, array in found.items()}
-  if stretch:
+      drawn |= {f"{name}/{key}": array for key, array in own.items()}
+  if draws.stretch:
     sides = example.get("extents")
     if sides is None:
       sides = extents(example["pointcloud"]["points"])
-    drawn["stretch"] = draw_stretch(sides, rng, stretch)[None]
-  return drawn | observation.draw(example, rng, train)
+    drawn["stretch"] = draw_stretch(sides, rng, draws.stretch)[None]
+  return drawn | observation.draw(example, rng, draws.train)
 
 
 def apply_draws(
   example: Example, drawn: Drawn, observation: Observation, access: Access = HOST
 ) -> Batch:
-  """What was drawn of one shape: points (t, 3), occupancies (t,) and inputs."""
-  parts = []
+  """One shape's points (t, 3), occupancies (t,) and inputs, from its draws."""
+  samples = []
   for name in ("points", "points_surface"):
     if f"{name}/rows" in drawn:
       keys = {key: f"{name}/{key}" for key in ("rows", "noise")}
       own = {key: drawn[full] for key, full in keys.items() if full in drawn}
-      parts.append(take_points(example[name], own, access))
-  taken = {
-    name: access.xp.concatenate([part[name] for part in parts]) for name in parts[0]
+      samples.append(take_points(example[name], own, access))
+  labelled = {
+    name: access.xp.concatenate([sample[name] for sample in samples])
+    for name in samples[0]
   }
 
   def deform(points):
     return points * drawn["stretch"] if "stretch" in drawn else points
 
   inputs = observation.observe(example, drawn, deform, access)
-  return {**taken, "points": deform(taken["points"]), "inputs": inputs}
+  return {**labelled, "points": deform(labelled["points"]), "inputs": inputs}
 
 
 def make_example(
-  example: Example, rng: np.random.Generator, *, observation: Observation, **settings
+  example: Example, rng: np.random.Generator, *, observation: Observation, draws: Draws
 ) -> Batch:
-  """One shape as a task sees it: `draw_example`, then `take_example`."""
-  drawn = draw_example(example, rng, observation=observation, **settings)
+  """The arrays of one shape: `draw_example`, then `apply_draws`."""
+  drawn = draw_example(example, rng, observation=observation, draws=draws)
   return apply_draws(example, drawn, observation)

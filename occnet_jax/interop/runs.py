@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from occnet_jax import config as config_lib
-from occnet_jax.data import inputs as inputs_lib
+from occnet_jax.data.batches import example_batch
 from occnet_jax.interop import onet_weights
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
@@ -40,30 +40,28 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       "choose another --workdir"
     )
   model = config["model"]
-  if model["octaves"]:
+  if model["fourier_octaves"]:
     raise ValueError(
-      f"config.model.octaves is {model['octaves']}, want 0: the reference has no "
-      "Fourier features"
+      f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
+      "reference has no Fourier features"
     )
-  method = registry.build(model, tau=model["tau"])
-  read = onet_weights.read_checkpoint(
-    source, registry.variable_forms(method, inputs_lib.make(config["data"]).form)
-  )
+  settings = config_lib.parse(config)
+  method = registry.build(model)
+  specs = registry.variable_specs(method, example_batch(settings.data))
+  read = onet_weights.read_checkpoint(source, specs)
   variables = jax.tree.map(jnp.asarray, read.variables)
-  run = config["train"]
-  optimizer = optimizers.optimizer(config["optim"], run["steps"], run["batch_size"])
+  optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = TrainState(
     step=jnp.asarray(read.step, jnp.int32),
-    key=jax.random.split(jax.random.PRNGKey(config["seed"]))[1],
+    key=jax.random.split(jax.random.PRNGKey(settings.seed))[1],
     params=variables["params"],
     batch_stats=variables["batch_stats"],
     opt_state=_optimizer_state(optimizer.init(variables["params"]), read),
-    ema=jax.tree.map(jnp.copy, variables) if config["optim"]["ema_decay"] else None,
+    ema=jax.tree.map(jnp.copy, variables) if settings.optim.ema_decay else None,
   )
-  record = {**_NONE_YET, "tau": model["tau"]}
+  record = {**_NONE_YET, "level": method.output.level}
   if read.best is not None:
-    select = config["val"]["select"]
-    record[select] = read.best
+    record[settings.val.select] = read.best
   config_lib.check_workdir(config, workdir)
   with checkpoint.Checkpoints(workdir, config, 0) as checkpoints:
     for kind in checkpoint.KINDS:
@@ -98,10 +96,11 @@ def export_torch(
     ValueError: there is no such checkpoint, or the network is none of the reference's.
   """
   saved = checkpoint.restore(workdir, step)
-  if saved.config["model"]["octaves"]:
+  if saved.config["model"]["fourier_octaves"]:
     raise ValueError(
       f"{workdir}: the network has Fourier features "
-      f"(config.model.octaves={saved.config['model']['octaves']}), which the reference "
+      f"(config.model.fourier_octaves="
+      f"{saved.config['model']['fourier_octaves']}), which the reference "
       "does not; export one that was trained without"
     )
   state = saved.state

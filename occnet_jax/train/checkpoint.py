@@ -1,11 +1,11 @@
-"""Checkpoints that hold all that a restart or a user needs (host).
+"""Checkpoints that hold everything that a restart or a user needs (host).
 
-<workdir>/checkpoints/latest/<step> and .../best/<step>, each written by Orbax, whole or
-not at all: the state as host arrays (so that it restores on any number of devices), the
-run's config, and a record with the step, the chosen threshold tau, what validation
-measured and a digest of all of it, against which every read is checked. The two newest
-of each kind stay. A run sets a damaged one aside, under .../damaged/, and goes on from
-the one before; a reader refuses it and names the others.
+<workdir>/checkpoints/latest/<step> and .../best/<step>, each written by Orbax, complete
+or not at all: the state as host arrays (so that it restores on any number of devices),
+the run's config, and a record with the step, the scores of validation, the level of
+the surface that it chose, and a digest of all of it, against which every read is
+checked. The newest two of each kind are kept. A run moves a damaged one to .../damaged/
+and resumes from the one before; a reader refuses it and names the others.
 """
 
 import logging
@@ -18,16 +18,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
-from occnet_jax.train import integrity
+from occnet_jax.train import integrity, multihost
 from occnet_jax.train import state as state_lib
 from occnet_jax.train.integrity import Damaged, Restored, read
 from occnet_jax.train.state import TrainState
 
+# A folder and a manager per kind, rather than one manager with Orbax's BestN policy:
+# that one judges by metrics which it reads of all checkpoints as it opens, outside the
+# digest, so that one damaged file of metrics would keep a run from starting.
 KINDS = ("best", "latest")
-KEPT = 2  # of each kind
+MAX_TO_KEEP = 2  # of each kind
 METADATA_BYTES = 2**20  # bytes of a checkpoint beside its arrays
-# Orbax tells of every file, and of every error that is raised here as well; TFDS of
-# every data set.
+# Silence the logging of Orbax, whose errors are raised again below, and of TFDS.
 logging.getLogger("absl").setLevel(logging.WARNING)
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 _LOGGER = logging.getLogger(__name__)
@@ -36,60 +38,85 @@ _LOGGER = logging.getLogger(__name__)
 class Checkpoints:
   """The checkpoints of one run, open for saving.
 
+  Only the main process reads and writes them. In the others saving does nothing, and
+  there is nothing to resume from.
+
   Raises:
-    ValueError: there are checkpoints, but none from which the run can go on is whole.
+    ValueError: there are checkpoints, but the run can resume from none.
+    OSError: a checkpoint cannot be read, which is no reason to set it aside.
   """
 
   def __init__(self, workdir: pathlib.Path, config: dict[str, Any], keep_period: int):
-    self._config = config
+    self._workdir, self._config = workdir, config
+    self._newest: dict[str, Restored | None] = dict.fromkeys(KINDS)
+    self._managers: dict[str, ocp.CheckpointManager] = {}
+    if not multihost.is_main_process():
+      return
     self._newest = _newest_whole(workdir)
     for kind in KINDS:
       _directory(workdir, kind).mkdir(parents=True, exist_ok=True)
-    self._managers = {
-      kind: ocp.CheckpointManager(
-        _directory(workdir, kind),
-        options=ocp.CheckpointManagerOptions(
-          create=False,
-          multiprocessing_options=integrity.single_process_options(),
-          max_to_keep=KEPT,
-          keep_period=keep_period or None if kind == "latest" else None,
-          cleanup_tmp_directories=True,
-        ),
+      options = ocp.CheckpointManagerOptions(
+        create=False,
+        multiprocessing_options=integrity.single_process_options(),
+        max_to_keep=MAX_TO_KEEP,
+        keep_period=keep_period or None if kind == "latest" else None,
+        cleanup_tmp_directories=True,
       )
-      for kind in KINDS
-    }
+      self._managers[kind] = ocp.CheckpointManager(
+        _directory(workdir, kind), options=options
+      )
 
   def save(self, kind: str, state: TrainState, record: dict[str, Any]) -> None:
     """Saves in the background; the state may be donated as soon as this returns.
 
     Raises:
-      OSError: the disk has too little space, or an earlier save failed; what was saved
-        before is untouched.
+      OSError: the disk has too little space, or this or an earlier save failed; the
+        checkpoints before it are untouched.
     """
+    if not self._managers:
+      return
     # A copy: on a CPU, device_get gives the very memory that the next step overwrites.
     arrays = jax.tree.map(np.array, serialization.to_state_dict(jax.device_get(state)))
     step = int(arrays["step"])
     record = {**record, "step": step}
     self.wait()
-    self.want_space(state)
-    if step in self._managers[kind].all_steps():  # where arithmetic is not exact
-      self._managers[kind].delete(step)
-    self._managers[kind].save(
-      step,
-      args=integrity.with_digest(arrays, self._config, record),
-      force=True,
-    )
+    self.require_space(state)
+    manager = self._managers[kind]
+    if step in manager.all_steps():
+      self._replace(kind, arrays, record)
+    else:
+      args = integrity.with_digest(arrays, self._config, record)
+      manager.save(step, args=args, force=True)
     self._newest[kind] = Restored({}, self._config, record)
 
-  def want_space(self, state: TrainState) -> None:
+  def _replace(self, kind: str, arrays: dict[str, Any], record: dict[str, Any]) -> None:
+    """Replaces the checkpoint of a step, which stays until the new one is complete.
+
+    A step is saved twice where its validation was interrupted, and where a rerun that
+    is not deterministic reaches it again.
+    """
+    path = _directory(self._workdir, kind) / str(record["step"])
+    scratch = _directory(self._workdir, "replacing")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    try:
+      integrity.write(scratch / "new", arrays, self._config, record)
+    except Exception as error:
+      raise self._failed(error) from error
+    path.rename(scratch / "old")
+    (scratch / "new").rename(path)
+    shutil.rmtree(scratch)
+
+  def require_space(self, state: TrainState) -> None:
     """Raises OSError if the disk has no space for one more checkpoint."""
-    wanted = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA_BYTES
-    directory = self._managers["latest"].directory
-    if (free := shutil.disk_usage(directory).free) < wanted:
+    if not self._managers:
+      return
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA_BYTES
+    directory = _directory(self._workdir, "latest")
+    if (free := shutil.disk_usage(directory).free) < size:
       raise OSError(
-        f"{directory}: a checkpoint of step {int(state.step)} wants "
-        f"{wanted / 2**20:.1f} MiB of disk and {free / 2**20:.1f} MiB are free; what "
-        "was saved is untouched: free some space and call again"
+        f"{directory}: a checkpoint of step {int(state.step)} needs "
+        f"{size / 2**20:.1f} MiB of disk and {free / 2**20:.1f} MiB are free; the "
+        "checkpoints before it are untouched: free some space and run the same command"
       )
 
   def check(self) -> None:
@@ -107,7 +134,7 @@ class Checkpoints:
 
   def _failed(self, error: Exception) -> OSError:
     return OSError(
-      f"{self._managers['latest'].directory.parent}: a checkpoint could not be "
+      f"{_directory(self._workdir, 'latest').parent}: a checkpoint could not be "
       f"written ({integrity.reason(error)}); those before it are whole: fix the disk "
       "and run the same command"
     )
@@ -123,15 +150,17 @@ class Checkpoints:
     return None if newest is None else newest.record
 
   def resume(self, fresh: TrainState) -> TrainState:
-    """The latest state, in the form of a fresh one; `fresh` if nothing was saved yet.
+    """The latest state, with the structure of `fresh`; `fresh` if nothing was saved.
 
     Raises:
-      ValueError: what was saved does not have the form of `fresh`.
+      ValueError: the saved state has another structure than `fresh`.
     """
     newest = self._newest["latest"]
     if newest is None:
       return fresh
-    self._newest["latest"] = newest._replace(state={})  # memory
+    self._newest["latest"] = newest._replace(
+      state={}
+    )  # drop the arrays, keep the record
     return state_lib.refill(fresh, newest.state)
 
   def __enter__(self) -> "Checkpoints":
@@ -145,101 +174,80 @@ class Checkpoints:
         manager.close()
 
 
-class NoCheckpoints:
-  """In place of `Checkpoints` in a process that does not write."""
-
-  def __enter__(self) -> "NoCheckpoints":
-    return self
-
-  def __exit__(self, *error) -> None:
-    pass
-
-  def save(self, kind: str, state: TrainState, record: dict[str, Any]) -> None:
-    pass
-
-  def want_space(self, state: TrainState) -> None:
-    pass
-
-  def check(self) -> None:
-    pass
-
-  def wait(self) -> None:
-    pass
-
-  def last_step(self, kind: str) -> int:
-    return -1
-
-  def record(self, kind: str) -> None:
-    return None
-
-  def resume(self, fresh: TrainState) -> TrainState:
-    return fresh
-
-
 def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
   """Reads one checkpoint of a run, and checks it against its digest.
 
   Args:
     workdir: the run's directory.
-    step: which; None for the best, or the latest where no best was saved.
+    step: the step to read; None for the best, or the latest where no best was saved.
 
   Raises:
     ValueError: there is no such checkpoint, or it is damaged; names the others.
+    OSError: it cannot be read.
   """
   workdir = pathlib.Path(workdir)
-  found = available(workdir)
-  if not found:
+  checkpoints = available(workdir)
+  if not checkpoints:
     raise ValueError(
       f"{workdir}: holds no checkpoint; want a directory that was trained in: "
       f"python main.py --mode=train --config=... --workdir={workdir}"
     )
-  chosen = found[0][1] if step is None else step
-  kinds = [kind for kind, at in found if at == chosen]
+  chosen = checkpoints[0][1] if step is None else step
+  kinds = [kind for kind, at in checkpoints if at == chosen]
   if not kinds:
     raise ValueError(
-      f"{workdir}: no checkpoint of step {chosen}; there are: {_names(found)}"
+      f"{workdir}: no checkpoint of step {chosen}; there are: {_names(checkpoints)}"
     )
   try:
     return read(_directory(workdir, kinds[0]) / str(chosen))
   except Damaged as error:
-    others = _names([other for other in found if other != (kinds[0], chosen)])
+    others = _names([each for each in checkpoints if each != (kinds[0], chosen)])
     raise Damaged(
       f"{error}; remove it, or name another step; there are: {others or 'no others'}"
     ) from error
 
 
 def _newest_whole(workdir: pathlib.Path) -> dict[str, Restored | None]:
-  """The newest checkpoint of each kind that is whole; sets newer ones aside.
+  """The newest checkpoint of each kind that is not damaged; sets newer ones aside.
 
-  Where every latest one is damaged, the best becomes the latest.
+  Where every latest one is damaged, the best becomes the latest. Only the latest has
+  its arrays.
 
   Raises:
-    ValueError: there are damaged checkpoints and none to go on from.
+    ValueError: there are damaged checkpoints and none to resume from.
+    OSError: a checkpoint cannot be read.
   """
-  whole: dict[str, Restored | None] = dict.fromkeys(KINDS)
-  found = available(workdir)
-  for kind, step in found:
-    if whole[kind] is None:
+  newest: dict[str, Restored | None] = dict.fromkeys(KINDS)
+  checkpoints = available(workdir)
+  for kind, step in checkpoints:
+    if newest[kind] is None:
       path = _directory(workdir, kind) / str(step)
       try:
-        whole[kind] = read(path)
+        newest[kind] = read(path)
       except Damaged as error:
-        aside = _set_aside(path)
-        _LOGGER.warning("%s; moved to %s", error, aside)
-  damaged = any(kind == "latest" for kind, _ in found) and not whole["latest"]
-  if damaged and (best := whole["best"]):
-    step = str(best.record["step"])
-    _LOGGER.warning("no latest checkpoint is whole; going on from the best, %s", step)
-    scratch = _directory(workdir, "damaged") / "copy"
-    shutil.copytree(_directory(workdir, "best") / step, scratch)
-    scratch.rename(_directory(workdir, "latest") / step)
-    whole["latest"] = best
-  elif damaged:
-    raise ValueError(
-      f"{workdir}: none of the checkpoints ({_names(found)}) is whole; they are in "
-      f"{_directory(workdir, 'damaged')}; begin again by the same command"
-    )
-  return whole
+        _LOGGER.warning("%s; moved to %s", error, _set_aside(path))
+  best, had_latest = newest["best"], any(kind == "latest" for kind, _ in checkpoints)
+  if had_latest and newest["latest"] is None:
+    if best is None:
+      raise ValueError(
+        f"{workdir}: none of the checkpoints ({_names(checkpoints)}) is whole; they "
+        f"are in {_directory(workdir, 'damaged')}; run the same command to begin again"
+      )
+    newest["latest"] = _copy_best(workdir, best)
+  if best is not None:
+    newest["best"] = best._replace(state={})
+  return newest
+
+
+def _copy_best(workdir: pathlib.Path, best: Restored) -> Restored:
+  """Copies the best checkpoint to the latest ones, complete or not at all."""
+  step = str(best.record["step"])
+  _LOGGER.warning("no latest checkpoint is whole; resuming from the best, %s", step)
+  scratch = _directory(workdir, "damaged") / "copy"
+  shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+  shutil.copytree(_directory(workdir, "best") / step, scratch)
+  scratch.rename(_directory(workdir, "latest") / step)
+  return best
 
 
 def _set_aside(path: pathlib.Path) -> pathlib.Path:
@@ -250,19 +258,18 @@ def _set_aside(path: pathlib.Path) -> pathlib.Path:
   return path.rename(directory / f"{name}_{count}")
 
 
-def _names(found: list[tuple[str, int]]) -> str:
-  return ", ".join(f"{step} ({kind})" for kind, step in found)
+def _names(checkpoints: list[tuple[str, int]]) -> str:
+  return ", ".join(f"{step} ({kind})" for kind, step in checkpoints)
 
 
 def available(workdir: pathlib.Path) -> list[tuple[str, int]]:
   """(kind, step) of every checkpoint: the best, then the latest, newest first."""
-  found = []
+  checkpoints = []
   for kind in KINDS:
-    steps = [
-      int(p.name) for p in _directory(workdir, kind).glob("[0-9]*") if p.name.isdigit()
-    ]
-    found += [(kind, step) for step in sorted(steps, reverse=True)]
-  return found
+    paths = _directory(workdir, kind).glob("[0-9]*")
+    steps = sorted((int(p.name) for p in paths if p.name.isdigit()), reverse=True)
+    checkpoints += [(kind, step) for step in steps]
+  return checkpoints
 
 
 def _directory(workdir: pathlib.Path, kind: str) -> pathlib.Path:

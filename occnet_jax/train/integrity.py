@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax import serialization
 
 from occnet_jax import config as config_lib
-from occnet_jax.train.state import TrainState
+
+# Errors of Orbax that a file which is missing or in the place of a folder causes.
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class Damaged(ValueError):
-  """A checkpoint that is not whole, or not what was saved."""
+  """A checkpoint that is incomplete, or whose contents are not what was saved."""
 
 
 class Restored(NamedTuple):
@@ -27,7 +28,7 @@ class Restored(NamedTuple):
 
 
 def single_process_options() -> ocp.options.MultiprocessingOptions:
-  """Orbax asks no other process: the first one alone writes, and each reads."""
+  """Keeps Orbax within this process: only the main process writes, every one reads."""
   own = jax.process_index()
   return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
 
@@ -38,20 +39,26 @@ def _checkpointer() -> ocp.Checkpointer:
   return ocp.Checkpointer(handler, multiprocessing_options=single_process_options())
 
 
-def write(path: pathlib.Path, state: TrainState, config: dict[str, Any]) -> None:
-  """Writes a checkpoint outside the run's own, for `read`."""
-  arrays = serialization.to_state_dict(jax.device_get(state))
+def write(
+  path: pathlib.Path,
+  arrays: dict[str, Any],
+  config: dict[str, Any],
+  record: dict[str, Any],
+) -> None:
+  """Writes a checkpoint, for `read`; it appears at `path` once it is complete."""
   with _checkpointer() as checkpointer:
-    record = {"step": int(arrays["step"])}
     checkpointer.save(path.absolute(), args=with_digest(arrays, config, record))
 
 
 def read(path: pathlib.Path) -> Restored:
-  """The checkpoint in a directory.
+  """Reads the checkpoint in a directory, and checks it against its digest.
 
   Raises:
-    Damaged: it is not whole, or not what was saved.
+    Damaged: it is incomplete, or its contents are not those that were saved.
+    OSError: its files cannot be read, which says nothing about their contents.
+    RuntimeError: JAX has no backend to read it with.
   """
+  jax.local_devices()  # raises where JAX has no such platform
   try:
     with _checkpointer() as checkpointer:
       saved = checkpointer.restore(
@@ -63,26 +70,53 @@ def read(path: pathlib.Path) -> Restored:
         ),
       )
     state, config, record = saved["state"], saved["config"], dict(saved["record"])
-  except MemoryError:
+  except _MISSING as error:
+    raise _incomplete(path, error) from error
+  except OSError as error:
+    raise _unreadable(path, error) from error
+  except (MemoryError, RuntimeError):  # damage raises neither
     raise
   except Exception as error:  # damage makes Orbax raise whatever it meets first
-    raise Damaged(f"{path}: is not a whole checkpoint ({reason(error)})") from error
+    _require_readable(path)
+    raise _incomplete(path, error) from error
   # Runs of older versions have no digest.
-  sealed = record.pop("digest", None)
-  if sealed is not None and sealed != digest(state, config, record):
+  saved_digest = record.pop("digest", None)
+  if saved_digest is not None and saved_digest != digest(state, config, record):
     raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, config_lib.migrate(config), record)
+  return Restored(state, config_lib.migrate(config), config_lib.migrate_record(record))
+
+
+def _require_readable(path: pathlib.Path) -> None:
+  """Raises OSError if a file cannot be read, for which TensorStore has ValueError."""
+  try:
+    for file in path.rglob("*"):
+      if file.is_file():
+        with file.open("rb") as stream:
+          while stream.read(2**24):
+            pass
+  except OSError as error:
+    raise _unreadable(path, error) from error
+
+
+def _incomplete(path: pathlib.Path, error: Exception) -> Damaged:
+  return Damaged(f"{path}: is not a whole checkpoint ({reason(error)})")
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> OSError:
+  return OSError(
+    f"{path}: cannot be read ({reason(error)}); nothing was changed: make its files "
+    "readable and run the same command"
+  )
 
 
 def with_digest(
   arrays: dict[str, Any], config: dict[str, Any], record: dict[str, Any]
 ) -> ocp.args.Composite:
-  """What Orbax saves; a digest joins the record."""
-  sealed = {**record, "digest": digest(arrays, config, record)}
+  """Arguments for Orbax to save all three, with their digest in the record."""
   return ocp.args.Composite(
     state=ocp.args.StandardSave(arrays),
     config=ocp.args.JsonSave(config),
-    record=ocp.args.JsonSave(sealed),
+    record=ocp.args.JsonSave({**record, "digest": digest(arrays, config, record)}),
   )
 
 
@@ -99,11 +133,11 @@ def digest(state: Any, config: dict[str, Any], record: dict[str, Any]) -> str:
   It is the same for what is saved and for what is read back: nested dicts of arrays,
   and whatever JSON keeps of the rest.
   """
-  found = hashlib.sha256()
+  sha = hashlib.sha256()
   leaves = jax.tree_util.tree_flatten_with_path(state)[0]
   for name, leaf in sorted((jax.tree_util.keystr(path), leaf) for path, leaf in leaves):
     array = np.asarray(leaf, order="C")
-    found.update(f"{name} {array.dtype} {array.shape}\n".encode())
-    found.update(array.tobytes())
-  found.update(json.dumps([config, record], sort_keys=True).encode())
-  return found.hexdigest()
+    sha.update(f"{name} {array.dtype} {array.shape}\n".encode())
+    sha.update(array.reshape(-1).view(np.uint8))  # the array's own memory, no copy
+  sha.update(json.dumps([config, record], sort_keys=True).encode())
+  return sha.hexdigest()

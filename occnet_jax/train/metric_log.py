@@ -21,18 +21,20 @@ class MetricLog:
   """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
 
   A run that resumes at `start` first drops the lines of later steps, which it is about
-  to write again: every step stands there once. With `owed`, so it does with what
-  validation says of `start`.
+  to write again, so that every step is there once. With `validation_pending` it also
+  drops what evaluators wrote for `start`.
   """
 
-  def __init__(self, directory: pathlib.Path, *, start: int, owed: bool = False):
+  def __init__(
+    self, directory: pathlib.Path, *, start: int, validation_pending: bool = False
+  ):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.jsonl"
     kept = [
       row
       for row in read(path)
       if row["step"] <= start
-      and not (owed and row["step"] == start and "val/iou" in row)
+      and not (validation_pending and row["step"] == start and _is_evaluation(row))
     ]
     with atomic_write(path) as scratch:
       scratch.write_text("".join(json.dumps(row) + "\n" for row in kept))
@@ -80,6 +82,10 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       break
   return rows
+
+
+def _is_evaluation(row: dict[str, Any]) -> bool:
+  return not any(name.startswith("train/") for name in row)
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

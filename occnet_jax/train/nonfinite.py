@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import serialization
 
 from occnet_jax.models import registry
 from occnet_jax.train import integrity
@@ -45,7 +46,9 @@ def dump(
   directory.mkdir(parents=True)
   (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
   np.savez(directory / "batch.npz", **batch)
-  integrity.write(directory / "checkpoint", state, config)
+  arrays = serialization.to_state_dict(jax.device_get(state))
+  record = {"step": int(state.step)}
+  integrity.write(directory / "checkpoint", arrays, config, record)
   return (
     f"Its batch, the names of its shapes and the state before it are in {directory}: "
     f"python -m occnet_jax.train.nonfinite {directory} takes the step again"
@@ -63,7 +66,7 @@ def diagnose(directory: pathlib.Path) -> list[str]:
   state, config, _ = integrity.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
     batch = dict(file)
-  method = registry.build(config["model"], tau=config["model"]["tau"])
+  method = registry.build(config["model"])
   key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
   variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
   loss, gradients = _gradients(method, variables, batch, jax.random.fold_in(key, 0))

@@ -47,8 +47,8 @@ class Progress:
     directory: of the log.
     start, steps: the first step of this call, and the last of all.
     shapes: per step.
-    unlogged: what `unlogged` gave when the run was stopped at `start`.
-    owed: whether validation at `start` is still to come.
+    pending_rows: result of `pending_rows` when the run was stopped at `start`.
+    validation_pending: whether validation at `start` is still to come.
   """
 
   def __init__(
@@ -58,18 +58,22 @@ class Progress:
     steps: int,
     *,
     shapes: int,
-    unlogged: Rows = (),
-    owed: bool = False,
+    pending_rows: Rows = (),
+    validation_pending: bool = False,
   ):
     first = multihost.is_main_process()
-    self._log = MetricLog(directory, start=start, owed=owed) if first else NoMetricLog()
+    self._log = (
+      MetricLog(directory, start=start, validation_pending=validation_pending)
+      if first
+      else NoMetricLog()
+    )
     self._waits = DataWait(self._stalled)
     self._pending: list[tuple[int, dict[str, Any]]] = []  # on the device
-    self._rows = [(step, row) for step, row in unlogged]  # fetched, not yet logged
+    self._rows = [(step, row) for step, row in pending_rows]  # fetched, not yet logged
     self._since, self._steps = time.perf_counter(), 0
     self._slow = -1  # flushes in a row that waited; the first has the compilation
     self._skipped = 0  # steps in a row
-    self._shapes, self._validation = shapes, ""
+    self._shapes, self._evaluation = shapes, ""
     self._bar = tqdm.tqdm(
       total=steps,
       initial=start,
@@ -88,7 +92,7 @@ class Progress:
     self._pending.append((step, scalars))
     self._waits.dispatched(scalars["loss"])
 
-  def unlogged(self, state: TrainState) -> Rows:
+  def pending_rows(self, state: TrainState) -> Rows:
     """Steps since the last flush and their scalars, for the run that resumes this one.
 
     Raises:
@@ -142,12 +146,12 @@ class Progress:
     if self._slow == STARVED_FLUSHES:
       self.say(
         f"warning: the device waits for data in {waiting:.0%} of the time; keep the "
-        "data nearer (config.data.residence = host or device) or read it with more "
+        "data nearer (config.data.placement = host or device) or read it with more "
         "processes (config.data.workers)"
       )
     self._seen = (
       f" | {rate * self._shapes:.0f} shapes/s, {waiting:.0%} waiting for data"
-      f"{self._validation}"
+      f"{self._evaluation}"
     )
     return {
       "train/steps_per_second": rate,
@@ -168,17 +172,20 @@ class Progress:
   def _restart_clock(self) -> None:
     self._since, self._steps = time.perf_counter(), 0
 
-  def validated(
+  def evaluated(
     self,
     step: int,
-    found: dict[str, float],
-    picture: Picture | None = None,
+    group: str,
+    numbers: dict[str, float],
+    pictures: dict[str, Picture],
   ) -> None:
-    """Logs what validation found for state `step`, and what it looks like."""
-    self._log.write(step, {f"val/{name}": value for name, value in found.items()})
-    if picture is not None:
-      self._log.show(step, "val/shapes", picture)
-    self._validation = f" | val iou {found['iou']:.3f} at tau {found['tau']:g}"
+    """Logs the results of one evaluator for state `step` under its name."""
+    if numbers:
+      self._log.write(step, {f"{group}/{name}": x for name, x in numbers.items()})
+      shown = ", ".join(f"{name} {x:.3g}" for name, x in numbers.items())
+      self._evaluation = f" | {group} {shown}"
+    for name, picture in pictures.items():
+      self._log.show(step, f"{group}/{name}", picture)
     self._restart_clock()
 
   def __enter__(self) -> "Progress":

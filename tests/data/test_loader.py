@@ -3,7 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from occnet_jax.data import loader
+from occnet_jax.config import parse
+from occnet_jax.data import batches, loader
+from occnet_jax.train import loop
 
 SOURCE = [{"index": np.int32(i)} for i in range(10)]
 
@@ -12,11 +14,11 @@ def label(example, rng):
   return {"index": example["index"], "draw": rng.random(2)}
 
 
-def batches(start, count, workers=0, seed=0, source=SOURCE):
-  found = loader.train_batches(
-    source, label, batch_size=4, seed=seed, start=start, workers=workers
+def batches(start, count, workers=0, seed=0, shapes=SOURCE):
+  endless = loader.train_batches(
+    shapes, label, batch_size=4, seed=seed, start=start, workers=workers
   )
-  return list(itertools.islice(found, count))
+  return list(itertools.islice(endless, count))
 
 
 def assert_same(a, b):
@@ -47,18 +49,65 @@ def test_draws_differ_between_epochs_and_seeds():
 
 
 def test_a_split_smaller_than_a_batch_still_fills_it():
-  assert batches(0, 1, source=SOURCE[:2])[0]["index"].shape == (4,)
+  assert batches(0, 1, shapes=SOURCE[:2])[0]["index"].shape == (4,)
 
 
-def test_the_shapes_of_a_batch_can_be_told_without_reading_them():
+def test_the_shapes_of_a_batch_are_known_without_reading_them():
   for step, batch in enumerate(batches(0, 6)):
-    told = loader.batch_indices(10, batch_size=4, seed=0, step=step)
-    np.testing.assert_array_equal(told, batch["index"])
+    indices = loader.batch_indices(10, batch_size=4, seed=0, step=step)
+    np.testing.assert_array_equal(indices, batch["index"])
+
+
+class Counted:
+  """Shapes that count how often one is read."""
+
+  def __init__(self, shapes):
+    self.shapes, self.reads = shapes, 0
+
+  def __len__(self):
+    return len(self.shapes)
+
+  def __getitem__(self, index):
+    self.reads += 1
+    return self.shapes[index]
+
+
+def test_one_batch_is_that_of_its_step_and_reads_nothing_ahead():
+  for step, batch in enumerate(batches(0, 6)):
+    shapes = Counted(SOURCE)
+    alone = loader.read_batch(shapes, label, batch_size=4, seed=0, step=step)
+    assert_same([alone], [batch])
+    assert shapes.reads == 4
+
+
+@pytest.mark.parametrize("kind", ["cloud", "voxels", "index", "none"])
+def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
+  kind, tiny_config, monkeypatch
+):
+  tiny_config["data"] |= {"inputs": kind, "placement": "stream"}
+  settings = parse(tiny_config)
+  data = batches.place_train(settings.data, batches.open_train(settings.data))
+  batch = next(batches.train_batches(settings, data, 0))
+  example = batches.example_batch(settings.data, 8)
+  assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
+    name: (x.shape, x.dtype) for name, x in example.items()
+  }
+
+
+def test_training_reads_no_shape_to_know_the_shapes_of_its_arrays(
+  tiny_config, tmp_path, monkeypatch
+):
+  split = Counted(batches.open_train(parse(tiny_config).data))
+  monkeypatch.setattr(batches, "open_train", lambda data: split)
+  tiny_config["data"]["placement"] = "host"
+  tiny_config["train"].update(steps=0)
+  loop.train(tiny_config, tmp_path)
+  assert split.reads == len(split)  # once each, into memory
 
 
 def test_an_empty_split_is_an_error():
   with pytest.raises(ValueError, match="train split is empty"):
-    batches(0, 1, source=[])
+    batches(0, 1, shapes=[])
 
 
 def test_evaluation_meets_every_shape_once_and_draws_the_same_each_time():

@@ -1,4 +1,4 @@
-"""What becomes of damaged, missing and vanished shards, with real files."""
+"""Damaged, missing and vanished shards, with real files."""
 
 import os
 import pathlib
@@ -28,19 +28,19 @@ def read_all(split):
 
 def test_any_flipped_bit_is_an_error_or_changes_nothing(data):
   path, rng = shard(data, 1), np.random.default_rng(0)
-  wanted = read_all(source.open_split(data, "train", FIELDS))
+  intact = read_all(source.open_split(data, "train", FIELDS))
   content, noticed = path.read_bytes(), 0
   for at in rng.integers(len(content), size=30):
     changed = bytearray(content)
     changed[at] ^= 1 << rng.integers(8)
     path.write_bytes(changed)
     try:
-      found = read_all(source.open_split(data, "train", FIELDS))
+      read = read_all(source.open_split(data, "train", FIELDS))
     except OSError as error:
       noticed += 1
       assert f"{path}: shape " in str(error)
     else:
-      np.testing.assert_array_equal(found, wanted)
+      np.testing.assert_array_equal(read, intact)
   assert noticed > 5
 
 
@@ -61,7 +61,7 @@ def test_a_shard_of_fewer_shapes_than_it_had_is_an_error(data):
 
 
 def test_storage_that_comes_back_is_read_again(data, monkeypatch):
-  wanted = read_all(source.open_split(data, "train", FIELDS))
+  intact = read_all(source.open_split(data, "train", FIELDS))
   split = source.open_split(data, "train", FIELDS)
   away = data.rename(data.with_name("away"))
   waits, sleep = [], source.time.sleep
@@ -73,7 +73,7 @@ def test_storage_that_comes_back_is_read_again(data, monkeypatch):
     sleep(seconds)
 
   monkeypatch.setattr(source.time, "sleep", come_back)
-  np.testing.assert_array_equal(read_all(split), wanted)
+  np.testing.assert_array_equal(read_all(split), intact)
   assert 0.3 in waits
 
 
@@ -91,3 +91,32 @@ def test_storage_that_stays_away_ends_the_batches_with_an_error(data):
   with pytest.raises(OSError, match="cannot be read"):
     for _ in range(20):
       next(batches)
+
+
+def test_errors_that_no_storage_makes_are_raised_at_once(data, monkeypatch):
+  def wait(seconds):
+    raise AssertionError("the read was repeated")
+
+  monkeypatch.setattr(source.time, "sleep", wait)
+  split = source.open_split(data, "train", FIELDS)
+  for index in (len(split), 10**9, -1):
+    with pytest.raises(IndexError, match=rf"shape {index} of {len(split)} in "):
+      split[index]
+
+  class Faulty:
+    def __len__(self):
+      return 5
+
+    def __getitem__(self, index):
+      raise TypeError("a fault of the program")
+
+  split.records = Faulty()
+  with pytest.raises(TypeError, match="a fault of the program"):
+    split[0]
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_damaged_descriptions_of_a_data_set_are_an_error_that_names_them(data, name):
+  (data / name).write_bytes(b'{"splits": [\xfd')
+  with pytest.raises(ValueError, match=r"data: dataset_info.json or features.json"):
+    source.open_split(data, "train", FIELDS)

@@ -1,7 +1,11 @@
+import io
+
 import numpy as np
+from PIL import Image
 
 from occnet_jax.data import inputs, transforms
 from occnet_jax.data.inputs import HOST
+from occnet_jax.data.transforms import Draws
 
 DATA = {
   "inputs": "cloud",
@@ -75,7 +79,7 @@ def test_the_cloud_has_its_size_and_its_noise():
 
 def test_the_same_generator_gives_the_same_shape():
   example, _ = make_example()
-  settings = {"points": 64, "observation": observe()}
+  settings = {"draws": Draws(points=64), "observation": observe()}
   a, b, c = (
     transforms.make_example(example, np.random.default_rng(seed), **settings)
     for seed in (1, 1, 2)
@@ -93,8 +97,7 @@ def test_a_share_of_the_points_comes_from_near_the_surface():
   out = transforms.make_example(
     example,
     np.random.default_rng(0),
-    points=40,
-    near_fraction=0.25,
+    draws=Draws(points=40, near_fraction=0.25),
     observation=observe(),
   )
   assert out["points"].shape == (40, 3)
@@ -117,25 +120,24 @@ def boxes(seed, **settings):
   out = transforms.make_example(
     example,
     np.random.default_rng(seed),
-    points=0,
+    draws=Draws(points=0, **settings),
     observation=observe(cloud_points=20_000, cloud_sigma=0.0),
-    **settings,
   )
   return out, half
 
 
 def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
-  seen = []
+  factors = []
   for seed in range(30):
     out, half = boxes(seed, stretch=0.25)
     stretched = np.abs(out["inputs"]).max(0)
-    seen.append(stretched / half)
+    factors.append(stretched / half)
     assert abs(stretched.max() - 0.5) < 0.01
     guessed = (np.abs(out["points"]) < stretched).all(1)
     assert (guessed == out["occupancies"].astype(bool)).mean() > 0.99
-  seen = np.array(seen)
-  assert (seen > 0.78).all() and (seen < 1.27).all()
-  assert seen[:, 1:].std(0).min() > 0.08
+  factors = np.array(factors)
+  assert (factors > 0.78).all() and (factors < 1.27).all()
+  assert factors[:, 1:].std(0).min() > 0.08
 
 
 def test_equal_sampling_takes_outside_first_and_as_many_inside():
@@ -158,3 +160,53 @@ def test_equal_sampling_of_an_empty_shape_takes_what_there_is():
     sampling="equal",
   )
   assert out["points"].shape == (10, 3) and not out["occupancies"].any()
+
+
+def positions(side=64):
+  """An image whose red is the column and whose green the row."""
+  rows, columns = np.mgrid[:side, :side]
+  blue = np.zeros_like(rows)
+  return np.stack([columns, rows, blue], -1).astype(np.uint8)
+
+
+def window(square):
+  """Left, top, right and bottom of what a resized crop of `positions` shows."""
+  columns, rows = 255 * square[..., 0], 255 * square[..., 1]
+  return np.array([columns.min(), rows.min(), columns.max(), rows.max()])
+
+
+def test_a_random_crop_keeps_its_share_of_the_area_and_stays_inside():
+  image, windows = positions(), []
+  for seed in range(200):
+    square = inputs.fit_image(image, 64, np.random.default_rng(seed), 0.5)
+    windows.append(window(square))
+  left, top, right, bottom = np.array(windows).T
+  assert min(left.min(), top.min()) >= 0 and max(right.max(), bottom.max()) <= 63
+  edge = right - left + 1
+  np.testing.assert_allclose(bottom - top + 1, edge, atol=1)
+  share = (edge / 64) ** 2
+  # Uniform between a half and one, but for a pixel at either edge of a window.
+  assert 0.45 < share.min() < 0.55 and 0.95 < share.max() <= 1
+  np.testing.assert_allclose(share.mean(), 0.75, atol=0.04)
+  # Small crops lie anywhere: at the left as well as at the right.
+  small = edge < 52
+  assert left[small].min() < 3 and right[small].max() > 60
+
+
+def image_example(side=64):
+  buffer = io.BytesIO()
+  Image.fromarray(positions(side)).save(buffer, "PNG")
+  return {"views": {"images": [buffer.getvalue()]}}
+
+
+def test_the_crop_of_the_config_is_made_in_training_alone():
+  example = image_example()
+  for crop, train, whole in (
+    (0.5, True, False),
+    (0.5, False, True),
+    (1.0, True, True),
+  ):
+    observation = observe(inputs="image", image_side=64, image_crop=crop)
+    drawn = observation.draw(example, np.random.default_rng(3), train)
+    square = observation.observe(example, drawn, lambda points: points, HOST)
+    assert np.array_equal(window(square), [0, 0, 63, 63]) == whole

@@ -145,7 +145,7 @@ def test_the_point_cloud_network_has_as_many_parameters_as_the_reference():
     "z_dim": 0,
     "kl_weight": 1.0,
   }
-  method = registry.build(model, tau=0.2)
+  method = registry.build(model)
   batch = {"points": jnp.zeros((1, 2, 3)), "inputs": jnp.zeros((1, 2, 3))}
   shapes = jax.eval_shape(method.init, jax.random.key(0), batch)
   assert sum(np.prod(a.shape) for a in jax.tree.leaves(shapes["params"])) == 10_373_889

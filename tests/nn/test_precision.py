@@ -35,8 +35,7 @@ def run():
   }
   batch = jax.tree.map(jnp.asarray, batch)
   methods = {
-    name: registry.build(MODEL, tau=0.5, precision=name)
-    for name in ("float32", "bfloat16")
+    name: registry.build(MODEL, precision=name) for name in ("float32", "bfloat16")
   }
   variables = methods["float32"].init(jax.random.key(0), batch)
   leaves, tree = jax.tree.flatten(variables["params"])

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pathlib
 import resource
@@ -11,7 +12,7 @@ import optax
 import pytest
 
 from occnet_jax.models import registry
-from occnet_jax.train import checkpoint
+from occnet_jax.train import checkpoint, integrity
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from tests.helpers.training import MODEL, assert_close, make_batch, make_run
@@ -21,7 +22,7 @@ CONFIG = {"name": "test", "model": {"hidden_size": 16}}
 
 def save(workdir, state, kind="latest", record=None):
   with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
-    checkpoints.save(kind, state, record or {"tau": 0.3, "iou": 0.5})
+    checkpoints.save(kind, state, record or {"level": 0.3, "iou": 0.5})
 
 
 def test_a_saved_state_comes_back_whole(tmp_path):
@@ -30,7 +31,7 @@ def test_a_saved_state_comes_back_whole(tmp_path):
   _, _, fresh = make_run(optax.adam(1e-3), ema=True)
   with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
     found = checkpoints.resume(jax.tree.map(np.zeros_like, fresh))
-    assert checkpoints.record("latest") == {"step": 7, "tau": 0.3, "iou": 0.5}
+    assert checkpoints.record("latest") == {"step": 7, "level": 0.3, "iou": 0.5}
     assert checkpoints.record("best") is None
   assert int(found.step) == 7
   assert jax.tree.structure(found) == jax.tree.structure(state)
@@ -44,7 +45,7 @@ def test_nothing_saved_leaves_the_fresh_state(tmp_path):
 
 
 def test_what_two_devices_saved_one_device_restores(tmp_path):
-  method = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  method = registry.build(MODEL, axis_name=step_lib.AXIS)
   _, optimizer, state = make_run()
   step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
   batch = step_lib.split_over_devices(make_batch(0), 2)
@@ -54,7 +55,7 @@ def test_what_two_devices_saved_one_device_restores(tmp_path):
   np.save(tmp_path / "wanted.npy", state.params["encoder"]["fc_c"]["bias"])
   program = f"""
 import jax, numpy as np
-from occnet_jax.train import checkpoint
+from occnet_jax.train import checkpoint, integrity
 assert jax.local_device_count() == 1
 found = checkpoint.restore({str(tmp_path)!r}).state["params"]["encoder"]["fc_c"]["bias"]
 np.testing.assert_array_equal(found, np.load({str(tmp_path / "wanted.npy")!r}))
@@ -114,7 +115,7 @@ def save_several(workdir):
   with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
     for kind, step in (("latest", 4), ("best", 6), ("latest", 8), ("latest", 12)):
       now = state.replace(step=state.step + step)
-      checkpoints.save(kind, now, {"tau": 0.3, "iou": step / 100})
+      checkpoints.save(kind, now, {"level": 0.3, "iou": step / 100})
   return state, workdir / "checkpoints"
 
 
@@ -156,9 +157,9 @@ def test_a_checkpoint_larger_than_the_disk_is_refused_before_it_is_begun(tmp_pat
   petabyte = np.broadcast_to(np.float32(0), (2**48,))
   with (
     checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints,
-    pytest.raises(OSError, match=r"wants 107374\d{4}\.\d MiB of disk and .* are f"),
+    pytest.raises(OSError, match=r"needs 107374\d{4}\.\d MiB of disk and .* are f"),
   ):
-    checkpoints.want_space(state.replace(params=petabyte))
+    checkpoints.require_space(state.replace(params=petabyte))
 
 
 def test_a_write_that_fails_in_the_background_surfaces_and_damages_nothing(tmp_path):
@@ -189,3 +190,119 @@ def test_a_state_of_another_form_names_what_does_not_fit(tmp_path):
   wider = jax.tree.map(lambda a: np.zeros((*np.shape(a), 2)), state.params)
   with pytest.raises(ValueError, match=r"has shape .*, want .* and \d+ more"):
     state_lib.refill(wider, jax.device_get(state.params))
+
+
+@pytest.mark.parametrize(
+  "error",
+  [
+    PermissionError(13, "Permission denied"),
+    OSError(5, "Input/output error"),
+    RuntimeError("Unable to initialize backend 'cuda'"),
+  ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+  error, tmp_path, monkeypatch
+):
+  _, where = save_several(tmp_path)
+  before = sorted(where.rglob("*"))
+
+  def fail(*args, **kwargs):
+    raise error
+
+  monkeypatch.setattr(integrity.ocp.Checkpointer, "restore", fail)
+  for read in (
+    lambda: checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0),
+    lambda: checkpoint.restore(tmp_path),
+  ):
+    with pytest.raises((OSError, RuntimeError), match=str(error.args[-1])) as raised:
+      read()
+    assert "remove" not in str(raised.value)
+  assert sorted(where.rglob("*")) == before
+
+
+def test_an_error_of_tensorstore_over_a_file_that_cannot_be_read_is_none_of_damage(
+  tmp_path, monkeypatch
+):
+  _, where = save_several(tmp_path)
+  closed, opened = where / "latest" / "12" / "state" / "_METADATA", pathlib.Path.open
+
+  def open_file(self, *args, **kwargs):
+    if self == closed:
+      raise PermissionError(13, "Permission denied", str(self))
+    return opened(self, *args, **kwargs)
+
+  def restore(*args, **kwargs):
+    raise ValueError("PERMISSION_DENIED: Error opening a file")
+
+  monkeypatch.setattr(integrity.ocp.Checkpointer, "restore", restore)
+  monkeypatch.setattr(pathlib.Path, "open", open_file)
+  with pytest.raises(OSError, match=r"latest/12: cannot be read .*Permission denied"):
+    integrity.read(where / "latest" / "12")
+
+
+def test_a_step_that_is_saved_again_stays_until_the_new_one_is_complete(
+  tmp_path, monkeypatch
+):
+  state, _ = save_several(tmp_path)
+  again = state.replace(step=state.step + 12)
+
+  def fail(*args, **kwargs):
+    raise OSError("the disk is gone")
+
+  with monkeypatch.context() as patch:
+    patch.setattr(integrity, "write", fail)
+    with (
+      checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints,
+      pytest.raises(OSError, match=r"could not be written \(the disk is gone\)"),
+    ):
+      checkpoints.save("latest", again, {"iou": 0.9})
+  assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.12
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    checkpoints.save("latest", again, {"iou": 0.9})
+  assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.9
+  assert checkpoint.available(tmp_path) == [("best", 6), ("latest", 12), ("latest", 8)]
+
+
+def test_arrays_of_old_states_do_not_stay_in_memory(tmp_path):
+  state, _ = save_several(tmp_path)
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    assert int(checkpoints.resume(state).step) == 12
+    for kind in checkpoint.KINDS:
+      assert jax.tree.leaves(checkpoints._newest[kind].state) == []
+      assert checkpoints.record(kind)["tau"] == 0.3
+
+
+def test_a_process_that_does_not_write_neither_saves_nor_resumes(tmp_path, monkeypatch):
+  _, _, state = make_run()
+  monkeypatch.setattr(checkpoint.multihost, "is_main_process", lambda: False)
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
+    checkpoints.require_space(state)
+    checkpoints.save("latest", state, {})
+    checkpoints.check()
+    assert checkpoints.last_step("latest") == -1
+    assert checkpoints.record("best") is None
+    assert checkpoints.resume(state) is state
+  assert checkpoint.available(tmp_path) == []
+
+
+def test_the_digest_tells_names_types_shapes_and_bytes_apart():
+  def digest(state):
+    return integrity.digest(state, {}, {})
+
+  a = np.arange(6, dtype=np.float32)
+  trees = [
+    {"a": a},
+    {"b": a},
+    {"a": a.reshape(2, 3)},
+    {"a": a.view(np.int32)},
+    {"a": a[::-1]},
+    {"a": a.astype(jax.numpy.bfloat16)},
+    {"a": a[:0]},
+    {"a": a[0]},
+  ]
+  assert len({digest(tree) for tree in trees}) == len(trees)
+  strided = np.stack([a, a], -1)[:, 0]  # equal, in another place of memory
+  assert digest({"a": strided}) == digest({"a": a})
+  # As versions before wrote it: a checkpoint of theirs must still be whole.
+  sha = hashlib.sha256(b"['a'] float32 (6,)\n" + a.tobytes() + b"[{}, {}]")
+  assert digest({"a": a}) == sha.hexdigest()

@@ -131,7 +131,7 @@ def test_a_pipeline_that_limits_is_told_once_with_a_way_out(tmp_path, monkeypatc
       seen.add(step, scalars(1))
       seen.flush(STATE)
   assert told.getvalue().count("waits for data in ") == 1
-  assert "config.data.residence" in told.getvalue()
+  assert "config.data.placement" in told.getvalue()
   shares = metric_log.curve(
     metric_log.read(tmp_path / "metrics.jsonl"), "train/waiting_for_data"
   )[1]
