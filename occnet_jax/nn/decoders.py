@@ -10,7 +10,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm, NormSettings
 from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import (
   ConditionalResnetBlock,
@@ -30,15 +30,14 @@ class CBatchNormDecoder(nn.Module):
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     octaves: of Fourier features of the points; 0 for their coordinates alone.
     remat: compute the blocks again for the gradient of training, for less memory.
-    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+    norm: settings that all batch norms share.
   """
 
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -49,11 +48,10 @@ class CBatchNormDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
-    blocks = [ConditionalResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    blocks = [ConditionalResnetBlock(self.norm, name=f"block{i}") for i in range(5)]
     net = apply_blocks(blocks, net, c, train=train, remat=self.remat and train)
-    net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn")(net, c, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -71,8 +69,7 @@ class CBatchNormDecoder2(nn.Module):
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -83,14 +80,13 @@ class CBatchNormDecoder2(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     features = fourier_features(points, self.octaves)
     net = Linear(self.hidden_size, name="conv_p")(features)
     if z is not None:
       c = c + Linear(c.shape[-1], name="fc_z")(z)
-    blocks = _ConditionalBlocks(self.n_blocks, self.remat, **norm, name="blocks")
+    blocks = _ConditionalBlocks(self.n_blocks, self.remat, self.norm, name="blocks")
     net = blocks(net, c, train=train)
-    net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn")(net, c, train=train)
     return Linear(1, name="conv_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -106,8 +102,7 @@ class CBatchNormNoResnetDecoder(nn.Module):
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -118,13 +113,12 @@ class CBatchNormNoResnetDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     act = activation(self.leaky)
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
     for i in range(5):
-      net = ConditionalBatchNorm(**norm, name=f"bn_{i}")(net, c, train=train)
+      net = ConditionalBatchNorm(self.norm, name=f"bn_{i}")(net, c, train=train)
       net = Linear(self.hidden_size, name=f"fc_{i}")(act(net))
-    net = ConditionalBatchNorm(**norm, name="bn_5")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn_5")(net, c, train=train)
     return Linear(1, name="fc_out")(act(net))[..., 0]
 
 
@@ -140,8 +134,7 @@ class BatchNormDecoder(nn.Module):
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -152,11 +145,10 @@ class BatchNormDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
-    blocks = [ResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    blocks = [ResnetBlock(self.norm, name=f"block{i}") for i in range(5)]
     net = apply_blocks(blocks, net, train=train, remat=self.remat and train)
-    net = BatchNorm(**norm, name="bn")(net, train=train)
+    net = BatchNorm(self.norm, name="bn")(net, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -212,13 +204,11 @@ class _ConditionalBlocks(nn.Module):
 
   count: int
   remat: bool
-  axis_name: str | None
-  unbiased_variance: bool
+  norm: NormSettings
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
-    blocks = [ConditionalResnetBlock(**norm, name=str(i)) for i in range(self.count)]
+    blocks = [ConditionalResnetBlock(self.norm, name=str(i)) for i in range(self.count)]
     return apply_blocks(blocks, x, c, train=train, remat=self.remat and train)

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm, NormSettings
 
 
 class ResnetBlockFC(nn.Module):
@@ -46,42 +46,40 @@ class ResnetBlockFC(nn.Module):
 class ConditionalResnetBlock(nn.Module):
   """Residual block with conditional batch norm before each of its two linear layers.
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    norm: settings that all batch norms share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = x.shape[-1]
     zeros = nn.initializers.zeros_init()
-    dx = ConditionalBatchNorm(**norm, name="bn_0")(x, c, train=train)
+    dx = ConditionalBatchNorm(self.norm, name="bn_0")(x, c, train=train)
     dx = Linear(size, name="fc_0")(nn.relu(dx))
-    dx = ConditionalBatchNorm(**norm, name="bn_1")(dx, c, train=train)
+    dx = ConditionalBatchNorm(self.norm, name="bn_1")(dx, c, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
 
 
 class ResnetBlock(nn.Module):
   """Residual block with batch norm before each of its two linear layers.
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    norm: settings that all batch norms share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(self, x: Float[Array, "b t f"], *, train: bool) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = x.shape[-1]
     zeros = nn.initializers.zeros_init()
-    dx = BatchNorm(**norm, name="bn_0")(x, train=train)
+    dx = BatchNorm(self.norm, name="bn_0")(x, train=train)
     dx = Linear(size, name="fc_0")(nn.relu(dx))
-    dx = BatchNorm(**norm, name="bn_1")(dx, train=train)
+    dx = BatchNorm(self.norm, name="bn_1")(dx, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from occnet_jax.nn.conv import Conv, standardise_colours
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import BatchNorm
+from occnet_jax.nn.norm import BatchNorm, NormSettings
 from occnet_jax.nn.pooling import max_pool
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -28,15 +28,14 @@ class Resnet(nn.Module):
     c_dim: size of the code.
     normalize: whether ImageNet's mean and deviation are taken out of the colours.
     use_linear: whether the linear layer is there; without it the code is the features.
-    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+    norm: settings that all batch norms share.
   """
 
   depth: int
   c_dim: int = 256
   normalize: bool = True
   use_linear: bool = True
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -60,9 +59,8 @@ class Resnet(nn.Module):
       )
     if self.normalize:
       images = standardise_colours(images)
-    net = ResnetFeatures(
-      self.depth, self.axis_name, self.unbiased_variance, name="features"
-    )(images, train=train)
+    features = ResnetFeatures(self.depth, self.norm, name="features")
+    net = features(images, train=train)
     return Linear(self.c_dim, name="fc")(net) if self.use_linear else net
 
 
@@ -73,20 +71,18 @@ class ResnetFeatures(nn.Module):
   """
 
   depth: int
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     block = Bottleneck if self.depth in BOTTLENECK_DEPTHS else BasicBlock
     net = _conv(64, 7, stride=2, name="conv1")(x)
-    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(self.norm, name="bn1")(net, train=train))
     net = max_pool(net, 3, 1)
     for i, count in enumerate(BLOCKS[self.depth]):
       for j in range(count):
         stride = 2 if i > 0 and j == 0 else 1
-        layer = block(64 * 2**i, stride, **norm, name=f"layer{i + 1}_{j}")
+        layer = block(64 * 2**i, stride, self.norm, name=f"layer{i + 1}_{j}")
         net = layer(net, train=train)
     return net.mean((1, 2))
 
@@ -97,24 +93,22 @@ class BasicBlock(nn.Module):
   Attributes:
     features: of both convolutions.
     stride: of the first one.
-    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+    norm: settings that all batch norms share.
   """
 
   features: int
   stride: int = 1
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w i"], *, train: bool
   ) -> Float[Array, "b k l o"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _conv(self.features, 3, stride=self.stride, name="conv1")(x)
-    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(self.norm, name="bn1")(net, train=train))
     net = _conv(self.features, 3, name="conv2")(net)
-    net = BatchNorm(**norm, name="bn2")(net, train=train)
-    return nn.relu(net + _shortcut(x, self.features, self.stride, norm, train))
+    net = BatchNorm(self.norm, name="bn2")(net, train=train)
+    return nn.relu(net + _shortcut(x, self.features, self.stride, self.norm, train))
 
 
 class Bottleneck(nn.Module):
@@ -123,27 +117,25 @@ class Bottleneck(nn.Module):
   Attributes:
     features: of the first two; the third has four times as many.
     stride: of the 3 x 3 convolution.
-    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+    norm: settings that all batch norms share.
   """
 
   features: int
   stride: int = 1
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w i"], *, train: bool
   ) -> Float[Array, "b k l o"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = EXPANSION * self.features
     net = _conv(self.features, 1, name="conv1")(x)
-    net = nn.relu(BatchNorm(**norm, name="bn1")(net, train=train))
+    net = nn.relu(BatchNorm(self.norm, name="bn1")(net, train=train))
     net = _conv(self.features, 3, stride=self.stride, name="conv2")(net)
-    net = nn.relu(BatchNorm(**norm, name="bn2")(net, train=train))
+    net = nn.relu(BatchNorm(self.norm, name="bn2")(net, train=train))
     net = _conv(size, 1, name="conv3")(net)
-    net = BatchNorm(**norm, name="bn3")(net, train=train)
-    return nn.relu(net + _shortcut(x, size, self.stride, norm, train))
+    net = BatchNorm(self.norm, name="bn3")(net, train=train)
+    return nn.relu(net + _shortcut(x, size, self.stride, self.norm, train))
 
 
 def _conv(features: int, kernel_size: int, *, stride: int = 1, name: str) -> Conv:
@@ -152,10 +144,14 @@ def _conv(features: int, kernel_size: int, *, stride: int = 1, name: str) -> Con
 
 
 def _shortcut(
-  x: Float[Array, "b h w i"], features: int, stride: int, norm: dict, train: bool
+  x: Float[Array, "b h w i"],
+  features: int,
+  stride: int,
+  norm: NormSettings,
+  train: bool,
 ) -> Float[Array, "b k l o"]:
   """x itself, or its projection where the block changes the shape."""
   if stride == 1 and x.shape[-1] == features:
     return x
   x = _conv(features, 1, stride=stride, name="downsample_0")(x)
-  return BatchNorm(**norm, name="downsample_1")(x, train=train)
+  return BatchNorm(norm, name="downsample_1")(x, train=train)
