@@ -31,6 +31,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Standard deviations of their distance from the surface, in equal shares.
   prep.near_sigmas = (0.01, 0.03)
   prep.surface_points = 100_000  # surface points with normals per shape
+  # Whether signed distances of the labelled points are stored, for deepsdf.
+  prep.distances = False
   prep.padding = 0.1  # points fill a cube of side 1 + padding around the unit cube
   prep.voxel_side = 32  # cells along a side of the stored occupancy grid
   # Rendered pictures per shape, as Choy et al. 2016 with 24; 0 for none.

@@ -58,6 +58,7 @@ def tiny_data(tmp_path_factory, write_meshes):
     out=directory / "data",
     points=2000,
     surface_points=1000,
+    distances=True,
     shard_size=8,
     workers=1,
   )

@@ -50,6 +50,7 @@ def make_features(
   voxel_side: int,
   dtype: str,
   views: int = 0,
+  distances: bool = False,
   quality: Mapping[str, type] = MappingProxyType({}),
 ) -> tfds.features.FeaturesDict:
   """Shapes and types of the arrays of an example.
@@ -62,6 +63,7 @@ def make_features(
     voxel_side: of the grid.
     dtype: of points and normals.
     views: per shape.
+    distances: whether labelled points have signed distances.
     quality: names and types (str, bool, int or float) of what is told of the labels.
   """
 
@@ -72,6 +74,7 @@ def make_features(
     return {
       "points": tensor((count, 3), dtype),
       "occupancies": tensor((-(-count // 8),), "uint8"),
+      **({"distances": tensor((count,), dtype)} if distances else {}),
     }
 
   near = {"points_surface": labelled(near_points)} if near_points else {}

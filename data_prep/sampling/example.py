@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from data_prep.pipeline import shards
 from data_prep.pipeline.report import Row, make_row
 from data_prep.pipeline.splits import make_rng
-from data_prep.sampling import inside_test, voxels
+from data_prep.sampling import distances, inside_test, voxels
 from data_prep.sampling import points as points_lib
 from data_prep.sampling import surface as surface_lib
 from data_prep.sources import official
@@ -161,8 +161,12 @@ def _sample_mesh(task: Task) -> shards.Example:
     example["points_surface"] = {"points": near, "occupancies": near_occupancies}
   if settings["views"]:
     example["views"] = _draw_views(solid, rng("views"), settings)
+  example["points"] = {"points": points, "occupancies": occupancies}
+  if settings.get("distances"):
+    for labelled in (example["points"], example.get("points_surface")):
+      if labelled:
+        labelled["distances"] = distances.signed_distances(solid, **labelled)
   example |= {
-    "points": {"points": points, "occupancies": occupancies},
     "pointcloud": {"points": surface, "normals": normals},
     "voxels": voxels.voxelize(contains, side=settings["voxel_side"]),
     "loc": loc,
@@ -216,7 +220,8 @@ def _draw_views(
 def _arrays(settings: Settings) -> dict[str, Any]:
   """Settings that say what arrays an example has."""
   names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
-  return {name: settings[name] for name in names}
+  stored = {name: settings[name] for name in names}
+  return stored | {"distances": settings.get("distances", False)}
 
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:

@@ -13,7 +13,7 @@ from occnet_jax import api
 from occnet_jax.config import Settings
 from occnet_jax.data import batches, loader
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import evaluate, generative, resume_log
+from occnet_jax.evaluation import evaluate, generative
 from occnet_jax.files import atomic_write
 from occnet_jax.geometry import mesh_io, surface_sampling
 from occnet_jax.viz import sheets
@@ -28,7 +28,8 @@ def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trim
   Raises:
     ValueError: nothing was generated.
   """
-  _, rows = resume_log.read(workdir / evaluate.GENERATED)
+  origin = evaluate.make_origin(config["test"]["split"], config["data"])
+  _, rows = evaluate.read_rows(workdir / evaluate.GENERATED, origin)
   if not rows:
     raise ValueError(f"{workdir}: nothing is generated yet; run --mode=generate first")
   form = settings.generation.format

@@ -72,31 +72,22 @@ def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
 
 
 def _pretrained(model: Config, state: Any) -> Any:
-  """A fresh state with the features of config.model.pretrained, where that is named."""
+  """A fresh state with the features of config.model.pretrained, if that is set."""
   if not model.get("pretrained"):
     return state
   from occnet_jax.interop import resnet_weights
 
-  if "features" not in state.params.get("encoder", {}):
-    raise ValueError(
-      f"config.model.pretrained is {model['pretrained']}, but encoder "
-      f"{model['encoder']!r} is no ResNet; leave it empty"
-    )
-  features = {
-    name: getattr(state, name)["encoder"]["features"]
-    for name in ("params", "batch_stats")
-  }
-  read = resnet_weights.read_torchvision(model["pretrained"], features)
+  fresh = {"params": state.params, "batch_stats": state.batch_stats}
+  encoder = {name: tree.get("encoder", {}) for name, tree in fresh.items()}
+  encoder = resnet_weights.with_pretrained_features(model["pretrained"], encoder)
 
   def put(variables: dict) -> dict:
     return {
-      name: tree | {"encoder": tree["encoder"] | {"features": read[name]}}
-      for name, tree in variables.items()
+      name: {**tree, "encoder": encoder[name]} for name, tree in variables.items()
     }
 
-  now = put({"params": state.params, "batch_stats": state.batch_stats})
   ema = None if state.ema is None else put(state.ema)
-  return state.replace(**now, ema=ema)
+  return state.replace(**put(fresh), ema=ema)
 
 
 def generate(config: Config, workdir: pathlib.Path) -> None:

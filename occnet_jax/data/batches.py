@@ -89,7 +89,7 @@ def validation_batches(
   fields = transforms.fields(inputs.make(settings.data))
   return loader.evaluation_batches(
     source.open_split(settings.data.dir, val.split, fields),
-    evaluation_transform(settings.data, val.points),
+    evaluation_transform(settings.data, val.points, targets=True),
     batch_size=batch_size,
     seed=settings.seed,
     limit=val.shapes,
@@ -97,13 +97,18 @@ def validation_batches(
   )
 
 
-def evaluation_transform(data: DataSettings, points: int) -> loader.Transform:
+def evaluation_transform(
+  data: DataSettings, points: int, *, targets: bool = False
+) -> loader.Transform:
   """A function from a stored example to the arrays of one shape that is evaluated.
 
   Args:
     data: settings.
     points: labelled points of the shape; 0 for all.
+    targets: whether the arrays hold data.targets, for the method's score.
   """
+  if not targets:
+    data = data._replace(targets=())
   return placement.HostTransform(inputs.make(data), make_draws(data, points))
 
 

@@ -53,6 +53,8 @@ class Observation(NamedTuple):
     supports_deformation: whether the input of a deformed shape can be computed.
     runs_on_device: whether `observe` works on arrays that lie on the device. Images do
       not: `draw` decodes them from the arrays themselves.
+    target_distances: whether batches have signed distances of the points.
+    target_voxels: side of the target grid in batches; 0 for none.
   """
 
   fields: dict[str, Any]
@@ -61,6 +63,8 @@ class Observation(NamedTuple):
   spec: np.ndarray
   supports_deformation: bool
   runs_on_device: bool = True
+  target_distances: bool = False
+  target_voxels: int = 0
 
 
 def make(data: DataSettings) -> Observation:
@@ -74,7 +78,19 @@ def make(data: DataSettings) -> Observation:
     raise ValueError(
       f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
     )
-  observation = _KINDS[kind](data)
+  observation = _KINDS[kind](data)._replace(
+    target_distances="distances" in data.targets,
+    target_voxels=data.voxel_side if "voxels" in data.targets else 0,
+  )
+  if unknown := set(data.targets) - {"distances", "voxels"}:
+    raise ValueError(
+      f"config.data.targets has {sorted(unknown)}; want some of: distances, voxels"
+    )
+  if data.random_stretch and data.targets:
+    raise ValueError(
+      f"config.data.random_stretch is {data.random_stretch}, but targets "
+      f"{', '.join(data.targets)} cannot be deformed with the shape; set it to 0"
+    )
   if data.random_stretch and not observation.supports_deformation:
     raise ValueError(
       f"config.data.random_stretch is {data.random_stretch}, but inputs of kind "

@@ -32,9 +32,11 @@ FIELDS = {
   "pointcloud": {"points": True, "normals": True},
 }
 
+_Task = tuple[Row, dict[str, Any] | str]  # a mesh; its true shape, or why there is none
+
 
 class Origin(NamedTuple):
-  """Where shapes come from: an index means a shape only together with these.
+  """The split of a data set; only within one does an index mean a certain shape.
 
   Attributes:
     split: name of the split, such as "test".
@@ -52,15 +54,6 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
   """
   apart = ("placement", "workers")
   return Origin(split, {k: v for k, v in data.items() if k not in apart})
-
-
-class _Truth(NamedTuple):
-  """What the metrics compare a mesh with, in the words of `metrics.evaluate_mesh`."""
-
-  points: np.ndarray
-  occupancies: np.ndarray
-  surface: np.ndarray
-  normals: np.ndarray
 
 
 def mesh_path(
@@ -195,14 +188,14 @@ def evaluate(
     ValueError: not all of these shapes were generated, or the data set has changed
       since.
   """
-  wanted = set(indices)
+  asked = set(indices)
   settings, generated = read_rows(directory / GENERATED, origin)
   # Last row wins: the data set may have changed since the first one was written.
-  latest = {row["index"]: row for row in generated if row["index"] in wanted}
+  latest = {row["index"]: row for row in generated if row["index"] in asked}
   generated = list(latest.values())
-  if len(generated) < len(wanted):
+  if len(generated) < len(asked):
     raise ValueError(
-      f"{directory}: {len(generated)} of {len(wanted)} meshes of split "
+      f"{directory}: {len(generated)} of {len(asked)} meshes of split "
       f"{origin.split!r} are generated; finish with --mode=generate first"
     )
   with ResumeLog(directory / MEASURED, {**settings, "samples": samples}) as log:
@@ -229,16 +222,16 @@ def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[
     origin: of the shapes that the caller is about to look up by the rows' indices.
   """
   settings, rows = resume_log.read(path)
-  wanted = resume_log.plain(origin._asdict())
-  if settings is None or any(settings.get(k) != v for k, v in wanted.items()):
+  expected = resume_log.plain(origin._asdict())
+  if settings is None or any(settings.get(k) != v for k, v in expected.items()):
     return {}, []
   return settings, [row for row in rows if row.get("split") == origin.split]
 
 
 def _with_truths(
   rows: Iterable[Row], shapes: Examples, directory: pathlib.Path
-) -> Iterator[tuple[Row, _Truth | str]]:
-  """Each row with what to compare its mesh with, or why that cannot be read."""
+) -> Iterator[_Task]:
+  """Each row with the samples of its shape, as stored, or why they cannot be read."""
   for row in rows:
     try:
       shape = shapes[row["index"]] if row["index"] < len(shapes) else None
@@ -251,21 +244,12 @@ def _with_truths(
         f"{row['index']} of split {row['split']!r}; the data set has changed: run "
         "--mode=generate again"
       )
-    points = shape["points"]["points"].astype(np.float64)
-    yield (
-      row,
-      _Truth(
-        points,
-        np.unpackbits(shape["points"]["occupancies"])[: len(points)],
-        shape["pointcloud"]["points"].astype(np.float64),
-        shape["pointcloud"]["normals"].astype(np.float64),
-      ),
-    )
+    yield row, {name: shape[name] for name in ("points", "pointcloud")}
 
 
 def _over_cores(
-  function: Callable[[tuple[Row, _Truth | str]], Row],
-  tasks: Iterator[tuple[Row, _Truth | str]],
+  function: Callable[[_Task], Row],
+  tasks: Iterator[_Task],
   count: int,
 ) -> Iterator[Row]:
   """Maps over all cores, in order; tasks are read as processes become free."""
@@ -279,7 +263,7 @@ def _over_cores(
 
 
 def _measure(
-  task: tuple[Row, _Truth | str],
+  task: _Task,
   *,
   directory: pathlib.Path,
   form: str,
@@ -294,8 +278,16 @@ def _measure(
     vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     if row["faces"]:
       vertices, faces = mesh_io.read_mesh(mesh_path(directory, *_key(row), form))
+    points = truth["points"]["points"].astype(np.float64)
     figures = metrics.evaluate_mesh(
-      vertices, faces, **truth._asdict(), samples=samples, seed=row["index"]
+      vertices,
+      faces,
+      points=points,
+      occupancies=np.unpackbits(truth["points"]["occupancies"])[: len(points)],
+      surface=truth["pointcloud"]["points"].astype(np.float64),
+      normals=truth["pointcloud"]["normals"].astype(np.float64),
+      samples=samples,
+      seed=row["index"],
     )
   except ValueError as error:
     where = {name: row[name] for name in ("split", "index")}
@@ -314,7 +306,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 
 def _identity(row: Row) -> tuple:
-  """All that says which shape a row is of; an older row may lack the split."""
+  """Split, index, category and id of a row's shape; older rows have no split."""
   return row.get("split"), row["index"], *_key(row)
 
 

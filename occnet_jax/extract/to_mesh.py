@@ -18,6 +18,7 @@ def to_mesh(
   method: Method,
   variables: Variables,
   latent: Latent,
+  /,  # so that `method` can be an option of extract_mesh
   *,
   level: float | None = None,
   field: field_lib.Field | None = None,

@@ -172,6 +172,8 @@ def method(
       kl = losses.kl_to_standard_normal(*posterior)
       scalars |= {"cross_entropy": value, "kl": kl}
       value = value + kl_weight * kl
+    # Comparable between training and validation, which have other numbers of points.
+    scalars["loss_per_point"] = value / batch["points"].shape[1]
     return value, (stats, {"loss": value, **scalars})
 
   def encode(variables, inputs):
@@ -198,8 +200,10 @@ def method(
       kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
     logits = decode(variables, latent, batch["points"])
     cross_entropy = jax.vmap(losses.occupancy_cross_entropy)
+    loss = cross_entropy(logits[:, None], occupancies[:, None]) + kl_weight * kl
     return {
-      "loss": cross_entropy(logits[:, None], occupancies[:, None]) + kl_weight * kl,
+      "loss": loss,
+      "loss_per_point": loss / occupancies.shape[1],
       "iou": losses.iou_at_levels(logits, occupancies, levels),
     }
 

@@ -73,7 +73,8 @@ class Progress:
     self._since, self._steps = time.perf_counter(), 0
     self._slow = -1  # flushes in a row that waited; the first has the compilation
     self._skipped = 0  # steps in a row
-    self._shapes, self._evaluation = shapes, ""
+    self._shapes = shapes
+    self._evaluated: dict[str, float] = {}
     self._bar = tqdm.tqdm(
       total=steps,
       initial=start,
@@ -119,7 +120,7 @@ class Progress:
     self._log.write(self._rows[-1][0] + 1, means | self._timing())
     self._rows = []
     loss, iou = (means.get(f"train/{k}", float("nan")) for k in ("loss", "iou"))
-    self._bar.set_postfix_str(f"loss {loss:.1f} iou {iou:.3f}{self._seen}")
+    self._bar.set_postfix_str(f"loss {loss:.4g} iou {iou:.3f}{self._seen}")
 
   def _fetch(self, state: TrainState) -> None:
     """Brings scalars to the host, and looks whether they are finite."""
@@ -151,13 +152,17 @@ class Progress:
       )
     self._seen = (
       f" | {rate * self._shapes:.0f} shapes/s, {waiting:.0%} waiting for data"
-      f"{self._evaluation}"
+      f"{self._evaluation_text()}"
     )
     return {
       "train/steps_per_second": rate,
       "train/shapes_per_second": rate * self._shapes,
       "train/waiting_for_data": waiting,
     }
+
+  def _evaluation_text(self) -> str:
+    shown = ", ".join(f"{name} {x:.3g}" for name, x in self._evaluated.items())
+    return f" | {shown}" if shown else ""
 
   def _stalled(self, seconds: float) -> None:
     self.say(
@@ -182,8 +187,7 @@ class Progress:
     """Logs the results of one evaluator for state `step` under its name."""
     if numbers:
       self._log.write(step, {f"{group}/{name}": x for name, x in numbers.items()})
-      shown = ", ".join(f"{name} {x:.3g}" for name, x in numbers.items())
-      self._evaluation = f" | {group} {shown}"
+      self._evaluated |= {f"{group} {name}": x for name, x in numbers.items()}
     for name, picture in pictures.items():
       self._log.show(step, f"{group}/{name}", picture)
     self._restart_clock()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import runpy
 
 import jax
@@ -184,9 +185,9 @@ def test_the_picture_on_the_page_is_the_object_in_its_mask(run_of, tmp_path):
   rows = report(out)
   assert rows["b.png"]["outcome"] == "failed" and "no mask" in rows["b.png"]["reason"]
   assert rows["cars/a.jpg"]["outcome"] == "mesh"
-  seen = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
-  assert seen.shape == (SIDE, SIDE, 3)
-  rows, columns = np.nonzero(seen[..., 1] < 128)
+  shown = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
+  assert shown.shape == (SIDE, SIDE, 3)
+  rows, columns = np.nonzero(shown[..., 1] < 128)
   width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
   np.testing.assert_allclose((width, height), (0.61 * SIDE, 0.305 * SIDE), atol=1.5)
   np.testing.assert_allclose((rows.mean(), columns.mean()), (SIDE - 1) / 2, atol=1)
@@ -253,6 +254,24 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   reconstruct(run_of("cloud"), tmp_path / "in", out, overriding=config)
   assert report(out)["a.npy"]["outcome"] == "no surface"
   assert not (out / "a.glb").exists()
+
+
+def test_a_file_name_that_is_no_utf_8_does_not_spoil_its_folder(run_of, tmp_path):
+  cloud = np.asarray(trimesh.creation.icosphere(3).vertices)
+  (tmp_path / "in").mkdir()
+  np.savetxt(tmp_path / "in" / "a.xyz", cloud)
+  try:
+    np.savetxt(tmp_path / "in" / os.fsdecode(b"caf\xe9.xyz"), cloud)
+    np.savetxt(tmp_path / "in" / os.fsdecode(b"\xe9.xyz"), cloud[:2])
+  except OSError:
+    pytest.skip("this file system takes names in UTF-8 only")
+  out = tmp_path / "out"
+  reconstruct(run_of("cloud"), tmp_path / "in", out)
+  outcomes = {name: row["outcome"] for name, row in report(out).items()}
+  assert outcomes == {"a.xyz": "mesh", "caf\ufffd.xyz": "mesh", "\ufffd.xyz": "failed"}
+  assert len(list(out.glob("*.glb"))) == 2
+  page = (out / "index.html").read_text(encoding="utf-8")
+  assert "caf\ufffd.xyz" in page
 
 
 def write_binvox(path, grid):

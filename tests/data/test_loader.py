@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from occnet_jax.config import parse
-from occnet_jax.data import batches, loader
+from occnet_jax.data import batches as batches_lib
+from occnet_jax.data import loader
 from occnet_jax.train import loop
 
 SOURCE = [{"index": np.int32(i)} for i in range(10)]
@@ -86,9 +87,9 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
 ):
   tiny_config["data"] |= {"inputs": kind, "placement": "stream"}
   settings = parse(tiny_config)
-  data = batches.place_train(settings.data, batches.open_train(settings.data))
-  batch = next(batches.train_batches(settings, data, 0))
-  example = batches.example_batch(settings.data, 8)
+  data = batches_lib.place_train(settings.data, batches_lib.open_train(settings.data))
+  batch = next(batches_lib.train_batches(settings, data, 0))
+  example = batches_lib.example_batch(settings.data, 8)
   assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
     name: (x.shape, x.dtype) for name, x in example.items()
   }
@@ -97,8 +98,8 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
 def test_training_reads_no_shape_to_know_the_shapes_of_its_arrays(
   tiny_config, tmp_path, monkeypatch
 ):
-  split = Counted(batches.open_train(parse(tiny_config).data))
-  monkeypatch.setattr(batches, "open_train", lambda data: split)
+  split = Counted(batches_lib.open_train(parse(tiny_config).data))
+  monkeypatch.setattr(batches_lib, "open_train", lambda data: split)
   tiny_config["data"]["placement"] = "host"
   tiny_config["train"].update(steps=0)
   loop.train(tiny_config, tmp_path)

@@ -1,9 +1,12 @@
 """Meshes of a split and their figures: which mesh is compared with which shape."""
 
+import copy
 import csv
 
 import pytest
+import trimesh
 
+from occnet_jax.cli import stages
 from occnet_jax.evaluation import evaluate, resume_log
 from tests.helpers.box_split import box_shape, exact, make_split
 
@@ -138,3 +141,27 @@ def test_a_shape_that_was_generated_twice_is_measured_once(tmp_path):
   path.write_text(text + text.split("\n", 1)[1])
   assert len(resume_log.read(path)[1]) == 3
   assert len(measure(shapes, tmp_path)) == 3
+
+
+def test_the_stage_measures_meshes_of_its_own_split_and_data_set_only(
+  tiny_config, tmp_path
+):
+  shapes = stages._open_test(tiny_config)()
+  evaluate.generate(
+    shapes,
+    range(len(shapes)),
+    lambda shape, index: trimesh.creation.box(),
+    tmp_path,
+    form="ply",
+    origin=evaluate.make_origin("test", tiny_config["data"]),
+    settings={"step": 1},
+  )
+  stages.evaluate(tiny_config, tmp_path)
+  before = (tmp_path / evaluate.MEASURED).read_text()
+  for section, field, value in (("test", "split", "val"), ("data", "points", 64)):
+    other = copy.deepcopy(tiny_config)
+    other[section][field] = value
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r": 0 of \d+ meshes of split"):
+      stages.evaluate(other, tmp_path)
+  assert (tmp_path / evaluate.MEASURED).read_text() == before

@@ -44,8 +44,8 @@ def test_a_run_that_ends_between_two_lines_goes_on_within_the_line(tmp_path):
   with progress.Progress(tmp_path / "parts", 0, 5, shapes=8) as seen:
     for step in range(2):
       seen.add(step, scalars(values[step]))
-    left = seen.unlogged(STATE)
-  with progress.Progress(tmp_path / "parts", 2, 5, shapes=8, unlogged=left) as seen:
+    left = seen.pending_rows(STATE)
+  with progress.Progress(tmp_path / "parts", 2, 5, shapes=8, pending_rows=left) as seen:
     for step in range(2, 5):
       seen.add(step, scalars(values[step]))
     seen.flush(STATE)
