@@ -1,7 +1,7 @@
 """Decoders: points (b, t, 3) and codes -> logits (b, t) (device, jnp).
 
-Each takes a latent code z (b, z) and a code c (b, c) of what was seen; None where there
-is none. Names in quotes are those of the reference's configs.
+Each takes a random latent code z (b, z) and a code c (b, c) of the observation, either
+of which may be None. Names in quotes are those of the reference's configs.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class CBatchNormDecoder(nn.Module):
   Attributes:
     hidden_size: features of every layer.
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
-    octaves: of Fourier features of the points; 0 for their coordinates alone.
-    remat: compute the blocks again for the gradient of training, for less memory.
+    octaves: number of octaves of Fourier features of the points; 0 for coordinates.
+    remat: compute the blocks again for the gradient of training, to save memory.
     norm: settings that all batch norms share.
   """
 
@@ -60,7 +60,7 @@ class CBatchNormDecoder2(nn.Module):
 
   "cbatchnorm2" in the reference, whose configs do not use it.
 
-  Attributes: as of `CBatchNormDecoder`, and
+  Attributes: those of `CBatchNormDecoder`, and
     n_blocks: number of residual blocks.
   """
 
@@ -95,8 +95,7 @@ class CBatchNormNoResnetDecoder(nn.Module):
 
   "cbatchnorm_noresnet" in the reference; paper, section 4.6 (ablation).
 
-  Attributes: as of `CBatchNormDecoder`, but without remat, and leaky holds for every
-    layer.
+  Attributes: those of `CBatchNormDecoder` without remat; leaky holds for every layer.
   """
 
   hidden_size: int = 256
@@ -127,7 +126,7 @@ class BatchNormDecoder(nn.Module):
 
   "batchnorm" in the reference; paper, section 4.6 (ablation).
 
-  Attributes: as of `CBatchNormDecoder`.
+  Attributes: those of `CBatchNormDecoder`.
   """
 
   hidden_size: int = 256
@@ -155,9 +154,10 @@ class BatchNormDecoder(nn.Module):
 class SimpleDecoder(nn.Module):
   """Five residual blocks of linear layers without norm.
 
-  "simple" in the reference, which takes it for the unconditional model.
+  "simple" in the reference, which uses it for the unconditional model (paper, section
+  4.5).
 
-  Attributes: as of `CBatchNormDecoder`.
+  Attributes: those of `CBatchNormDecoder` without norm.
   """
 
   hidden_size: int = 128
@@ -191,7 +191,7 @@ def _first_layer(
   points: Float[Array, "b t 3"],
   **codes: Float[Array, "b _"] | None,
 ) -> Float[Array, "b t f"]:
-  """The sum of a linear map of the points and one of every code that there is."""
+  """The sum of a linear map of the points and one of every code that is given."""
   net = Linear(size, name="fc_p")(fourier_features(points, octaves))
   for letter, code in codes.items():
     if code is not None:
@@ -200,7 +200,7 @@ def _first_layer(
 
 
 class _ConditionalBlocks(nn.Module):
-  """Residual blocks, named by their number as in the reference's list."""
+  """Residual blocks under the names 0, 1, ... of the reference's list."""
 
   count: int
   remat: bool

@@ -1,8 +1,9 @@
 """Residual networks for images (b, h, w, 3) -> code (b, c) (device, jnp).
 
 He et al., "Deep residual learning for image recognition", CVPR 2016, in the variant of
-torchvision: a bottleneck's stride stands in its 3 x 3 convolution. Parameters have
-torchvision's names, but layer1.0 is layer1_0 and downsample.0 is downsample_0.
+torchvision: a bottleneck has its stride in the 3 x 3 convolution. Parameters have
+torchvision's names, but layer1.0 is layer1_0 and downsample.0 is downsample_0. An image
+of 224 pixels becomes 112 (conv1), 56 (pooling, layer1), 28, 14 and 7 (layers 2 to 4).
 """
 
 import flax.linen as nn
@@ -15,19 +16,19 @@ from occnet_jax.nn.pooling import max_pool
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 BOTTLENECK_DEPTHS = (50, 101)
-EXPANSION = 4  # features that a bottleneck puts out, per feature of its 3 x 3
+EXPANSION = 4  # features of a bottleneck's result per feature of its 3 x 3 convolution
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class Resnet(nn.Module):
-  """A residual network, its features averaged over the image, and a linear layer.
+  """A residual network, averaged over the image, and a linear layer.
 
   Attributes:
     depth: 18, 34, 50 or 101.
     c_dim: size of the code.
-    normalize: whether ImageNet's mean and deviation are taken out of the colours.
-    use_linear: whether the linear layer is there; without it the code is the features.
+    normalize: whether colours are standardised by ImageNet's mean and deviation.
+    use_linear: whether the linear layer exists; without it the code is the features.
     norm: settings that all batch norms share.
   """
 
@@ -44,8 +45,8 @@ class Resnet(nn.Module):
     """The code of each image, whose colours are in [0, 1].
 
     Raises:
-      ValueError: a depth there is not, or no linear layer and another c_dim than the
-        size of the features.
+      ValueError: an unknown depth, or without a linear layer a c_dim that differs from
+        the number of features.
     """
     if self.depth not in BLOCKS:
       raise ValueError(
@@ -67,7 +68,7 @@ class Resnet(nn.Module):
 class ResnetFeatures(nn.Module):
   """All layers of a residual network but the last, averaged over the image.
 
-  Attributes: as of `Resnet`.
+  Attributes: those of `Resnet`.
   """
 
   depth: int
@@ -91,8 +92,8 @@ class BasicBlock(nn.Module):
   """Two 3 x 3 convolutions around a shortcut.
 
   Attributes:
-    features: of both convolutions.
-    stride: of the first one.
+    features: size of the last axis after each convolution.
+    stride: stride of the first convolution.
     norm: settings that all batch norms share.
   """
 
@@ -115,8 +116,9 @@ class Bottleneck(nn.Module):
   """1 x 1, 3 x 3 and 1 x 1 convolutions around a shortcut.
 
   Attributes:
-    features: of the first two; the third has four times as many.
-    stride: of the 3 x 3 convolution.
+    features: size of the last axis after the first two convolutions; after the third it
+      is four times as large.
+    stride: stride of the 3 x 3 convolution.
     norm: settings that all batch norms share.
   """
 
