@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from occnet_jax.nn import conv
+from occnet_jax.nn import conv, conv_xla, pooling
 
 LAYERS = {  # input, kernel, stride
   "voxels, 32 -> 64": ((2, 32, 32, 32, 32), (3, 3, 3, 32, 64), 2),
@@ -37,13 +37,13 @@ def main() -> None:
 
   for layer, (*shapes, stride) in LAYERS.items():
     ways = (
-      lambda *args, stride=stride: conv.convolve_by_xla(*args, stride, 1),
-      lambda *args, stride=stride: conv.convolve_on_cpu(*args, stride, 1),
+      lambda *args, stride=stride: conv_xla.convolve(*args, stride, 1),
+      lambda *args, stride=stride: conv.convolve(*args, stride, 1),
     )
     _compare(layer, ways, *map(draw, shapes))
   pools = (
     lambda x: nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1)] * 2),
-    lambda x: conv.max_pool(x, 3, 1),
+    lambda x: pooling.max_pool(x, 3, 1),
   )
   _compare("max pool, 112^2, 64", pools, draw((8, 112, 112, 64)))
 

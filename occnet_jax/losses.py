@@ -1,4 +1,4 @@
-"""Losses and the scalars that go with them (device, jnp)."""
+"""Losses and scalars that are logged beside them (device, jnp)."""
 
 import math
 

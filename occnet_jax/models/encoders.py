@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from occnet_jax.nn import embedding, image_encoders, pointnet, resnet, voxel_encoder
+from occnet_jax.nn.norm import NormSettings
 
 ModelConfig = Mapping[str, Any]  # the fields of config.model
 
@@ -29,7 +30,10 @@ def _by_code_size(kind):
 def _resnet(depth: int):
   def make(model: ModelConfig, **norm) -> nn.Module:
     return resnet.Resnet(
-      depth, model["c_dim"], use_linear=model["encoder_linear"], **norm
+      depth,
+      model["c_dim"],
+      use_linear=model["encoder_linear"],
+      norm=NormSettings(**norm),
     )
 
   return make

@@ -17,6 +17,7 @@ from occnet_jax import losses
 from occnet_jax.config import lookup
 from occnet_jax.models.encoders import ENCODERS
 from occnet_jax.nn import decoders, latent_encoder
+from occnet_jax.nn.norm import NormSettings
 from occnet_jax.types import (
   Batch,
   BuildOptions,
@@ -35,7 +36,7 @@ def _decoder(kind, *, has_norm: bool = True, has_blocks: bool = True):
       "octaves": model["fourier_octaves"],
     }
     if has_norm:
-      settings |= norm
+      settings["norm"] = NormSettings(**norm)
     if has_blocks:
       settings["remat"] = remat
     elif remat:

@@ -1,7 +1,7 @@
 """Decoders: points (b, t, 3) and codes -> logits (b, t) (device, jnp).
 
-Each takes a latent code z (b, z) and a code c (b, c) of what was seen; None where there
-is none. Names in quotes are those of the reference's configs.
+Each takes a random latent code z (b, z) and a code c (b, c) of the observation, either
+of which may be None. Names in quotes are those of the reference's configs.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm, NormSettings
 from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import (
   ConditionalResnetBlock,
@@ -28,17 +28,16 @@ class CBatchNormDecoder(nn.Module):
   Attributes:
     hidden_size: features of every layer.
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
-    octaves: of Fourier features of the points; 0 for their coordinates alone.
-    remat: compute the blocks again for the gradient of training, for less memory.
-    axis_name, unbiased_variance: as of `nn.blocks.BatchNorm`.
+    octaves: number of octaves of Fourier features of the points; 0 for coordinates.
+    remat: compute the blocks again for the gradient of training, to save memory.
+    norm: settings that all batch norms share.
   """
 
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -49,11 +48,10 @@ class CBatchNormDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
-    blocks = [ConditionalResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    blocks = [ConditionalResnetBlock(self.norm, name=f"block{i}") for i in range(5)]
     net = apply_blocks(blocks, net, c, train=train, remat=self.remat and train)
-    net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn")(net, c, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -62,7 +60,7 @@ class CBatchNormDecoder2(nn.Module):
 
   "cbatchnorm2" in the reference, whose configs do not use it.
 
-  Attributes: as of `CBatchNormDecoder`, and
+  Attributes: those of `CBatchNormDecoder`, and
     n_blocks: number of residual blocks.
   """
 
@@ -71,8 +69,7 @@ class CBatchNormDecoder2(nn.Module):
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -83,14 +80,13 @@ class CBatchNormDecoder2(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     features = fourier_features(points, self.octaves)
     net = Linear(self.hidden_size, name="conv_p")(features)
     if z is not None:
       c = c + Linear(c.shape[-1], name="fc_z")(z)
-    blocks = _ConditionalBlocks(self.n_blocks, self.remat, **norm, name="blocks")
+    blocks = _ConditionalBlocks(self.n_blocks, self.remat, self.norm, name="blocks")
     net = blocks(net, c, train=train)
-    net = ConditionalBatchNorm(**norm, name="bn")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn")(net, c, train=train)
     return Linear(1, name="conv_out")(activation(self.leaky)(net))[..., 0]
 
 
@@ -99,15 +95,13 @@ class CBatchNormNoResnetDecoder(nn.Module):
 
   "cbatchnorm_noresnet" in the reference; paper, section 4.6 (ablation).
 
-  Attributes: as of `CBatchNormDecoder`, but without remat, and leaky holds for every
-    layer.
+  Attributes: those of `CBatchNormDecoder` without remat; leaky holds for every layer.
   """
 
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -118,13 +112,12 @@ class CBatchNormNoResnetDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     act = activation(self.leaky)
     net = _first_layer(self.hidden_size, self.octaves, points, z=z)
     for i in range(5):
-      net = ConditionalBatchNorm(**norm, name=f"bn_{i}")(net, c, train=train)
+      net = ConditionalBatchNorm(self.norm, name=f"bn_{i}")(net, c, train=train)
       net = Linear(self.hidden_size, name=f"fc_{i}")(act(net))
-    net = ConditionalBatchNorm(**norm, name="bn_5")(net, c, train=train)
+    net = ConditionalBatchNorm(self.norm, name="bn_5")(net, c, train=train)
     return Linear(1, name="fc_out")(act(net))[..., 0]
 
 
@@ -133,15 +126,14 @@ class BatchNormDecoder(nn.Module):
 
   "batchnorm" in the reference; paper, section 4.6 (ablation).
 
-  Attributes: as of `CBatchNormDecoder`.
+  Attributes: those of `CBatchNormDecoder`.
   """
 
   hidden_size: int = 256
   leaky: bool = False
   octaves: int = 0
   remat: bool = False
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -152,20 +144,20 @@ class BatchNormDecoder(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     net = _first_layer(self.hidden_size, self.octaves, points, z=z, c=c)
-    blocks = [ResnetBlock(**norm, name=f"block{i}") for i in range(5)]
+    blocks = [ResnetBlock(self.norm, name=f"block{i}") for i in range(5)]
     net = apply_blocks(blocks, net, train=train, remat=self.remat and train)
-    net = BatchNorm(**norm, name="bn")(net, train=train)
+    net = BatchNorm(self.norm, name="bn")(net, train=train)
     return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
 
 
 class SimpleDecoder(nn.Module):
   """Five residual blocks of linear layers without norm.
 
-  "simple" in the reference, which takes it for the unconditional model.
+  "simple" in the reference, which uses it for the unconditional model (paper, section
+  4.5).
 
-  Attributes: as of `CBatchNormDecoder`.
+  Attributes: those of `CBatchNormDecoder` without norm.
   """
 
   hidden_size: int = 128
@@ -199,7 +191,7 @@ def _first_layer(
   points: Float[Array, "b t 3"],
   **codes: Float[Array, "b _"] | None,
 ) -> Float[Array, "b t f"]:
-  """The sum of a linear map of the points and one of every code that there is."""
+  """The sum of a linear map of the points and one of every code that is given."""
   net = Linear(size, name="fc_p")(fourier_features(points, octaves))
   for letter, code in codes.items():
     if code is not None:
@@ -208,17 +200,15 @@ def _first_layer(
 
 
 class _ConditionalBlocks(nn.Module):
-  """Residual blocks, named by their number as in the reference's list."""
+  """Residual blocks under the names 0, 1, ... of the reference's list."""
 
   count: int
   remat: bool
-  axis_name: str | None
-  unbiased_variance: bool
+  norm: NormSettings
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
-    blocks = [ConditionalResnetBlock(**norm, name=str(i)) for i in range(self.count)]
+    blocks = [ConditionalResnetBlock(self.norm, name=str(i)) for i in range(self.count)]
     return apply_blocks(blocks, x, c, train=train, remat=self.remat and train)

@@ -1,20 +1,16 @@
 """Plain convolutional encoders of images (b, h, w, 3) -> code (b, c) (device, jnp).
 
 SimpleConv is the reference's smallest image encoder; the R2N2 pair follows Choy et al.,
-"3D-R2N2", ECCV 2016. Modules have the reference's names, numbers included, which count
-activations and poolings too.
+"3D-R2N2", ECCV 2016. Modules have the reference's names, whose numbers also count
+activations and poolings.
 """
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.nn.conv import (
-  Conv,
-  flatten_channels_first,
-  max_pool,
-  standardise_colours,
-)
+from occnet_jax.nn.conv import Conv, flatten_channels_first, standardise_colours
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.pooling import max_pool
 
 
 class SimpleConv(nn.Module):
@@ -35,7 +31,7 @@ class SimpleConv(nn.Module):
     """The code of each image.
 
     Raises:
-      ValueError: an image too small for five unpadded convolutions.
+      ValueError: a side of less than 63 pixels, too small for five convolutions.
     """
     del train  # no layer behaves differently
     h, w = images.shape[1:3]
@@ -68,7 +64,7 @@ class R2N2Simple(nn.Module):
     """The code of each image, whose colours are in [0, 1].
 
     Raises:
-      ValueError: an image that six poolings do not bring to 3 x 3.
+      ValueError: a side that six poolings do not reduce to 3.
     """
     del train  # no layer behaves differently
     _check_size(*images.shape[1:3])
@@ -94,7 +90,7 @@ class R2N2Resnet(nn.Module):
     """The code of each image, whose colours are in [0, 1].
 
     Raises:
-      ValueError: an image that six poolings do not bring to 3 x 3.
+      ValueError: a side that six poolings do not reduce to 3.
     """
     del train  # no layer behaves differently
     _check_size(*images.shape[1:3])
@@ -103,7 +99,7 @@ class R2N2Resnet(nn.Module):
 
 
 def _check_size(h: int, w: int) -> None:
-  """A pooling takes a side n to n // 2 + 1, so six take 66, 67, ..., 129 to 3."""
+  """Raises for a side that six poolings, each n -> n // 2 + 1, do not reduce to 3."""
   if not (66 <= h <= 129 and 66 <= w <= 129):
     raise ValueError(
       f"images of {h} x {w} pixels, want sides of 66 to 129 (the reference's are 127), "
@@ -116,8 +112,8 @@ class _PlainTrunk(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b k l f"]:
     for i, features in enumerate((96, 128, 256, 256, 256, 256)):
-      width = 3 if i else 7
-      x = Conv(features, width, padding=width // 2, name=str(3 * i))(x)
+      kernel_size = 3 if i else 7
+      x = Conv(features, kernel_size, padding=kernel_size // 2, name=str(3 * i))(x)
       x = nn.leaky_relu(max_pool(x, 2, 1))
     return x
 
@@ -150,7 +146,8 @@ class _Pair(nn.Module):
 
 
 def _two_convolutions(
-  x: Float[Array, "b h w i"], features: int, width: int
+  x: Float[Array, "b h w i"], features: int, kernel_size: int
 ) -> Float[Array, "b h w o"]:
-  x = nn.leaky_relu(Conv(features, width, padding=width // 2, name="0")(x))
+  conv = Conv(features, kernel_size, padding=kernel_size // 2, name="0")
+  x = nn.leaky_relu(conv(x))
   return nn.leaky_relu(Conv(features, padding=1, name="2")(x))

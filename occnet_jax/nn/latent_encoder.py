@@ -9,7 +9,7 @@ from occnet_jax.nn.linear import Linear
 
 
 class LatentEncoder(nn.Module):
-  """q(z | points, occupancies, c): a PointNet with a mean and a log deviation.
+  """q(z | points, occupancies, c): a PointNet that ends in a mean and a log deviation.
 
   Paper, section 3.2 (the encoder of the variational bound, equation 4);
   "encoder_latent simple" in the reference.
@@ -33,7 +33,7 @@ class LatentEncoder(nn.Module):
     *,
     train: bool,
   ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
-    """Mean of z and logarithm of its deviation; c is None where nothing was seen."""
+    """Mean and logarithm of the standard deviation of z; c is None without inputs."""
     del train  # no layer behaves differently
     act = activation(self.leaky)
     pool = jnp.mean if self.leaky else jnp.max

@@ -1,10 +1,11 @@
-"""Batch norm and conditional batch norm over points (device, jnp).
+"""Batch norm and conditional batch norm (device, jnp).
 
-The conditional maps start at zero, so that a norm is unconditional at first, as in the
-reference implementation. Points are axis 1, features the last axis: (b, t, c).
+The maps that condition a norm start at zero, so that it is unconditional at first, as
+in the reference implementation. Points are axis 1, features the last axis: (b, t, f).
 """
 
 import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,8 +15,21 @@ from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
 
-MOMENTUM = 0.9  # of the running statistics; PyTorch counts the other way: 0.1
+MOMENTUM = 0.9  # share of the old running statistics that stays; PyTorch's is 1 - 0.9
 EPSILON = 1e-5
+
+
+class NormSettings(NamedTuple):
+  """The settings that all batch norms of a network share.
+
+  Attributes:
+    axis_name: device axis to average the statistics over; None for one device.
+    unbiased_variance: keep the running variance unbiased (n / (n - 1)) as PyTorch
+      does, or biased as Flax does. The normalisation of a batch is biased in both.
+  """
+
+  axis_name: str | None = None
+  unbiased_variance: bool = True
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -27,8 +41,8 @@ def normalise(
 ) -> tuple[Float[Array, "b t f"], Float[Array, " f"], Float[Array, " f"]]:
   """gamma * (x - mean) / sqrt(var + epsilon) + beta, with mean and var over (b, t).
 
-  The gradient stands here by hand, because it needs just two sums over the points of a
-  shape and one more pass; benchmarks/conditional_norm.py has what autodiff takes.
+  The gradient is written by hand because it needs only two sums over the points of a
+  shape and one more pass; benchmarks/conditional_norm.py compares it with autodiff.
 
   Args:
     x: features.
@@ -36,7 +50,7 @@ def normalise(
     axis_name: device axis to average the statistics over; None for one device.
 
   Returns:
-    The result, and mean and biased var, which pass no gradient.
+    The result, and mean and biased variance, which pass no gradient.
   """
   return _normalise_forward(x, gamma, beta, axis_name)[0]
 
@@ -44,24 +58,34 @@ def normalise(
 def _normalise_forward(x, gamma, beta, axis_name):
   mean = _mean(x.mean((0, 1)), axis_name)
   var = _mean(jnp.square(x - mean[None, None]).mean((0, 1)), axis_name)
+  # One multiplication and one addition per entry: y = scale x + (beta - scale mean).
   scale = gamma * lax.rsqrt(var + EPSILON)[None, None]
   y = scale * x + (beta - scale * mean[None, None])
   return (y, mean, var), (x, gamma, mean, var)
 
 
-def _normalise_backward(axis_name, saved, cotangents):
-  x, gamma, mean, var = saved
+def _normalise_backward(axis_name, residuals, cotangents):
+  """With r = 1 / sqrt(var + epsilon), u = r (x - mean) and E the mean over (b, t),
+
+    dgamma = sum_t(dy u),  dbeta = sum_t(dy),
+    dx = r (gamma dy - E[gamma dy] - u E[gamma dy u]).
+
+  gamma is constant over the points of a shape, so both means follow from the sums that
+  dgamma and dbeta need. With r u = r^2 (x - mean) the last line is linear in dy and x:
+  dx = gamma r dy + slope x + shift.
+  """
+  x, gamma, mean, var = residuals
   dy = cotangents[0]
   inverse = lax.rsqrt(var + EPSILON)
-  sum_dy = dy.sum(1, keepdims=True)
-  sum_dy_x = (dy * (x - mean[None, None])).sum(1, keepdims=True) * inverse[None, None]
+  dbeta = dy.sum(1, keepdims=True)
+  dgamma = (dy * (x - mean[None, None])).sum(1, keepdims=True) * inverse[None, None]
   t = x.shape[1]
-  mean_dx = _mean((gamma * sum_dy).mean((0, 1)) / t, axis_name)
-  mean_dx_x = _mean((gamma * sum_dy_x).mean((0, 1)) / t, axis_name)
-  slope = -jnp.square(inverse) * mean_dx_x
-  shift = -inverse * mean_dx - slope * mean
+  mean_dy = _mean((gamma * dbeta).mean((0, 1)) / t, axis_name)
+  mean_dy_u = _mean((gamma * dgamma).mean((0, 1)) / t, axis_name)
+  slope = -jnp.square(inverse) * mean_dy_u
+  shift = -inverse * mean_dy - slope * mean
   dx = gamma * inverse[None, None] * dy + slope[None, None] * x + shift[None, None]
-  return dx, sum_dy_x, sum_dy
+  return dx, dgamma, dbeta
 
 
 normalise.defvjp(_normalise_forward, _normalise_backward)
@@ -71,43 +95,17 @@ def _mean(x: Float[Array, " f"], axis_name: str | None) -> Float[Array, " f"]:
   return x if axis_name is None else lax.pmean(x, axis_name)
 
 
-class _BatchNormCore(nn.Module):
-  """gamma * normalised x + beta, with statistics over shapes and points.
-
-  In training those of the batch; otherwise the running ones, which make it one affine
-  map per shape and feature, folded before it meets the points.
-
-  Attributes:
-    axis_name: device axis to average the statistics over; None for one device.
-    unbiased_variance: keep the running variance unbiased (n / (n - 1)) as PyTorch
-      does, or biased as Flax does. The batch's own normalisation is biased in both.
-  """
-
-  axis_name: str | None = None
-  unbiased_variance: bool = True
-
-  @nn.compact
-  def __call__(
-    self,
-    x: Float[Array, "b t f"],
-    gamma: Float[Array, "b 1 f"],
-    beta: Float[Array, "b 1 f"],
-    *,
-    train: bool,
-  ) -> Float[Array, "b t f"]:
-    return _batch_norm(self, x, gamma, beta, train)
-
-
 class BatchNorm(nn.Module):
   """scale * normalised x + bias, both learned; statistics over all axes but the last.
 
-  For points (b, t, f), images (b, h, w, f) and grids (b, r, r, r, f) alike.
+  The same for points (b, t, f), images (b, h, w, f) and grids (b, r, r, r, f). In
+  training the statistics are those of the batch, otherwise the running ones.
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    settings: what all norms of the network share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  settings: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -121,40 +119,16 @@ class BatchNorm(nn.Module):
     return y.reshape(x.shape)
 
 
-def _batch_norm(
-  module: _BatchNormCore | BatchNorm,
-  x: Float[Array, "b t f"],
-  gamma: Float[Array, "b 1 f"],
-  beta: Float[Array, "b 1 f"],
-  train: bool,
-) -> Float[Array, "b t f"]:
-  """The norm as `BatchNorm` says, with running statistics kept in `module`."""
-  size = x.shape[-1]
-  running_mean = module.variable("batch_stats", "mean", jnp.zeros, (size,))
-  running_var = module.variable("batch_stats", "var", jnp.ones, (size,))
-  if not train or module.is_initializing():
-    scale = gamma * lax.rsqrt(running_var.value + EPSILON)[None, None]
-    return scale * x + (beta - scale * running_mean.value[None, None])
-  y, mean, var = normalise(x, gamma, beta, module.axis_name)
-  if module.unbiased_variance:
-    n = x.shape[0] * x.shape[1]
-    n *= lax.axis_size(module.axis_name) if module.axis_name else 1
-    var = var * (n / max(n - 1, 1))
-  running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
-  running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
-  return y
-
-
 class ConditionalBatchNorm(nn.Module):
   """gamma(c) * BatchNorm(x) + beta(c), with gamma and beta linear in the code c.
 
   Paper, section 3.4 and supplementary (after De Vries et al. 2017).
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    settings: what all norms of the network share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  settings: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
@@ -164,5 +138,48 @@ class ConditionalBatchNorm(nn.Module):
     size = x.shape[-1]
     gamma = Linear(size, kernel_init=zeros, bias_init=ones, name="conv_gamma")(c)
     beta = Linear(size, kernel_init=zeros, bias_init=zeros, name="conv_beta")(c)
-    norm = _BatchNormCore(self.axis_name, self.unbiased_variance, name="bn")
+    norm = _BatchNormCore(self.settings, name="bn")
     return norm(x, gamma[:, None], beta[:, None], train=train)
+
+
+class _BatchNormCore(nn.Module):
+  """gamma * normalised x + beta with given gamma and beta."""
+
+  settings: NormSettings
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "b t f"],
+    gamma: Float[Array, "b 1 f"],
+    beta: Float[Array, "b 1 f"],
+    *,
+    train: bool,
+  ) -> Float[Array, "b t f"]:
+    return _batch_norm(self, x, gamma, beta, train)
+
+
+def _batch_norm(
+  module: _BatchNormCore | BatchNorm,
+  x: Float[Array, "b t f"],
+  gamma: Float[Array, "b 1 f"],
+  beta: Float[Array, "b 1 f"],
+  train: bool,
+) -> Float[Array, "b t f"]:
+  """The norm of both classes, with running statistics as variables of `module`."""
+  axis_name, unbiased_variance = module.settings
+  size = x.shape[-1]
+  running_mean = module.variable("batch_stats", "mean", jnp.zeros, (size,))
+  running_var = module.variable("batch_stats", "var", jnp.ones, (size,))
+  if not train or module.is_initializing():
+    # One affine map per shape and feature, folded before it meets the points.
+    scale = gamma * lax.rsqrt(running_var.value + EPSILON)[None, None]
+    return scale * x + (beta - scale * running_mean.value[None, None])
+  y, mean, var = normalise(x, gamma, beta, axis_name)
+  if unbiased_variance:
+    n = x.shape[0] * x.shape[1]
+    n *= lax.axis_size(axis_name) if axis_name else 1
+    var = var * (n / max(n - 1, 1))
+  running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
+  running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+  return y

@@ -12,12 +12,13 @@ class ResnetPointnet(nn.Module):
   """PointNet of five residual blocks, max-pooled over points after each.
 
   After every block but the last each point's features are joined with their maximum
-  over the set. Paper, section 4.2 ("a PointNet encoder with ResNet blocks").
+  over the set. Paper, section 4.3 (point cloud completion) and supplementary;
+  "pointnet_resnet" in the reference.
 
   Attributes:
     c_dim: size of the code.
-    hidden_dim: features a block puts out; it takes in twice as many.
-    octaves: of Fourier features of the points; 0 for their coordinates alone.
+    hidden_dim: features of a block's result; its input has twice as many.
+    octaves: number of octaves of Fourier features of the points; 0 for coordinates.
   """
 
   c_dim: int = 512
@@ -28,6 +29,7 @@ class ResnetPointnet(nn.Module):
   def __call__(
     self, points: Float[Array, "b n 3"], *, train: bool
   ) -> Float[Array, "b c"]:
+    """The code of each cloud, whatever the order of its points."""
     del train  # no layer behaves differently
     net = Linear(2 * self.hidden_dim, name="fc_pos")(
       fourier_features(points, self.octaves)
@@ -46,7 +48,7 @@ class PointnetSimple(nn.Module):
   After every layer but the last each point's features are joined with their maximum
   over the set; "pointnet_simple" in the reference.
 
-  Attributes: as of `ResnetPointnet`.
+  Attributes: those of `ResnetPointnet`.
   """
 
   c_dim: int = 512
@@ -57,6 +59,7 @@ class PointnetSimple(nn.Module):
   def __call__(
     self, points: Float[Array, "b n 3"], *, train: bool
   ) -> Float[Array, "b c"]:
+    """The code of each cloud, whatever the order of its points."""
     del train  # no layer behaves differently
     net = Linear(2 * self.hidden_dim, name="fc_pos")(
       fourier_features(points, self.octaves)

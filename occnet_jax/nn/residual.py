@@ -15,16 +15,16 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm, NormSettings
 
 
 class ResnetBlockFC(nn.Module):
   """Pre-activation residual block of linear layers: s(x) + fc_1(relu(fc_0(relu(x)))).
 
   Attributes:
-    features: size of the result; a bias-free linear shortcut s stands where it differs
-      from that of x, else s is the identity.
-    hidden: size between the two layers; None for the smaller of in and out.
+    features: size of the result; s is the identity if x has this size, otherwise a
+      linear map without bias.
+    hidden: size between the two layers; None for the smaller of those of x and result.
   """
 
   features: int
@@ -46,42 +46,40 @@ class ResnetBlockFC(nn.Module):
 class ConditionalResnetBlock(nn.Module):
   """Residual block with conditional batch norm before each of its two linear layers.
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    norm: settings that all batch norms share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b t f"], c: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = x.shape[-1]
     zeros = nn.initializers.zeros_init()
-    dx = ConditionalBatchNorm(**norm, name="bn_0")(x, c, train=train)
+    dx = ConditionalBatchNorm(self.norm, name="bn_0")(x, c, train=train)
     dx = Linear(size, name="fc_0")(nn.relu(dx))
-    dx = ConditionalBatchNorm(**norm, name="bn_1")(dx, c, train=train)
+    dx = ConditionalBatchNorm(self.norm, name="bn_1")(dx, c, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
 
 
 class ResnetBlock(nn.Module):
   """Residual block with batch norm before each of its two linear layers.
 
-  Attributes: as of `BatchNorm`.
+  Attributes:
+    norm: settings that all batch norms share.
   """
 
-  axis_name: str | None = None
-  unbiased_variance: bool = True
+  norm: NormSettings = NormSettings()
 
   @nn.compact
   def __call__(self, x: Float[Array, "b t f"], *, train: bool) -> Float[Array, "b t f"]:
-    norm = {"axis_name": self.axis_name, "unbiased_variance": self.unbiased_variance}
     size = x.shape[-1]
     zeros = nn.initializers.zeros_init()
-    dx = BatchNorm(**norm, name="bn_0")(x, train=train)
+    dx = BatchNorm(self.norm, name="bn_0")(x, train=train)
     dx = Linear(size, name="fc_0")(nn.relu(dx))
-    dx = BatchNorm(**norm, name="bn_1")(dx, train=train)
+    dx = BatchNorm(self.norm, name="bn_1")(dx, train=train)
     return x + Linear(size, kernel_init=zeros, name="fc_1")(nn.relu(dx))
 
 
@@ -92,31 +90,33 @@ def apply_blocks(
   remat: bool,
   **settings: bool,
 ) -> Float[Array, "b t f"]:
-  """Blocks of one form, one behind the other.
+  """Applies identical blocks in sequence.
 
   Args:
     blocks: bound modules, called as block(x, *args, **settings).
-    x: what the first one takes.
-    args, settings: what all of them take besides.
-    remat: keep only what stands between the blocks, and compute them again for the
-      gradient. As a scan, because XLA on a CPU merges the second computation with the
-      first wherever it sees both.
+    x: input of the first block.
+    args, settings: further arguments of every block.
+    remat: keep only the features between the blocks, and compute the blocks again for
+      the gradient.
   """
   if not remat or blocks[0].is_initializing():
     for block in blocks:
       x = block(x, *args, **settings)
     return x
-  alone = blocks[0].clone(parent=None, name=None)
+  # In a scan, because XLA on a CPU merges the second computation of a block with the
+  # first one where it sees both. A scan also prevents the merging that prevent_cse is
+  # for. The blocks share one unbound module, whose variables are a slice of the stack.
+  unbound = blocks[0].clone(parent=None, name=None)
 
-  @functools.partial(jax.checkpoint, prevent_cse=False)  # a scan does by itself
+  @functools.partial(jax.checkpoint, prevent_cse=False)
   def apply(x, variables):
     mutable = ["batch_stats"]
-    x, changed = alone.apply(variables, x, *args, **settings, mutable=mutable)
+    x, changed = unbound.apply(variables, x, *args, **settings, mutable=mutable)
     return x, changed.get("batch_stats", {})
 
-  each = [block.variables for block in blocks]
-  x, stats = lax.scan(apply, x, jax.tree.map(lambda *a: jnp.stack(a), *each))
+  variables = [block.variables for block in blocks]
+  x, stats = lax.scan(apply, x, jax.tree.map(lambda *a: jnp.stack(a), *variables))
   for i, block in enumerate(blocks):
-    for name, own in jax.tree.map(lambda a, i=i: a[i], stats).items():
-      block.put_variable("batch_stats", name, own)
+    for name, block_stats in jax.tree.map(lambda a, i=i: a[i], stats).items():
+      block.put_variable("batch_stats", name, block_stats)
   return x

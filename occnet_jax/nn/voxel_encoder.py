@@ -11,8 +11,8 @@ from occnet_jax.nn.linear import Linear
 class VoxelSimple(nn.Module):
   """A convolution, then four of stride 2 that double the features.
 
-  Paper, section 4.3 (voxel super-resolution); "voxel_simple" in the reference, which
-  takes r = 32 alone. The parameters of the last layer grow with (r / 16)^3.
+  Paper, section 4.4 (voxel super-resolution); "voxel_simple" in the reference, which
+  takes r = 32 only. The parameters of the last layer grow with (r / 16)^3.
 
   Attributes:
     c_dim: size of the code.
@@ -27,7 +27,7 @@ class VoxelSimple(nn.Module):
     """The code of each grid of zeros and ones.
 
     Raises:
-      ValueError: the side r is no multiple of 16.
+      ValueError: a side r that is no multiple of 16.
     """
     del train  # no layer behaves differently
     side = voxels.shape[1]

@@ -1,8 +1,8 @@
 """Networks against recordings of the reference implementation (host and device).
 
 tests/parity/spec.json describes every case: the reference's module, its sizes, and the
-seed and shapes of its random weights. tests/parity/<case>.npz holds what the reference
-made of them:
+seed and shapes of its random weights. tests/parity/<case>.npz holds the reference's
+results:
 
   in/        inputs, and the targets of the loss
   eval/      outputs in evaluation mode
@@ -42,16 +42,17 @@ LEAVES = {
   "running_var": ("batch_stats", "var"),
   "weight_g": ("params", "scale"),
 }
-# Among millions of ReLUs some take in a number so near to nought that rounding decides
-# their slope, and one of them moves a gradient by 1e-2. In float64 the gradient is the
-# same on every machine. The recording of the first case was itself rounded so: with the
-# slopes of just two ReLUs turned, whose inputs are -1.3e-6 and -3.1e-6, it is 6e-6 off.
+# Cases whose gradients are compared in float64, with their tolerances. Among millions
+# of ReLUs some have an input so close to zero that rounding decides their slope, and one
+# of them changes a gradient by 1e-2. In float64 the gradient is the same on every
+# machine. The first case was recorded in float32: with the slopes of two ReLUs changed,
+# whose inputs are -1.3e-6 and -3.1e-6, its error is 6e-6.
 KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet": 1e-4}
 state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
 
 
 class Unconditional(nn.Module):
-  """The unconditional occupancy network, composed of its two parts."""
+  """The unconditional occupancy network: an encoder of z and a decoder."""
 
   z_dim: int
 
@@ -65,7 +66,7 @@ class Unconditional(nn.Module):
 
 
 class R2N2FromPoints(nn.Module):
-  """A point cloud's encoder and a grid's decoder."""
+  """An encoder of point clouds and a decoder of grids."""
 
   c_dim: int
   hidden_dim: int
@@ -128,7 +129,7 @@ def sdf_decoder(config):
 
 
 def load(case, prefix):
-  """The recorded arrays of a case whose names start so, without that start."""
+  """The recorded arrays of a case under a prefix, by the rest of their names."""
   with np.load(RECORDED / f"{case}.npz") as arrays:
     names = [name for name in arrays if name.startswith(prefix)]
     return {name[len(prefix) :]: arrays[name] for name in names}
@@ -159,7 +160,7 @@ def as_variables(named):
 
 
 def arguments(case):
-  """What a case's network is called with."""
+  """The arguments of a case's network."""
   given = load(case, "in/")
   if "sdf_gt" in given:  # one point of each code
     return jnp.asarray(given["xyz"][:, None]), jnp.asarray(given["codes"])
@@ -178,7 +179,7 @@ def arguments(case):
 
 
 def named_outputs(case, outputs, *, train):
-  """Outputs under the names that they are recorded by."""
+  """Outputs by their names in the recording."""
   if case.startswith("unconditional"):
     mean, logstd, logits, at_z, at_zero = outputs
     pairs = zip(mean[:, None], logstd[:, None], strict=True)
@@ -219,9 +220,10 @@ def relative_error(found, wanted, floor=0.0):
 
 
 def largest_relative_error(found, wanted):
-  """Over leaves, each relative to its own largest entry, but for those that are nought:
+  """The largest error over all arrays, each relative to its own largest entry.
 
-  a bias before a batch norm has no gradient, and what is recorded of it is rounding.
+  Arrays below 1 % of the largest count relative to that: a bias before a batch norm has
+  no gradient, and its recording is rounding.
   """
   floor = 1e-2 * max(np.abs(array).max() for array in wanted.values())
   return max(relative_error(found[k], wanted[k], floor) for k in wanted)
@@ -249,7 +251,7 @@ def step(case, variables, args):
 
 
 def gradient_error(case, named, gradients):
-  """Of the gradients that are recorded and of the norms of all of them."""
+  """The largest error of the recorded gradients and of the norms of all gradients."""
   found = traverse_util.flatten_dict({"params": gradients})
   small = dict(place(*item) for item in load(case, "grad/").items())
   norms = {place(k, named[k])[0]: v for k, v in load(case, "gradnorm/").items()}

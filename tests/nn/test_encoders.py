@@ -1,12 +1,8 @@
-import chex
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from occnet_jax.nn import conv
-from occnet_jax.nn.conv import Conv, max_pool
 from occnet_jax.nn.embedding import CodeTable
 from occnet_jax.nn.image_encoders import R2N2Resnet, R2N2Simple, SimpleConv
 from occnet_jax.nn.latent_encoder import LatentEncoder
@@ -118,39 +114,6 @@ def test_grids_whose_side_is_no_multiple_of_16_are_refused():
     shapes_of(VoxelSimple(), jnp.zeros((1, 24, 24, 24)))
 
 
-def test_what_max_pool_pads_never_wins():
-  np.testing.assert_array_equal(max_pool(-jnp.ones((1, 5, 4, 2)), 3, 1), -1)
-
-
-@pytest.mark.parametrize(
-  ("sides", "width", "padding"),
-  [((5, 8), 3, 1), ((6, 7), 2, 1), ((8, 7), 3, 0), ((4, 4), 2, 0), ((1, 1), 2, 1)],
-)
-def test_max_pool_is_that_of_flax_with_its_gradient(sides, width, padding):
-  # Few values, so that windows have several largest ones.
-  x = jnp.asarray(RNG.integers(0, 3, (2, *sides, 3)), jnp.float32)
-
-  def by_flax(x):
-    pads = [(padding, padding)] * 2
-    return nn.max_pool(x, (width, width), strides=(2, 2), padding=pads)
-
-  def found(pool):
-    y, pull = jax.vjp(pool, x)
-    return y, pull(jnp.arange(1.0, y.size + 1).reshape(y.shape))
-
-  chex.assert_trees_all_close(
-    found(lambda x: max_pool(x, width, padding)), found(by_flax), rtol=1e-6
-  )
-
-
-def test_a_strided_convolution_pads_both_ends_alike():
-  x = jnp.arange(1.0, 5).reshape(1, 1, 4, 1)
-  kernel = jnp.zeros((3, 3, 1, 1)).at[1].set(1)
-  variables = {"params": {"kernel": kernel, "bias": jnp.zeros(1)}}
-  y = Conv(1, stride=2, padding=1).apply(variables, x)
-  np.testing.assert_array_equal(y.ravel(), [0 + 1 + 2, 2 + 3 + 4])
-
-
 @pytest.mark.parametrize("leaky", [False, True])
 def test_the_posterior_does_not_depend_on_the_order_of_points(leaky):
   net = LatentEncoder(z_dim=6, hidden_dim=16, leaky=leaky)
@@ -184,37 +147,3 @@ def test_a_code_table_gives_rows_and_no_number_for_a_row_it_has_not():
   codes = net.apply(variables, jnp.array([3, 999, 1000]), train=True)
   np.testing.assert_array_equal(codes[:2], table[jnp.array([3, 999])])
   assert np.isnan(codes[2]).all()
-
-
-@pytest.mark.parametrize(
-  ("sides", "features", "width", "stride", "padding"),
-  [
-    ((6, 7, 8), (3, 4), 3, 2, 1),
-    ((5, 5, 5), (1, 4), 3, 1, 1),
-    ((9, 8), (2, 4), 5, 2, 0),
-    ((20, 21), (2, 4), 5, 2, 0),
-    ((8, 6), (32, 40), 3, 1, 1),  # Winograd's, as the next
-    ((7, 9), (40, 32), 3, 1, 1),
-  ],
-)
-def test_a_convolution_on_a_cpu_is_that_of_xla_with_its_gradient(
-  sides, features, width, stride, padding
-):
-  rng = np.random.default_rng(0)
-  x = jnp.asarray(rng.standard_normal((2, *sides, features[0])), jnp.float32)
-  kernel = rng.standard_normal((width,) * len(sides) + features)
-
-  def found(convolve):
-    y, pull = jax.vjp(
-      lambda *args: convolve(*args, stride, padding),
-      x,
-      jnp.asarray(kernel, jnp.float32),
-    )
-    return y, pull(jnp.cos(y))
-
-  chex.assert_trees_all_close(
-    found(conv.convolve_on_cpu),
-    found(conv.convolve_by_xla),
-    rtol=1e-4,
-    atol=1e-3,
-  )

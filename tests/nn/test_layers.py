@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from configs.models import onet
 from occnet_jax.models import registry
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import EPSILON, BatchNorm, normalise
+from occnet_jax.nn.norm import EPSILON, BatchNorm, NormSettings, normalise
 from occnet_jax.nn.residual import ResnetBlockFC
 
 RNG = np.random.default_rng(0)
@@ -46,9 +47,9 @@ def test_normalise_stays_finite_for_a_constant_feature():
   assert np.isfinite(gradient).all()
 
 
-def affine_norm(x, **options):
-  """An AffineBatchNorm with random variables: (net, variables)."""
-  net, f = BatchNorm(**options), x.shape[-1]
+def random_batch_norm(x, **settings):
+  """A BatchNorm with random variables: (net, variables)."""
+  net, f = BatchNorm(NormSettings(**settings)), x.shape[-1]
   params = {"scale": 1 + draw(f), "bias": draw(f)}
   return net, {
     "params": params,
@@ -56,9 +57,9 @@ def affine_norm(x, **options):
   }
 
 
-def test_affine_batch_norm_equals_its_formula_for_images():
+def test_batch_norm_equals_its_formula_for_images():
   x = 3 + 2 * draw(4, 5, 6, 3)
-  net, variables = affine_norm(x)
+  net, variables = random_batch_norm(x)
   params, stats = jax.device_get((variables["params"], variables["batch_stats"]))
   scale, bias, host = params["scale"], params["bias"], np.asarray(x, np.float64)
   found, new = net.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -74,9 +75,9 @@ def test_affine_batch_norm_equals_its_formula_for_images():
   np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_the_gradient_of_affine_batch_norm_is_that_of_autodiff():
+def test_the_gradient_of_batch_norm_is_that_of_autodiff():
   x = 3 + 2 * draw(4, 5, 6, 3)
-  net, variables = affine_norm(x)
+  net, variables = random_batch_norm(x)
   weights, stats = draw(*x.shape), variables["batch_stats"]
 
   def ours(params, x):
@@ -97,9 +98,9 @@ def test_the_gradient_of_affine_batch_norm_is_that_of_autodiff():
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_affine_batch_norm_on_two_devices_equals_one():
+def test_batch_norm_on_two_devices_equals_one():
   x = draw(4, 5, 6, 3)
-  net, variables = affine_norm(x, axis_name="devices")
+  net, variables = random_batch_norm(x, axis_name="devices")
   alone = BatchNorm()
 
   def apply(net, x):
@@ -132,20 +133,7 @@ def test_initial_values_are_bounded_by_the_fan_in():
 
 
 def test_the_point_cloud_network_has_as_many_parameters_as_the_reference():
-  model = {
-    "name": "onet",
-    "encoder": "pointnet_resnet",
-    "encoder_hidden_size": 512,
-    "c_dim": 512,
-    "decoder": "cbatchnorm",
-    "hidden_size": 256,
-    "leaky": False,
-    "octaves": 0,
-    "unbiased_variance": True,
-    "z_dim": 0,
-    "kl_weight": 1.0,
-  }
-  method = registry.build(model)
+  method = registry.build(onet.get_config().to_dict())
   batch = {"points": jnp.zeros((1, 2, 3)), "inputs": jnp.zeros((1, 2, 3))}
   shapes = jax.eval_shape(method.init, jax.random.key(0), batch)
   assert sum(np.prod(a.shape) for a in jax.tree.leaves(shapes["params"])) == 10_373_889

@@ -8,6 +8,7 @@ import pytest
 
 from occnet_jax import losses
 from occnet_jax.nn.decoders import CBatchNormDecoder
+from occnet_jax.nn.norm import NormSettings
 from tests.helpers.parity import (
   CASES,
   FITTED,
@@ -35,7 +36,7 @@ def test_the_running_variance_is_biased_on_request():
   variables, args = as_variables(state_dict(SPEC[case])), arguments(case)
 
   def after(unbiased):
-    net = CBatchNormDecoder(hidden_size=32, unbiased_variance=unbiased)
+    net = CBatchNormDecoder(32, norm=NormSettings(unbiased_variance=unbiased))
     _, new = net.apply(variables, *args, train=True, mutable=["batch_stats"])
     return new["batch_stats"]["bn"]["bn"]["var"]
 

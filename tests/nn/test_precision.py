@@ -5,22 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.models import onet
 from occnet_jax.models import registry
 from occnet_jax.nn import precision
 from tests.helpers import ROOT
 
-MODEL = {
-  "name": "onet",
-  "encoder": "pointnet_resnet",
+MODEL = onet.get_config().to_dict() | {
   "encoder_hidden_size": 32,
   "c_dim": 32,
-  "decoder": "cbatchnorm",
   "hidden_size": 64,
-  "leaky": False,
-  "octaves": 0,
-  "unbiased_variance": True,
-  "z_dim": 0,
-  "kl_weight": 1.0,
+  "tau": 0.5,
 }
 
 
@@ -161,7 +155,7 @@ def test_no_layer_multiplies_matrices_past_the_helper():
   sources = [
     path
     for path in (ROOT / "occnet_jax" / "nn").glob("*.py")
-    if path.name not in ("precision.py", "conv.py", "winograd.py")
+    if path.name not in ("precision.py", "conv_cpu.py", "winograd.py")
   ]
   for path in sources:
     text = path.read_text()

@@ -1,0 +1,79 @@
+"""Convolutions in the forms that are fastest on a CPU, and their transposes (jnp).
+
+Arguments and results are those of `conv_xla`; benchmarks/convolution.py has the times.
+On a CPU, XLA's gradient by the kernel, and in 3D or for few pixels every one of the
+three, takes several times as long as the matrix product that it amounts to, and a
+3 x 3 convolution up to twice as long as Winograd's.
+"""
+
+import math
+
+import jax
+from jaxtyping import Array, Float
+
+from occnet_jax.nn import conv_xla, winograd
+from occnet_jax.nn.windows import window_rows
+
+FEW_WINDOWS = 64  # per image, up to which a product is faster than XLA's convolution
+
+
+def convolve(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
+) -> Float[Array, "b *t o"]:
+  """The convolution by Winograd's algorithm, by XLA or as a matrix product."""
+  if _winograd_applies(x.shape[1:-1], kernel.shape, stride, padding):
+    return winograd.convolve(x, kernel)
+  windows = math.prod(-(-side // stride) for side in x.shape[1:-1])
+  if x.ndim == 4 and windows > FEW_WINDOWS:
+    return conv_xla.convolve(x, kernel, stride, padding)
+  return _convolve_by_product(x, kernel, stride, padding)
+
+
+def gradient_by_input(
+  kernel: Float[Array, "*w i o"],
+  cotangent: Float[Array, "b *t o"],
+  stride: int,
+  padding: int,
+  sides: tuple[int, ...],
+) -> Float[Array, "b *s i"]:
+  """`convolve` transposed as a linear map of an x of these sides."""
+  if _winograd_applies(sides, kernel.shape, stride, padding):
+    return winograd.gradient_by_input(kernel, cotangent)
+  x = jax.ShapeDtypeStruct(
+    (cotangent.shape[0], *sides, kernel.shape[-2]), cotangent.dtype
+  )
+  transpose = jax.linear_transpose(lambda x: convolve(x, kernel, stride, padding), x)
+  return transpose(cotangent)[0]
+
+
+def gradient_by_kernel(
+  x: Float[Array, "b *s i"],
+  cotangent: Float[Array, "b *t o"],
+  stride: int,
+  padding: int,
+  kernel_size: int,
+) -> Float[Array, "*w i o"]:
+  """`convolve` transposed as a linear map of the kernel."""
+  shape = (kernel_size,) * (x.ndim - 2) + (x.shape[-1], cotangent.shape[-1])
+  if _winograd_applies(x.shape[1:-1], shape, stride, padding):
+    return winograd.gradient_by_kernel(x, cotangent)
+  # The rows are made again here: kept from `convolve` they would fill the memory.
+  rows = window_rows(x, kernel_size, stride, padding)
+  product = rows.reshape(-1, rows.shape[-1]).T @ cotangent.reshape(-1, shape[-1])
+  return product.reshape(shape)
+
+
+def _convolve_by_product(x, kernel, stride, padding):
+  """The rows of all windows times the kernel as a matrix (k, o)."""
+  rows = window_rows(x, kernel.shape[0], stride, padding)
+  outputs = kernel.shape[-1]
+  product = rows.reshape(-1, rows.shape[-1]) @ kernel.reshape(-1, outputs)
+  return product.reshape(*rows.shape[:-1], outputs)
+
+
+def _winograd_applies(
+  sides: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int
+) -> bool:
+  """Whether the form is right, and sides and features are large enough to gain."""
+  form = (kernel[:-2], stride, padding)
+  return form == ((3, 3), 1, 1) and min(sides) >= 6 and min(kernel[2:]) >= 32

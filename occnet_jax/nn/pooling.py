@@ -1,0 +1,103 @@
+"""Max-pooling of images (device, jnp)."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from occnet_jax.nn.windows import interleave, split_windows
+
+STRIDE = 2
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def max_pool(
+  x: Float[Array, "b h w f"], kernel_size: int, padding: int
+) -> Float[Array, "b i j f"]:
+  """The largest entry of every window of stride 2; padding is -inf.
+
+  The gradient goes to the first of equal entries, as in PyTorch. XLA's own gradient
+  takes several times as long on a CPU, so there it is computed from the positions of
+  the largest entries in their windows.
+  """
+  return lax.platform_dependent(
+    x,
+    cpu=lambda x: _pool_on_cpu(x, kernel_size, padding)[0],
+    default=lambda x: _pool_by_xla(x, kernel_size, padding),
+  )
+
+
+def _forward(x, kernel_size, padding):
+  def by_xla(x):
+    y = _pool_by_xla(x, kernel_size, padding)
+    return y, jnp.zeros(y.shape, jnp.uint8)  # its gradient needs no positions
+
+  y, position = lax.platform_dependent(
+    x, cpu=lambda x: _pool_on_cpu(x, kernel_size, padding), default=by_xla
+  )
+  return y, (x, position)
+
+
+def _backward(kernel_size, padding, residuals, cotangent):
+  def on_cpu(x, position, cotangent):
+    return _gradient_on_cpu(position, cotangent, kernel_size, padding, x.shape[1:3])
+
+  def by_xla(x, position, cotangent):
+    del position
+    _, pull = jax.vjp(lambda x: _pool_by_xla(x, kernel_size, padding), x)
+    return pull(cotangent)[0]
+
+  return (lax.platform_dependent(*residuals, cotangent, cpu=on_cpu, default=by_xla),)
+
+
+max_pool.defvjp(_forward, _backward)
+
+
+def _pool_by_xla(x, kernel_size, padding):
+  window, strides = (kernel_size, kernel_size), (STRIDE, STRIDE)
+  return nn.max_pool(x, window, strides, [(padding, padding)] * 2)
+
+
+def _pool_on_cpu(x, kernel_size, padding):
+  """The largest entries, and the position of the first of them in each window."""
+  entries = split_windows(x, kernel_size, STRIDE, padding, -jnp.inf)
+  largest = functools.reduce(jnp.maximum, entries)
+  position = jnp.zeros(largest.shape, jnp.uint8)
+  for i in reversed(range(len(entries))):  # backwards, so that the first one stays
+    position = jnp.where(entries[i] == largest, jnp.uint8(i), position)
+  return largest, position
+
+
+def _gradient_on_cpu(position, cotangent, kernel_size, padding, sides):
+  """Adds each cotangent to the pixel of the largest entry, without a scatter.
+
+  Position (i, j) of window (k, l) is pixel (2 k + i, 2 l + j) of the padded image. So
+  the pixels of even row take from the positions of even i alone, and those of odd row
+  from the odd ones; likewise the columns. Each of these four images of half the side is
+  a sum of shifted cotangents.
+  """
+  half = [-(-(side + 2 * padding) // 2) for side in sides]
+
+  def passed_by(i, j):
+    """The cotangents of the windows whose largest entry is at (i, j)."""
+    part = jnp.where(position == i * kernel_size + j, cotangent, 0)
+    before = (i // 2, j // 2)  # window k reaches pixel k + i // 2 of its half
+    after = [half[k] - before[k] - part.shape[1 + k] for k in range(2)]
+    return jnp.pad(part, [(0, 0), *zip(before, after, strict=True), (0, 0)])
+
+  parts = [
+    [
+      sum(
+        passed_by(i, j)
+        for i in range(row, kernel_size, 2)
+        for j in range(column, kernel_size, 2)
+      )
+      for column in range(2)
+    ]
+    for row in range(2)
+  ]
+  padded = interleave(parts)
+  return padded[:, padding : padding + sides[0], padding : padding + sides[1]]

@@ -1,0 +1,73 @@
+"""Sliding windows of images and grids, taken apart by position (device, jnp).
+
+Axes: shapes first, features last, and the axes of space between them. All windows are
+cubes. For a window of 3 pixels, stride 2 and padding 1, a row of six pixels is read as
+
+  padding  0 | 1  2  3  4  5  6 | 0
+  window 0 [-----]
+  window 1        [-----]
+  window 2              [-----]
+
+and taken apart into three arrays: the first, second and third pixel of every window,
+(0, 2, 4), (1, 3, 5) and (2, 4, 6).
+"""
+
+import itertools
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def split_windows(
+  x: Float[Array, "b *s i"],
+  kernel_size: int,
+  stride: int,
+  padding: int,
+  fill: float = 0.0,
+) -> list[Float[Array, "b *t i"]]:
+  """The pixels of all windows, one array for each position in the window.
+
+  Args:
+    x: images or grids.
+    kernel_size: side of the window.
+    stride: distance between neighbouring windows.
+    padding: width of the border around x.
+    fill: value of the border.
+
+  Returns:
+    Arrays in the order of the kernel's entries: the last axis of space runs fastest.
+  """
+  axes = x.ndim - 2
+  border = [(0, 0), *[(padding, padding)] * axes, (0, 0)]
+  padded = jnp.pad(x, border, constant_values=fill)
+  counts = [(side - kernel_size) // stride + 1 for side in padded.shape[1:-1]]
+  positions = []
+  for offset in itertools.product(range(kernel_size), repeat=axes):
+    # The last window starts at pixel stride (n - 1).
+    ends = [o + stride * (n - 1) + 1 for o, n in zip(offset, counts, strict=True)]
+    positions.append(
+      lax.slice(
+        padded,
+        (0, *offset, 0),
+        (padded.shape[0], *ends, padded.shape[-1]),
+        (1, *[stride] * axes, 1),
+      )
+    )
+  return positions
+
+
+def window_rows(
+  x: Float[Array, "b *s i"], kernel_size: int, stride: int, padding: int
+) -> Float[Array, "b *t k"]:
+  """The pixels of every window in one row, k = kernel_size^axes i (im2col)."""
+  return jnp.concatenate(split_windows(x, kernel_size, stride, padding), axis=-1)
+
+
+def interleave(
+  parts: list[list[Float[Array, "b h w f"]]],
+) -> Float[Array, "b 2*h 2*w f"]:
+  """The image whose pixel (2 i + r, 2 j + s) is pixel (i, j) of parts[r][s]."""
+  y = jnp.stack([jnp.stack(row, 3) for row in parts], 2)
+  b, h, _, w, _, f = y.shape
+  return y.reshape(b, 2 * h, 2 * w, f)
