@@ -4,8 +4,8 @@
 or not at all: the state as host arrays (so that it restores on any number of devices),
 the run's config, and a record with the step, the chosen threshold tau, the scores of
 validation and a digest of all of it, against which every read is checked. The newest
-two of each kind are kept. A run moves a damaged one to .../damaged/ and resumes from the
-one before; a reader refuses it and names the others.
+two of each kind are kept. A run moves a damaged one to .../damaged/ and resumes from
+the one before; a reader refuses it and names the others.
 """
 
 import logging
@@ -158,9 +158,7 @@ class Checkpoints:
     newest = self._newest["latest"]
     if newest is None:
       return fresh
-    self._newest["latest"] = newest._replace(
-      state={}
-    )  # drop the arrays, keep the record
+    self._newest["latest"] = newest._replace(state={})  # drop the arrays
     return state_lib.refill(fresh, newest.state)
 
   def __enter__(self) -> "Checkpoints":

@@ -306,3 +306,23 @@ def test_the_digest_tells_names_types_shapes_and_bytes_apart():
   # As versions before wrote it: a checkpoint of theirs must still be whole.
   sha = hashlib.sha256(b"['a'] float32 (6,)\n" + a.tobytes() + b"[{}, {}]")
   assert digest({"a": a}) == sha.hexdigest()
+
+
+def test_a_platform_that_is_not_there_is_named_and_no_checkpoint_blamed(tmp_path):
+  save_several(tmp_path)
+  program = """
+import sys
+from occnet_jax.train import checkpoint
+checkpoint.restore(sys.argv[1])
+"""
+  cuda = {**os.environ, "JAX_PLATFORMS": "cuda"}
+  done = subprocess.run(
+    [sys.executable, "-c", program, str(tmp_path)],
+    env=cuda,
+    capture_output=True,
+    text=True,
+  )
+  if done.returncode == 0:
+    pytest.skip("this machine has a GPU")
+  last = done.stderr.strip().splitlines()[-1]
+  assert last.startswith("RuntimeError: JAX finds no backend of JAX_PLATFORMS='cuda'")
