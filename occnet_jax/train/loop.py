@@ -76,7 +76,10 @@ def train(
       jax.local_device_count(),
     )
     record = checkpoints.record("latest") or {}
-    left = {name: record[name] for name in ("unlogged", "owed") if name in record}
+    left = {
+      "pending_rows": record.get("unlogged", ()),
+      "validation_pending": record.get("owed", False),
+    }
     logs, shapes = workdir / "logs", run["batch_size"]
     with Progress(logs, start, run["steps"], shapes=shapes, **left) as monitor:
       try:
@@ -174,7 +177,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
       checkpoints.save("latest", state, found)
     owed = False
     if stop.asked(s):
-      left = {"unlogged": monitor.unlogged(state)}
+      left = {"unlogged": monitor.pending_rows(state)}
       _save_now(checkpoints, monitor, state, {**found, **left})
       raise Preempted
     if last:
@@ -183,7 +186,7 @@ def _run(config, step, state, batches, checkpoints, monitor, stop, look, data):
       batch = monitor.draw(batches)
     except (OSError, RuntimeError) as error:  # storage or a loader process is gone
       if s > start:
-        left = {"unlogged": monitor.unlogged(state)}
+        left = {"unlogged": monitor.pending_rows(state)}
         _save_now(checkpoints, monitor, state, {**found, **left})
       if stop.noticed:  # SIGTERM went to the loader's processes, too
         raise Preempted from error
