@@ -149,7 +149,7 @@ def test_parts_of_an_evaluation_hold_every_shape_once():
 def test_a_process_that_cannot_be_is_an_error():
   with pytest.raises(ValueError, match=r"process 2 of 2 at 'here:1'"):
     multihost.initialize("here:1", 2, 2)
-  with pytest.raises(ValueError, match=r"host:port of the first"):
+  with pytest.raises(ValueError, match=r"host:port of process 0"):
     multihost.initialize("here", 2, 0)
 
 
