@@ -2,7 +2,7 @@
 
   python -m benchmarks.loader --data=data/quickstart
 
-Shapes a second from each residence (draws, points, cloud; a batch taken as soon as it
+Shapes a second from each placement (draws, points, cloud; a batch taken as soon as it
 is there), beside the reference's way: one npz of points and one of the cloud opened for
 every shape, in as many threads. Then steps a second of --config's network with batches
 as they come over those with one batch again and again: the share that is left of the
@@ -31,15 +31,15 @@ from occnet_jax.train import loop, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
-RESIDENCES = ("stream", "host", "device")
+PLACEMENTS = ("stream", "host", "device")
 
 
-def configure(args: argparse.Namespace, residence: str) -> dict:
+def configure(args: argparse.Namespace, placement: str) -> dict:
   name, *variant = args.config.split(":")
   config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
   if args.batch:
     config["train"]["batch_size"] = args.batch
-  config["data"] |= {"dir": str(args.data), "residence": residence}
+  config["data"] |= {"dir": str(args.data), "residence": placement}
   config["data"]["workers"] = args.workers
   return config
 
@@ -84,31 +84,31 @@ def read_official(
   return len(order) / (time.perf_counter() - start)
 
 
-def read(config: dict, feed, batches: int) -> float:
+def read(config: dict, data, batches: int) -> float:
   """Shapes a second by our loader."""
-  found = loop.train_batches(config, feed, 0)
+  endless = loop.train_batches(config, data, 0)
   for _ in range(8):  # workers start, the buffer fills and empties
-    next(found)
+    next(endless)
   start = time.perf_counter()
-  for _ in itertools.islice(found, batches):
+  for _ in itertools.islice(endless, batches):
     pass
   return batches * config["train"]["batch_size"] / (time.perf_counter() - start)
 
 
-def train(config: dict, feed, steps: int, *, real: bool) -> float:
+def train(config: dict, data, steps: int, *, real: bool) -> float:
   """Steps a second."""
   tau = config["model"]["tau"]
   mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
   optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
-  batches = loop.train_batches(config, feed, 0)
+  batches = loop.train_batches(config, data, 0)
   first = next(batches)
-  sample = feed.gather_fn(feed.device_arrays, first) if feed.gather_fn else first
+  sample = data.gather_fn(data.device_arrays, first) if data.gather_fn else first
   method = registry.build(config["model"], tau=tau)
   state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
   step = step_lib.data_parallel(
-    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=feed.gather_fn)
+    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=data.gather_fn)
   )
-  state, resident = step_lib.replicate(state), step_lib.replicate(feed.device_arrays)
+  state, resident = step_lib.replicate(state), step_lib.replicate(data.device_arrays)
   source = batches if real else itertools.repeat(first)
   source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):
@@ -125,15 +125,15 @@ def main() -> None:
   parser.add_argument("--data", type=pathlib.Path, required=True)
   parser.add_argument("--config", default="quickstart")
   parser.add_argument("--batch", type=int, default=0, help="shapes; 0 as configured")
-  parser.add_argument("--residences", default=",".join(RESIDENCES))
+  parser.add_argument("--placements", default=",".join(PLACEMENTS))
   parser.add_argument("--workers", type=int, default=0)
   parser.add_argument("--batches", type=int, default=100)
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
-  configs = {name: configure(args, name) for name in args.residences.split(",")}
-  feeds = {
+  configs = {name: configure(args, name) for name in args.placements.split(",")}
+  splits = {
     name: loop.place_train_split(config, loop.open_train_split(config))
     for name, config in configs.items()
   }
@@ -147,16 +147,16 @@ def main() -> None:
       rates.setdefault("npz a shape", []).append(rate)
       for name in configs:
         rates.setdefault(name, []).append(
-          read(configs[name], feeds[name], args.batches)
+          read(configs[name], splits[name], args.batches)
         )
   opened = statistics.median(rates["npz a shape"])
-  for name, found in rates.items():
-    rate = statistics.median(found)
+  for name, measured in rates.items():
+    rate = statistics.median(measured)
     print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
   for name in configs:
     pairs = [
       [
-        train(configs[name], feeds[name], args.steps, real=real)
+        train(configs[name], splits[name], args.steps, real=real)
         for real in (True, False)
       ]
       for _ in range(args.rounds)

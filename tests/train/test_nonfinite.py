@@ -8,10 +8,10 @@ import pytest
 from occnet_jax.train import checkpoint, loop, metric_log
 
 
-def test_a_step_that_is_not_finite_ends_the_run_and_can_be_looked_into(
+def test_a_step_that_is_not_finite_ends_the_run_and_can_be_diagnosed(
   tiny_config, tmp_path
 ):
-  tiny_config["optim"]["learning_rate"] = 1e30  # of which step 0 still knows nothing
+  tiny_config["optim"]["learning_rate"] = 1e30  # step 0 has finite values still
   for _ in range(2):  # the second call meets it again
     with pytest.raises(
       FloatingPointError, match=r"step 1: the loss is .*failures/step_1"
@@ -24,8 +24,8 @@ def test_a_step_that_is_not_finite_ends_the_run_and_can_be_looked_into(
   data = loop.source.open_split(
     tiny_config["data"]["dir"], "train", {"id": True, "points": {"points": True}}
   )
-  feed = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  wanted = next(loop.train_batches(tiny_config, feed, 1))
+  placed = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
+  wanted = next(loop.train_batches(tiny_config, placed, 1))
   with np.load(directory / "batch.npz") as batch:
     assert set(batch) == set(wanted)
     for name in batch:
@@ -57,8 +57,8 @@ def test_skipped_steps_are_counted_and_change_nothing(
 ):
   batches = loop.train_batches
 
-  def damaged(config, feed, start):
-    for step, batch in enumerate(batches(config, feed, start), start):
+  def damaged(config, placed, start):
+    for step, batch in enumerate(batches(config, placed, start), start):
       yield {**batch, "points": batch["points"] * (np.nan if step == 5 else 1)}
 
   monkeypatch.setattr(loop, "train_batches", damaged)
