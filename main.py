@@ -1,4 +1,4 @@
-"""Train occupancy networks, extract meshes, judge them: see README.md.
+"""Train occupancy networks, extract meshes, evaluate them: see README.md.
 
 python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 python main.py --mode=reconstruct --workdir=runs/quickstart --input=scan.ply
@@ -22,10 +22,8 @@ STAGES = {
   "evaluate": stages.evaluate,
   "report": stages.report,
 }
-TOGETHER = (
-  "train",
-  "generate",
-)  # what several processes share; the first does the rest
+# Stages that several processes share; the first process runs the others.
+MULTI_PROCESS_STAGES = ("train", "generate")
 _CONFIG = config_flags.DEFINE_config_file(
   "config", help_string="Config file, such as configs/onet.py:pointcloud."
 )
@@ -45,7 +43,7 @@ _STEPS = flags.DEFINE_integer(
   "steps", 8, "interpolate: meshes from one shape to the next, both ends included."
 )
 _INPUT = flags.DEFINE_string(
-  "input", None, "reconstruct: what the network sees, a file or a folder of files."
+  "input", None, "reconstruct: the observation, a file or a folder of files."
 )
 _OUTPUT = flags.DEFINE_string(
   "output",
@@ -56,16 +54,15 @@ _OUTPUT = flags.DEFINE_string(
 _MASKS = flags.DEFINE_string(
   "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
 )
-
-
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
   "host:port of the first of several processes that train and generate together, each "
   "called with its own --process.",
 )
-_PROCESSES = flags.DEFINE_integer("processes", 1, "How many there are.")
-_PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is, from 0.")
+_PROCESSES = flags.DEFINE_integer("processes", 1, "Number of processes.")
+_PROCESS = flags.DEFINE_integer("process", 0, "Index of this process, from 0.")
+_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def main(argv: list[str]) -> None:
@@ -73,11 +70,14 @@ def main(argv: list[str]) -> None:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
   config = _CONFIG.value.to_dict() if _CONFIG.value else None
   if _COORDINATOR.value:
-    from occnet_jax.train import multihost  # JAX, which --mode=prepare is spared
+    from occnet_jax.train import multihost  # imports JAX, which prepare does not need
 
     multihost.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   if not _WORKDIR.value and _MODE.value != "prepare":
-    raise ValueError(f"--mode={_MODE.value} needs --workdir=DIR, where the run lies")
+    raise ValueError(
+      f"--mode={_MODE.value} needs --workdir=DIR, the directory of the run, as in: "
+      "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
+    )
   workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
     return
   for name, stage in STAGES.items():
     if _MODE.value in (name, "all"):
-      if _PROCESS.value == 0 or name in TOGETHER:
+      if _PROCESS.value == 0 or name in MULTI_PROCESS_STAGES:
         stage(config, workdir)
       if _COORDINATOR.value:
         multihost.barrier(name)
@@ -116,21 +116,23 @@ def run(argv: list[str]) -> None:
   try:
     main(argv)
   except (ValueError, FloatingPointError, OSError) as error:
+    if _DEBUG.value:
+      raise
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:
-    sys.exit("interrupted; the same command goes on from here")
+    sys.exit("interrupted; run the same command to resume")
   except RuntimeError as error:  # of a collective operation
-    if not _COORDINATOR.value:
+    if not _COORDINATOR.value or _DEBUG.value:
       raise
     reason = str(error).splitlines()[0]
     sys.exit(
-      f"error: another process of this run may be gone ({reason}); end those that are "
-      "left and start all again: the same commands go on"
+      f"error: another process of this run may be gone ({reason}); stop the remaining "
+      "processes and start all of them again; they resume"
     )
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Flags and config; a field that is not there or of another type is one sentence."""
+  """Flags and config; an unknown field or a value of another type is one sentence."""
   try:
     return app.parse_flags_with_usage(argv)
   except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:

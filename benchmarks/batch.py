@@ -13,12 +13,9 @@ import statistics
 import time
 
 import jax
-import numpy as np
 
 import occnet_jax
-from occnet_jax.cli import stages
-from occnet_jax.data import loader
-from occnet_jax.train import loop
+from benchmarks.test_inputs import read_test_inputs
 
 
 def main() -> None:
@@ -30,12 +27,7 @@ def main() -> None:
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   model = occnet_jax.restore(args.workdir)
-  shapes = stages._open_test(model.config)()
-  transform = loop.transform(model.config, points=1)
-  seen = []
-  for i in loader.evenly_spaced(len(shapes), args.shapes).tolist():
-    example = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
-    seen.append(np.asarray(example["inputs"]))
+  seen = list(read_test_inputs(model, args.shapes).values())
   settings = {"normalise": False, "on_empty": "empty"}
 
   def stream(together: int) -> list:

@@ -31,11 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import occnet_jax
-from occnet_jax.cli import stages
-from occnet_jax.data import loader
+from benchmarks.test_inputs import read_test_inputs
 from occnet_jax.extract.field import Field, as_field, decoder_field
 from occnet_jax.models import registry
-from occnet_jax.train import loop
 
 METHODS = ("mise", "mise_roots", "dual")
 REACH = 0.05  # cube units along which the surface is looked for
@@ -60,7 +58,7 @@ def official_size() -> tuple[Field, float]:
   from configs import onet
 
   config = onet.get_config("pointcloud").to_dict()
-  method = registry.build(config["model"], tau=0.2)
+  method = registry.build(config["model"])
   rng = np.random.default_rng(0)
   batch = {
     "points": np.zeros((1, 1, 3), np.float32),
@@ -85,14 +83,10 @@ def official_size() -> tuple[Field, float]:
 def trained(workdir: pathlib.Path, count: int) -> dict[str, tuple[Field, float]]:
   """The fields of some test shapes, as a trained network sees them."""
   model = occnet_jax.restore(workdir)
-  shapes = stages._open_test(model.config)()
-  transform = loop.transform(model.config, points=1)
-  fields = {}
-  for i in loader.evenly_spaced(len(shapes), count).tolist():
-    seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
-    latent = model.encode(seen["inputs"][None])
-    fields[f"network, shape {i}"] = model.field(latent), float(model.method.level)
-  return fields
+  return {
+    f"network, shape {i}": (model.field(model.encode(inputs[None])), model.level)
+    for i, inputs in read_test_inputs(model, count).items()
+  }
 
 
 def errors(field: Field, level: float, mesh, count: int) -> np.ndarray:

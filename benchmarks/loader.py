@@ -24,24 +24,26 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from occnet_jax import config as config_lib
 from occnet_jax.cli import process
+from occnet_jax.config import Settings
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader
 from occnet_jax.models import registry
-from occnet_jax.train import loop, optimizers
+from occnet_jax.train import optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
 PLACEMENTS = ("stream", "host", "device")
 
 
-def configure(args: argparse.Namespace, placement: str) -> dict:
+def configure(args: argparse.Namespace, placement: str) -> Settings:
   name, *variant = args.config.split(":")
-  config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
+  config = importlib.import_module(f"configs.{name}").get_config(*variant)
   if args.batch:
-    config["train"]["batch_size"] = args.batch
-  config["data"] |= {"dir": str(args.data), "residence": placement}
-  config["data"]["workers"] = args.workers
-  return config
+    config.train.batch_size = args.batch
+  config.data.update(dir=str(args.data), placement=placement, workers=args.workers)
+  return config_lib.parse(config.to_dict())
 
 
 def write_official(examples, count: int, folder: pathlib.Path) -> int:
@@ -57,7 +59,7 @@ def write_official(examples, count: int, folder: pathlib.Path) -> int:
 
 
 def read_official(
-  folder: pathlib.Path, count: int, config: dict, batches: int
+  folder: pathlib.Path, count: int, config: Settings, batches: int
 ) -> float:
   """Shapes a second by opening files, as the reference's fields do."""
   rng = np.random.default_rng(0)
@@ -74,7 +76,7 @@ def read_official(
     cloud = surface[rng.integers(len(surface), size=data["cloud_points"])]
     return points, occupancies, cloud
 
-  size = config["train"]["batch_size"]
+  size = config.train.batch_size
   order = rng.integers(count, size=batches * size).tolist()
   start = time.perf_counter()
   with ThreadPoolExecutor(loader.READ_THREADS) as pool:
@@ -84,31 +86,30 @@ def read_official(
   return len(order) / (time.perf_counter() - start)
 
 
-def read(config: dict, data, batches: int) -> float:
+def read(config: Settings, feed, batches: int) -> float:
   """Shapes a second by our loader."""
-  endless = loop.train_batches(config, data, 0)
+  found = batches_lib.train_batches(config, feed, 0)
   for _ in range(8):  # workers start, the buffer fills and empties
-    next(endless)
+    next(found)
   start = time.perf_counter()
-  for _ in itertools.islice(endless, batches):
+  for _ in itertools.islice(found, batches):
     pass
-  return batches * config["train"]["batch_size"] / (time.perf_counter() - start)
+  return batches * config.train.batch_size / (time.perf_counter() - start)
 
 
-def train(config: dict, data, steps: int, *, real: bool) -> float:
+def train(config: Settings, feed, steps: int, *, real: bool) -> float:
   """Steps a second."""
-  tau = config["model"]["tau"]
-  mapped = registry.build(config["model"], tau=tau, axis_name=step_lib.AXIS)
-  optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
-  batches = loop.train_batches(config, data, 0)
+  mapped = registry.build(config.model, axis_name=step_lib.AXIS)
+  optimizer = optimizers.make(config.optim, config.train.steps)
+  batches = batches_lib.train_batches(config, feed, 0)
   first = next(batches)
-  sample = data.gather_fn(data.device_arrays, first) if data.gather_fn else first
-  method = registry.build(config["model"], tau=tau)
+  sample = feed.gather_fn(feed.device_arrays, first) if feed.gather_fn else first
+  method = registry.build(config.model)
   state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
   step = step_lib.data_parallel(
-    step_lib.make_step(mapped, optimizer, ema_decay=0.99, see=data.gather_fn)
+    step_lib.make_step(mapped, optimizer, ema_decay=0.99, gather_fn=feed.gather_fn)
   )
-  state, resident = step_lib.replicate(state), step_lib.replicate(data.device_arrays)
+  state, resident = step_lib.replicate(state), step_lib.replicate(feed.device_arrays)
   source = batches if real else itertools.repeat(first)
   source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):
@@ -133,30 +134,30 @@ def main() -> None:
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
   configs = {name: configure(args, name) for name in args.placements.split(",")}
-  splits = {
-    name: loop.place_train_split(config, loop.open_train_split(config))
+  feeds = {
+    name: batches_lib.place_train(config.data, batches_lib.open_train(config.data))
     for name, config in configs.items()
   }
   rates: dict[str, list[float]] = {}
   first = next(iter(configs.values()))
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
-    count = write_official(loop.open_train_split(first), 256, folder)
+    count = write_official(batches_lib.open_train(first.data), 256, folder)
     for _ in range(args.rounds):
       rate = read_official(folder, count, first, args.batches // 4)
       rates.setdefault("npz a shape", []).append(rate)
       for name in configs:
         rates.setdefault(name, []).append(
-          read(configs[name], splits[name], args.batches)
+          read(configs[name], feeds[name], args.batches)
         )
   opened = statistics.median(rates["npz a shape"])
-  for name, measured in rates.items():
-    rate = statistics.median(measured)
+  for name, found in rates.items():
+    rate = statistics.median(found)
     print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
   for name in configs:
     pairs = [
       [
-        train(configs[name], splits[name], args.steps, real=real)
+        train(configs[name], feeds[name], args.steps, real=real)
         for real in (True, False)
       ]
       for _ in range(args.rounds)

@@ -57,7 +57,7 @@ def configure(args: argparse.Namespace, recipe: str, seed: int, steps: int) -> d
       "train.validate_every": args.every,
       "train.save_every": steps,
       "train.log_every": 50,
-      "train.pictures": 0,
+      "train.preview_shapes": 0,
       "val.points": args.val,
     }
   )

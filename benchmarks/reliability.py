@@ -49,7 +49,7 @@ CONFIG = {
   "train.save_every": SAVE,
   "train.validate_every": VALIDATE,
   "train.keep_every": 3 * SAVE,
-  "train.pictures": 0,
+  "train.preview_shapes": 0,
 }
 PHASES = ("compilation", "save", "validation", "any")
 PATIENCE = 300.0  # seconds after which a run that neither ends nor proceeds has failed

@@ -24,6 +24,7 @@ from data_prep.watertight import solid as solid_lib
 from occnet_jax.data import source
 from occnet_jax.evaluation import evaluate, metrics, resume_log, tables
 from occnet_jax.geometry import frames, mesh_io
+from occnet_jax.geometry.solids import Solid
 
 SIDES = (8, 16, 32, 64, 128)
 

@@ -27,7 +27,7 @@ SIZES = {
   "model.encoder_hidden_size": 48,
   "model.c_dim": 128,
   "model.hidden_size": 64,
-  "model.octaves": 5,
+  "model.fourier_octaves": 5,
   "model.tau": 0.3,
   "optim.name": "muon",
   "optim.learning_rate": 4e-3,

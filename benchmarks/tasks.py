@@ -23,7 +23,7 @@ from occnet_jax.geometry import grids
 TASKS = {
   "image": {"train__steps": 1000},
   "images": {"train__steps": 250, "data__image_views": 4},
-  "pointcloud": {"train__steps": 5000, "data__stretch": 0.5},
+  "pointcloud": {"train__steps": 5000, "data__random_stretch": 0.5},
   "voxels": {"train__steps": 350, "data__points": 256},
   "unconditional": {"train__steps": 4000, "data__near_fraction": 0.0},
   "autodecoder": {"train__steps": 6000, "test__shapes": 39, "val__shapes": 39},

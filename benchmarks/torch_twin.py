@@ -3,7 +3,7 @@ r"""A whole mesh, encode to file, beside the reference's way in PyTorch, same we
   pip install torch
   python main.py --mode=train --config=configs/onet.py:pointcloud --workdir=runs/full \
     --config.data.dir=data/quickstart --config.data.points=1024 \
-    --config.data.near_fraction=0.5 --config.data.stretch=0.3 \
+    --config.data.near_fraction=0.5 --config.data.random_stretch=0.3 \
     --config.train.batch_size=8 --config.train.steps=700 \
     --config.optim.learning_rate=1e-3 --config.optim.schedule=cosine \
     --config.optim.warmup_steps=50 --config.optim.clip_norm=200.0 \
@@ -32,12 +32,10 @@ import torch
 
 import occnet_jax
 from benchmarks.extract import errors, grid
+from benchmarks.test_inputs import read_test_inputs
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
-from occnet_jax.cli import stages
-from occnet_jax.data import loader
 from occnet_jax.geometry import mesh_io
 from occnet_jax.interop import runs
-from occnet_jax.train import loop
 
 STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
 
@@ -98,17 +96,13 @@ def main() -> None:
   args = parser.parse_args()
   check_recorded()
   model = occnet_jax.restore(args.workdir)
-  twin, level = twin_of(model, args.workdir), float(model.method.level)
+  twin, level = twin_of(model, args.workdir), model.level
   resolutions = [int(r) for r in args.resolutions.split(",")]
   names = ["PyTorch, MISE 128", *(f"ours, {r}" for r in resolutions)]
-  shapes = stages._open_test(model.config)()
-  transform = loop.transform(model.config, points=1)
   rows: dict[str, list] = {name: [] for name in names}
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "mesh.off")
-    for i in loader.evenly_spaced(len(shapes), args.shapes).tolist():
-      seen = transform(shapes[i], loader.shape_rng(model.config["seed"], i))
-      cloud = seen["inputs"]
+    for i, cloud in read_test_inputs(model, args.shapes).items():
       field = model.field(model.encode(cloud[None]))
       points = np.random.default_rng(i).uniform(-0.5, 0.5, (1, 1000, 3))
       points = points.astype(np.float32)

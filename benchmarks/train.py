@@ -36,6 +36,7 @@ import torch
 from benchmarks.decoder import chain, seconds
 from benchmarks.torch_models import OccupancyNetwork, check_recorded
 from configs import onet
+from occnet_jax import config as config_lib
 from occnet_jax.cli import process
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.models import registry
@@ -68,9 +69,10 @@ def ours(
 ) -> tuple[Step, float, float]:
   """Our step, the operations in it, and its memory in GiB."""
   build = {"axis_name": step_lib.AXIS, "precision": precision, "remat": remat}
-  optimizer = optimizers.optimizer(config["optim"], config["train"]["steps"])
-  method = registry.build(config["model"], tau=0.2, **build)
-  plain = registry.build(config["model"], tau=0.2)
+  settings = config_lib.parse(config)
+  optimizer = optimizers.make(settings.optim, settings.train.steps)
+  method = registry.build(config["model"], **build)
+  plain = registry.build(config["model"])
   state = state_lib.create(plain, optimizer, batch, seed=0, ema=False)
   mapped = step_lib.data_parallel(step_lib.make_step(method, optimizer))
   split = step_lib.split_over_devices(batch, jax.local_device_count())

@@ -1,150 +1,180 @@
-"""Every field once: its default, its unit and one comment.
+"""Every field of a run with its default and its unit, but those of config.model.
 
-Lengths are in cube units: the shape's largest extent is 1. Other configs start from
-`get_config()` and change what they need; a field that does not stand here is an error.
+configs/models/<system>.py holds the fields of config.model of each system. Recipes
+start from `get_config(system)` and change what they need; a field that is not listed is
+an error. Lengths are in cube units: the shape's largest extent is 1.
 """
+
+import importlib
 
 import ml_collections
 from ml_collections.config_dict import placeholder
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(model: str = "onet") -> ml_collections.ConfigDict:
+  """The defaults, with config.model of a system by its file in configs/models."""
   config = ml_collections.ConfigDict()
-  config.name = "base"  # of the run, shown in reports
-  config.seed = 0  # of initial values, data order and every draw
+  config.name = "base"  # name of the run in reports
+  config.seed = 0  # seed of initial values, data order and every random draw
 
   prep = config.prep = ml_collections.ConfigDict()
-  # synthetic, folder:PATH (sub-folders are categories), csv:PATH (a table of files),
-  # shapenet:PATH (raw), official:PATH (ShapeNet as the reference prepared it),
-  # sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet
+  # Source of the meshes: synthetic, folder:PATH (sub-folders are categories), csv:PATH
+  # (a table of files), shapenet:PATH (raw), official:PATH (ShapeNet as the reference
+  # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet.
   prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
-  prep.seed = 0  # of shapes, samples and splits
-  prep.per_category = 200  # synthetic shapes per category
+  prep.seed = 0  # seed of shapes, samples and splits
+  prep.per_category = 200  # number of synthetic shapes per category
   prep.points = 100_000  # labelled points per shape, uniform in the padded cube
-  prep.near_points = 0  # labelled points near the surface; the paper has none
-  prep.near_sigmas = (0.01, 0.03)  # their deviations from it, in equal shares
+  # Labelled points per shape near the surface; the paper has none.
+  prep.near_points = 0
+  # Standard deviations of their distance from the surface, in equal shares.
+  prep.near_sigmas = (0.01, 0.03)
   prep.surface_points = 100_000  # surface points with normals per shape
-  prep.padding = 0.1  # of the cube around the unit cube: side 1 + padding
-  prep.voxel_side = 32  # of the occupancy grid
-  prep.views = 0  # rendered pictures per shape, as of Choy et al. 2016 with 24
-  prep.view_side = 137  # pixels
-  prep.dtype = "float16"  # of points and normals as stored, or float32
-  prep.solid_splits = ("test",)  # whose labelled surfaces are kept as meshes
-  prep.val_fraction = 0.1  # of each category, where the source fixes no split
-  prep.test_fraction = 0.2
-  prep.duplicates = "drop"  # or keep: files with the same content as an earlier one
-  prep.workers = 0  # processes; 0 for all cores
-  prep.time_limit = 180.0  # seconds per mesh; 0 for none
-  prep.memory_limit = 4.0  # GiB of resident memory per process; 0 for none
-  prep.retry = False  # take up meshes again that were lost to a crash or a limit
+  # Whether signed distances of the labelled points are stored, for deepsdf.
+  prep.distances = False
+  prep.padding = 0.1  # points fill a cube of side 1 + padding around the unit cube
+  prep.voxel_side = 32  # cells along a side of the stored occupancy grid
+  # Rendered pictures per shape, as Choy et al. 2016 with 24; 0 for none.
+  prep.views = 0
+  prep.view_side = 137  # side of a rendered picture in pixels
+  prep.dtype = "float16"  # type of stored points and normals: float16 or float32
+  prep.solid_splits = ("test",)  # splits whose labelled surfaces are kept as meshes
+  # Share of each category for validation, where the source fixes no split.
+  prep.val_fraction = 0.1
+  prep.test_fraction = 0.2  # share of each category for testing, likewise
+  # Files with the same content as an earlier one: drop or keep.
+  prep.duplicates = "drop"
+  prep.workers = 0  # processes; 0 for one per core
+  prep.time_limit = 180.0  # seconds per mesh; 0 for no limit
+  prep.memory_limit = 4.0  # GiB of resident memory per process; 0 for no limit
+  prep.retry = False  # whether to retry meshes that crashed or ran into a limit
   prep.shard_size = 64  # shapes per shard
 
-  solid = prep.solid = ml_collections.ConfigDict()  # of meshes that are not closed
-  solid.fill = True  # close holes with triangles
-  solid.resolution = 128  # cells along the cube where only voxels can tell; 0 to reject
-  solid.thickness = 0.006  # of slabs that sheets become, to either side; 0 for none
-  solid.tolerance = 0.02  # a surface further than this from the other is added or lost
-  solid.max_ambiguous = 0.3  # largest shares that are trusted: of unclear points,
-  solid.max_denied = 0.03  # of the mesh whose clear winding numbers say otherwise,
-  solid.max_added = 0.3  # of labelled surface that the mesh does not have,
-  solid.max_lost = 0.05  # of the mesh's surface that the labels do not have,
-  solid.max_sheets = 0.5  # and of the mesh that encloses nothing
-  solid.crop_outliers = False  # cut far-away parts off before the mesh is scaled
+  solid = prep.solid = (
+    ml_collections.ConfigDict()
+  )  # repair of meshes that are not closed
+  solid.fill = True  # whether holes are closed with triangles
+  # Cells along the cube of voxel remeshing, for meshes whose winding numbers are
+  # ambiguous; 0 rejects these meshes.
+  solid.resolution = 128
+  # Half the thickness of the slabs that open sheets become, in cube units; 0 for none.
+  solid.thickness = 0.006
+  # Distance beyond which surface counts as added or lost, in cube units.
+  solid.tolerance = 0.02
+  solid.max_ambiguous = 0.3  # largest accepted share of points without a clear label
+  # Largest accepted share of clear winding numbers that contradict the labels.
+  solid.max_contradicted = 0.03
+  # Largest accepted share of labelled surface that the mesh does not have.
+  solid.max_added = 0.3
+  # Largest accepted share of the mesh's surface that the labels do not have.
+  solid.max_lost = 0.05
+  # Largest accepted share of the mesh's area in open sheets.
+  solid.max_sheets = 0.5
+  # Whether far-away parts are cut off before the mesh is scaled to the unit cube.
+  solid.crop_outliers = False
 
   data = config.data = ml_collections.ConfigDict()
-  data.dir = prep.get_ref("out")  # where the prepared data set lies
+  data.dir = prep.get_ref("out")  # directory of the prepared data set
   data.points = 2048  # labelled points per shape and step
-  data.near_fraction = 0.0  # of them drawn near the surface, if prep made such points
-  data.stretch = 0.0  # random scale of each axis in training: at most 1 + this
-  data.sampling = "uniform"  # of points in the cube, or equal: as many in as out
-  data.inputs = "cloud"  # what is seen: cloud, image, images, voxels, index or none
-  data.cloud_points = 300  # points of the input cloud
-  data.cloud_sigma = 0.005  # deviation of its Gaussian noise
-  data.float16_noise = 0.0  # added to float16 points; the reference has 1e-4
-  data.image_side = 224  # pixels that the network sees
-  data.image_views = 4  # of each shape, for inputs = images
-  data.image_crop = 1.0  # smallest share of a random crop in training; 1 for none
-  data.voxel_side = prep.get_ref("voxel_side")  # of the grid that is seen
-  # stream from the files, or keep the training split in memory of the host or of the
-  # device (1.2 MB a shape of a cloud task); auto: the nearest that has room
-  data.residence = "auto"
-  data.workers = 2  # loader processes where it streams; 0 for threads only
+  # Share of them drawn near the surface, where prep.near_points were prepared.
+  data.near_fraction = 0.0
+  # Largest random stretch of each axis in training: factors from 1 to 1 + this.
+  data.random_stretch = 0.0
+  # Draw of points in the cube: uniform, or equal for as many inside as outside.
+  data.sampling = "uniform"
+  # Observation of a shape: cloud, image, images, voxels, index or none.
+  data.inputs = "cloud"
+  # Targets of the loss beside occupancies: any of distances, voxels.
+  data.targets = ()
+  data.cloud_points = 300  # points of an input cloud
+  data.cloud_sigma = 0.005  # standard deviation of its Gaussian noise
+  # Noise added to points that are stored as float16; the reference has 1e-4.
+  data.float16_noise = 0.0
+  data.image_side = 224  # side of an input image in pixels
+  data.image_views = 4  # images per shape for data.inputs=images
+  # Smallest share of the area that a random crop keeps in training; 1 for no crop.
+  data.image_crop = 1.0
+  data.voxel_side = prep.get_ref("voxel_side")  # cells along a side of an input grid
+  # Place of the training split: stream from its files, memory of the host, or memory of
+  # the device (1.2 MB a shape of a cloud task); auto takes the nearest with room.
+  data.placement = "auto"
+  data.workers = 2  # loader processes for data.placement=stream; 0 for threads only
 
-  model = config.model = ml_collections.ConfigDict()
-  model.name = "onet"  # system, see models/registry.py
-  model.encoder = "pointnet_resnet"  # models/registry.py lists all, and the decoders
-  model.encoder_hidden_size = 512
-  model.encoder_linear = True  # a ResNet's last layer; without it c_dim is its features
-  model.pretrained = ""  # torchvision file of a ResNet's weights, to start from
-  model.c_dim = 512  # size of the code
-  model.codes = 0  # rows of a code table; 0 for one per training shape
-  model.z_dim = 0  # size of the random latent z; 0 for a model without
-  model.latent_hidden_size = 128  # of the encoder of z
-  model.kl_weight = 1.0  # of KL(q(z) || N(0, 1)) in the loss
-  model.decoder = "cbatchnorm"
-  model.hidden_size = 256  # of the decoder
-  model.tau = 0.2  # surface probability while training; validation then chooses
-  model.octaves = 0  # of Fourier features of points; 0 as in the paper
-  model.leaky = False  # LeakyReLU(0.2) before the decoder's last layer
-  model.unbiased_variance = True  # of running statistics: PyTorch's way, or Flax's
+  config.model = importlib.import_module(f"configs.models.{model}").get_config()
 
   optim = config.optim = ml_collections.ConfigDict()
   optim.name = "adam"  # adam, adamw, muon or sgd
-  optim.learning_rate = 1e-4  # at its highest
-  # what that rate is multiplied by when train.batch_size is not 64: nothing (none),
-  # batch_size / 64 (linear), or its square root (root)
-  optim.batch_scaling = "none"
-  # or down to zero at train.steps: cosine, or wsd in the last fifth of them
+  optim.learning_rate = 1e-4  # peak learning rate
+  optim.code_rate = 1.0  # factor of the learning rate of a code table's rows
+  # Learning rate after the warm-up: constant, cosine to 0, wsd (constant, then linear
+  # to 0 in the last fifth of the steps), or halve (every optim.halve_every steps).
   optim.schedule = "constant"
-  optim.warmup_steps = 0  # linear from zero
+  optim.halve_every = (
+    0  # steps between halvings of the learning rate; schedule=halve only
+  )
+  optim.warmup_steps = 0  # steps of linear warm-up from 0
   optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
-  optim.weight_decay = 0.0  # adamw only
-  optim.ema_decay = 0.0  # of averaged variables for validation and use; 0 for none
-  # batches that the averaged variables' batch norms see before they are validated, for
-  # statistics of their own; 0 for the average of the running ones
+  optim.weight_decay = 0.0  # decoupled weight decay; adamw only
+  # Decay of averaged variables, which validation and use prefer; 0 for no average.
+  optim.ema_decay = 0.0
+  # Batches from which batch norm statistics of the averaged variables are recomputed
+  # before validation; 0 averages the running statistics instead.
   optim.ema_batches = 0
 
   train = config.train = ml_collections.ConfigDict()
-  train.steps = 300_000
+  train.steps = 300_000  # optimiser steps of the whole run
   train.batch_size = 64  # shapes per step over all devices
-  # of matrix products: float32, bfloat16 (sums in float32), or auto, by the device
+  # Operands of matrix products: float32, bfloat16 (sums in float32), or auto by device.
   train.precision = "float32"
-  train.steps_per_call = 1  # more keep an accelerator busy; divides all *_every
-  train.accumulate = 1  # parts of a batch on each device, one in memory at a time
-  train.remat = False  # compute the decoder's blocks twice, for less memory
-  train.log_every = 10  # steps
+  # Steps per call of the compiled program; divides all other step counts.
+  train.steps_per_call = 1
+  # Whether the decoder's blocks are computed twice, for less memory.
+  train.remat = False
+  train.log_every = 10  # steps between lines of the log
   train.save_every = 1000  # steps between latest checkpoints
-  train.keep_every = 100_000  # steps of checkpoints that stay; 0 for none
-  train.validate_every = 2000  # steps
-  train.on_nonfinite = "stop"  # where loss or gradient is not finite, or skip the step
-  train.pictures = 3  # validation shapes shown in TensorBoard; 0 for none
+  train.keep_every = 100_000  # steps between checkpoints that are kept; 0 for none
+  train.validate_every = 2000  # steps between validations
+  # A step whose loss or gradient is not finite: stop the run, or skip the step.
+  train.on_nonfinite = "stop"
+  # Validation shapes drawn in logs/validation.png and TensorBoard; 0 for none.
+  train.preview_shapes = 3
 
   val = config.val = ml_collections.ConfigDict()
-  val.split = "val"
-  val.select = "iou"  # what the best checkpoint has most of, or least: loss
+  val.split = "val"  # split that validation reads
+  # Score of the best checkpoint: iou (highest), loss (lowest), or chamfer_l1 (lowest;
+  # with val.mesh_shapes).
+  val.select = "iou"
   val.points = 0  # labelled points per shape; 0 for all
-  val.shapes = 0  # of the split, evenly spread; 0 for all
-  val.batch_size = 8
+  val.shapes = 0  # shapes of the split, evenly spread; 0 for all
+  val.batch_size = 8  # shapes per call
+  # Validation shapes whose meshes are extracted and measured (Chamfer-L1); 0 for none.
+  val.mesh_shapes = 0
 
   test = config.test = ml_collections.ConfigDict()
-  test.split = "test"
-  test.shapes = 0  # of the split, evenly spread; 0 for all
-  test.tau = placeholder(float)  # surface probability; None for validation's best
-  test.tau_grid = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
-  test.samples = 100_000  # surface points drawn from a mesh to judge it
+  test.split = "test"  # split that generate, evaluate and report read
+  test.shapes = 0  # shapes of the split, evenly spread; 0 for all
+  # Threshold of the surface: a probability of occupancy, or a distance for a model of
+  # distances; None for the one that validation chose.
+  test.threshold = placeholder(float)
+  test.samples = 100_000  # surface points drawn from each mesh for its measures
 
   generation = config.generation = ml_collections.ConfigDict()
-  generation.method = "mise_roots"  # or dual; mise is the reference's
-  generation.resolution_0 = 16  # cells per side of the first grid; of mise's, 32
-  generation.upsampling_steps = 3  # doublings of it; of mise's grid, 2
-  generation.simplify_faces = placeholder(int)  # at most so many; None to keep all
-  generation.sample = False  # draw z from its prior; a model with model.z_dim only
-  generation.refine_steps = 0  # of RMSprop on the vertices (paper, Eq. 6)
-  generation.precision = "auto"  # as train.precision
-  generation.points_per_batch = placeholder(int)  # evaluations at once; None chooses
-  generation.format = "ply"  # ply, glb, obj or off
+  # Isosurface extraction: mise_roots, dual (sharp edges), or mise (the reference's).
+  generation.method = "mise_roots"
+  generation.resolution_0 = 16  # cells along a side of the first grid; mise wants 32
+  generation.upsampling_steps = 3  # doublings of it; 2 for the reference's grid
+  # Largest number of faces after simplification; None keeps all.
+  generation.simplify_faces = placeholder(int)
+  # Whether z is drawn from its prior; for a model with model.z_dim only.
+  generation.sample = False
+  generation.refine_steps = 0  # steps of RMSprop on the vertices (paper, Eq. 6)
+  # Operands of matrix products, as train.precision. float32 measures the same on every
+  # machine.
+  generation.precision = "float32"
+  generation.points_per_batch = placeholder(int)  # points per call; None chooses
+  generation.format = "ply"  # file format of meshes: ply, glb, obj or off
 
   report = config.report = ml_collections.ConfigDict()
-  report.shapes = 12  # shown in 3D
+  report.shapes = 12  # shapes in the report's 3D viewers
   return config

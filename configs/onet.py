@@ -26,7 +26,7 @@ _UNCONDITIONAL = {
   "model.decoder": "simple",
   "model.hidden_size": 128,
   "val.select": "loss",
-  "test.tau": 0.2,  # validation's best is of reconstructions, not of samples
+  "test.threshold": 0.2,  # validation's best is of reconstructions, not of samples
   "generation.sample": True,
 }
 VARIANTS = {

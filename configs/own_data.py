@@ -23,9 +23,9 @@ def get_config():
     val_fraction=0.1,
     test_fraction=0.1,
   )
-  config.data.update(points=512, near_fraction=0.5, stretch=0.3)
+  config.data.update(points=512, near_fraction=0.5, random_stretch=0.3)
   config.model.update(
-    encoder_hidden_size=128, c_dim=256, hidden_size=128, octaves=5, tau=0.3
+    encoder_hidden_size=128, c_dim=256, hidden_size=128, fourier_octaves=5, tau=0.3
   )
   config.optim.update(quickstart.OPTIM)
   config.train.update(

@@ -29,9 +29,9 @@ def get_config():
     val_fraction=0.05,
     test_fraction=0.05,
   )
-  config.data.update(points=256, near_fraction=0.5, stretch=0.5)
+  config.data.update(points=256, near_fraction=0.5, random_stretch=0.5)
   config.model.update(
-    encoder_hidden_size=48, c_dim=128, hidden_size=64, octaves=5, tau=0.3
+    encoder_hidden_size=48, c_dim=128, hidden_size=64, fourier_octaves=5, tau=0.3
   )
   config.optim.update(OPTIM)
   config.train.update(
@@ -40,7 +40,7 @@ def get_config():
     log_every=50,
     save_every=1000,
     validate_every=2000,
-    pictures=0,  # the report shows shapes
+    preview_shapes=0,  # the report shows shapes
   )
   config.val.points = 8192
   return config

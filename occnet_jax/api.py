@@ -8,8 +8,9 @@ Everything takes and gives host arrays; networks run on JAX's default device.
 
 import contextlib
 import copy
+import functools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,16 +18,21 @@ import numpy as np
 import trimesh
 from jaxtyping import Array, Float, Shaped
 
+from occnet_jax import config as config_lib
+from occnet_jax import types
 from occnet_jax.data import inputs as inputs_lib
+from occnet_jax.data import user_inputs
+from occnet_jax.data.batches import example_batch
 from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.geometry import frames, pointcloud_io
+from occnet_jax.extract.to_mesh import to_mesh
+from occnet_jax.geometry import frames
 from occnet_jax.models import latent_optimization, registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
-from occnet_jax.types import Latent, Method, Posterior, Variables
+from occnet_jax.types import Latent, LatentPrior, Method, Posterior, Variables
 
 __all__ = ["Model", "extract_mesh", "restore"]
 
@@ -35,33 +41,33 @@ def restore(
   workdir: str | pathlib.Path,
   step: int | None = None,
   *,
-  overriding: dict[str, Any] | None = None,
+  config_override: dict[str, Any] | None = None,
 ) -> "Model":
   """The trained model of a run.
 
   Args:
     workdir: the run's directory.
     step: of an explicit checkpoint; None for the best in validation.
-    overriding: a config whose `test.tau` and `generation` count instead of the
-      checkpoint's own.
+    config_override: a config whose `test`, `generation` and candidate thresholds
+      replace the checkpoint's own.
 
   Raises:
     ValueError: no such checkpoint, or it does not fit the config beside it.
   """
   saved = checkpoint.restore(workdir, step)
-  config = saved.config
-  if overriding is not None:
-    config = config | {name: overriding[name] for name in ("test", "generation")}
-  tau = saved.record.get("tau", config["model"]["tau"])
-  if config["test"]["tau"] is not None:
-    tau = config["test"]["tau"]
-  precision = config["generation"].get("precision", "auto")  # older runs have none
-  method = registry.build(config["model"], tau=tau, precision=precision)
+  config = config_lib.override(saved.config, config_override)
+  settings = config_lib.parse(config)
+  method = registry.build(
+    config["model"],
+    threshold=settings.test.threshold,
+    level=saved.record.get("level"),
+    precision=settings.generation.precision,
+  )
   state = saved.state
   given = state.get("ema") or state
   names = ("params", "batch_stats")  # of which the second may be empty
-  wanted = registry.variable_forms(method, inputs_lib.make(config["data"]).spec)
-  variables = state_lib.refill(wanted, {k: given.get(k) or {} for k in names})
+  specs = registry.variable_specs(method, example_batch(settings.data))
+  variables = state_lib.refill(specs, {k: given.get(k) or {} for k in names})
   return Model(method, variables, config, saved.record)
 
 
@@ -72,7 +78,8 @@ class Model:
     method: the functions, without arrays.
     variables: the arrays: {"params", "batch_stats"}.
     config: what it was trained with, nested dicts of the fields of configs/base.py.
-    record: step, and what validation measured: iou, tau.
+    record: the step, and the results of validation: loss, iou, level.
+    settings: the config, typed.
   """
 
   def __init__(
@@ -80,16 +87,14 @@ class Model:
   ):
     self.method, self.config, self.record = method, config, record
     self.variables = jax.device_put(variables)
-    self.observation = inputs_lib.make(config["data"])
-    self._encode = jax.jit(method.encode)
-    self._decode = jax.jit(method.decode)
-    self._posterior = jax.jit(method.posterior) if method.posterior else None
-    self._together: SharedEvaluator | None = None
+    self.settings = config_lib.parse(config)
+    self.observation = inputs_lib.make(self.settings.data)
+    self._shared_evaluator: SharedEvaluator | None = None
 
   @property
-  def tau(self) -> float:
-    """Occupancy probability of the surface."""
-    return float(jax.nn.sigmoid(self.method.level))
+  def level(self) -> float | None:
+    """Value of the field at the surface: a logit, or a distance; None for no field."""
+    return getattr(self.method.output, "level", None)
 
   def encode(self, inputs: Any) -> Latent:
     """Observations -> latent, leading axis b; a random z is at its prior's mean.
@@ -102,28 +107,32 @@ class Model:
       ValueError: inputs of another form.
     """
     inputs = np.asarray(inputs, self.observation.spec.dtype)
-    kind, want = self.config["data"]["inputs"], list(self.observation.spec.shape)
+    kind, want = self.settings.data.inputs, list(self.observation.spec.shape)
     free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
     if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
       form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
       raise ValueError(f"inputs of shape {inputs.shape}; want ({form}): {kind}")
-    return self._encode(self.variables, inputs)
+    return _jit(self.method.encode)(self.variables, inputs)
 
-  def prior(self, count: int, *, seed: int = 0, inputs: Any = None) -> Latent:
+  def prior(
+    self, count: int, *, seed: int | Sequence[int] = 0, inputs: Any = None
+  ) -> Latent:
     """Latents with z drawn from its prior N(0, 1), leading axis `count`.
 
     Args:
       count: how many.
-      seed: of the draw.
-      inputs: what is observed, as for `encode`; None for a model that sees nothing.
+      seed: seed of the draw, one number or several.
+      inputs: observations, as for `encode`; None for a model without.
 
     Raises:
       ValueError: the model has no random z.
     """
-    self._want_z()
+    prior = self._prior()
     inputs = np.zeros((count, 0), np.float32) if inputs is None else inputs
-    z = jax.random.normal(jax.random.key(seed), (count, self.method.z_dim))
-    return self.method.with_z(self.encode(inputs), z)
+    first, *rest = (seed,) if np.ndim(seed) == 0 else seed
+    key = functools.reduce(jax.random.fold_in, rest, jax.random.key(first))
+    z = jax.random.normal(key, (count, prior.dim))
+    return prior.insert(self.encode(inputs), z)
 
   def posterior(
     self,
@@ -136,37 +145,53 @@ class Model:
     Raises:
       ValueError: the model has no random z.
     """
-    self._want_z()
+    prior = self._prior()
     inputs = np.zeros((len(points), 0), np.float32) if inputs is None else inputs
     batch = {"points": points, "occupancies": occupancies, "inputs": inputs}
     batch = {name: np.asarray(value, np.float32) for name, value in batch.items()}
-    return self._posterior(self.variables, batch)
+    return _jit(prior.posterior)(self.variables, batch)
 
   def with_z(self, latent: Latent, z: Float[np.ndarray | Array, "b z"]) -> Latent:
     """The latent with this z in it."""
-    self._want_z()
-    return self.method.with_z(latent, jax.numpy.asarray(z))
+    return self._prior().insert(latent, jax.numpy.asarray(z))
 
   def fit(
     self,
     points: Float[np.ndarray | Array, "b t 3"],
-    occupancies: Shaped[np.ndarray | Array, "b t"],
+    labels: Shaped[np.ndarray | Array, "b t"],
     *,
     steps: int = 300,
     learning_rate: float = 1e-2,
-    prior: float = 1e-4,
+    prior_weight: float = 1e-4,
   ) -> Latent:
-    """The latent that explains labelled points, found by optimisation.
+    """The latent that fits labelled points best, found by optimisation.
 
-    For shapes that no encoder has seen: of a code table above all, whose rows are the
-    training shapes. The network stays as it is.
+    For new shapes of a code table above all, whose rows are the training shapes. The
+    network stays as it is.
 
     Args:
-      points, occupancies: what is known of each shape.
-      steps: of Adam.
-      learning_rate: its step.
-      prior: weight of |latent - its start|^2; more of it where less is known.
+      points: labelled points of each shape, in the cube's frame.
+      labels: their occupancies, or for a network of distances their signed distances,
+        negative inside, in cube units.
+      steps: number of steps of Adam.
+      learning_rate: peak learning rate.
+      prior_weight: weight of |latent - its start|^2 per shape beside the mean error per
+        point; larger values suit fewer points.
+
+    Raises:
+      ValueError: arrays that do not go together; a system without such a fit.
     """
+    if self.method.fidelity is None:
+      raise ValueError(
+        f"config.model.name={self.config['model']['name']}: this system has no points "
+        "whose labels a latent could be fitted to; use encode"
+      )
+    points, labels = np.asarray(points, np.float32), np.asarray(labels, np.float32)
+    if points.ndim != 3 or points.shape[-1] != 3 or labels.shape != points.shape[:2]:
+      raise ValueError(
+        f"points of shape {points.shape} with labels of shape {labels.shape}; want "
+        "(b, t, 3) and (b, t)"
+      )
     start = jax.tree.map(
       lambda leaf: jax.numpy.repeat(leaf, len(points), axis=0), self._mean_latent()
     )
@@ -174,56 +199,76 @@ class Model:
       self.method,
       self.variables,
       start,
-      np.asarray(points, np.float32),
-      np.asarray(occupancies, np.float32),
+      {"points": points, "occupancies": labels, "distances": labels},
       steps=steps,
       learning_rate=learning_rate,
-      prior=prior,
+      prior_weight=prior_weight,
     )
 
   def _mean_latent(self) -> Latent:
-    """Where `fit` starts, leading axis 1: the mean code of the table, or no input's."""
+    """The first latent of `fit`, leading axis 1: the mean code of a table, or the code
+    of an input of zeros.
+    """
     inputs = np.zeros_like(self.observation.spec)[None]
-    if self.config["data"]["inputs"] == "index":
-      inputs = np.arange(self.config["model"]["codes"], dtype=np.int32)
+    if self.settings.data.inputs == "index":
+      inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
     latents = self.encode(inputs)
     return jax.tree.map(lambda leaf: leaf.mean(0, keepdims=True), latents)
 
-  def _want_z(self) -> None:
-    if not self.method.z_dim:
+  def _prior(self) -> LatentPrior:
+    if self.method.prior is None:
       raise ValueError(
         "this model has no random z (config.model.z_dim is 0); encode an observation, "
         "or train configs/onet.py:unconditional"
       )
+    return self.method.prior
 
   def decode(
     self, latent: Latent, points: Float[np.ndarray | Array, "b t 3"]
   ) -> Float[Array, "b t"]:
-    """Logits of occupancy at points of the cube's frame; a shape each row."""
+    """Values at points of the cube's frame, a shape each row: logits of occupancy, or
+    negated signed distances.
+
+    Raises:
+      ValueError: points of another shape; a system that is no field.
+    """
+    self._check_field()
     if np.ndim(points) != 3 or np.shape(points)[-1] != 3:
       raise ValueError(f"points of shape {np.shape(points)}; want (b, t, 3)")
-    return self._decode(self.variables, latent, np.asarray(points, np.float32))
+    points = np.asarray(points, np.float32)
+    return _jit(self.method.decode)(self.variables, latent, points)
 
   def field(self, latent: Latent, points_per_batch: int | None = None) -> Field:
-    """One shape's logits as a field of points (t, 3) -> (t,), for `extract_mesh`.
+    """One shape's values as a field of points (t, 3) -> (t,), for `extract_mesh`.
 
     Args:
-      latent: of one shape, leading axis 1.
-      points_per_batch: how many points are evaluated at a time; None chooses.
+      latent: the latent of one shape, leading axis 1.
+      points_per_batch: number of points per call of the network; None chooses.
     """
+    self._check_field()
     alone = decoder_field(self.method.decode, self.variables, latent, points_per_batch)
-    return self._together.field(latent, alone) if self._together else alone
+    evaluator = self._shared_evaluator
+    return evaluator.field(latent, alone) if evaluator else alone
+
+  def _check_field(self) -> None:
+    if not isinstance(self.method.output, types.Field):
+      raise ValueError(
+        f"config.model.name={self.config['model']['name']}: this system has no values "
+        "at points; use extract, which gives its mesh"
+      )
 
   def extract(self, latent: Latent, **settings) -> trimesh.Trimesh:
     """The surface of one shape's latent (leading axis 1), in the cube's frame.
 
     Args:
       latent: as `encode` returns it for a batch of one.
-      **settings: of `extract_mesh`, over those of the run's config.
+      **settings: arguments of `extract_mesh`, in place of those of the run's config.
     """
-    settings = {"level": self.method.level, **self.generation(), **settings}
-    field = self.field(latent, settings.pop("points_per_batch"))
-    return extract_mesh(field, **settings)
+    settings = {**self.extraction_settings(), **settings}
+    field = None
+    if self._shared_evaluator:
+      field = self.field(latent, settings.get("points_per_batch"))
+    return to_mesh(self.method, self.variables, latent, field=field, **settings)
 
   def reconstruct(
     self,
@@ -237,9 +282,9 @@ class Model:
 
     Args:
       observed: a point cloud (n, 3) in any unit, of which `config.data.cloud_points`
-        points are used as in training, drawn at random; or an image (h, w, 3) from 0 to
-        255, several (k, h, w, 3), or a grid (r, r, r) of 0 and 1, for a network of such
-        inputs.
+        points are used as in training, drawn at random; or an image (h, w, 3) or
+        (h, w, 4) of uint8, several of them, or a grid (r, r, r) of 0 and 1, for a
+        network of such inputs. An image is centred on a white square.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: of the draw.
@@ -249,7 +294,10 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
-    inputs, loc, scale = self._observe(observed, normalise, seed)
+    kind, shape = self.settings.data.inputs, self.observation.spec.shape
+    inputs, loc, scale = user_inputs.prepare(
+      observed, kind, shape, normalise=normalise, seed=seed
+    )
     mesh = self.extract(self.encode(inputs[None]), **settings)
     if len(mesh.faces) and (scale != 1 or loc.any()):
       normals = mesh.vertex_normals
@@ -283,7 +331,7 @@ class Model:
     Raises:
       ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.
     """
-    copies = self.on_devices()
+    copies = self.replicas()
     threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
     def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
@@ -292,10 +340,10 @@ class Model:
     with contextlib.ExitStack() as stack:
       for model in copies if together != 1 else ():
         shared = SharedEvaluator(self.method.decode, model.variables, together)
-        model._together = stack.enter_context(shared)
+        model._shared_evaluator = stack.enter_context(shared)
       yield from map_in_order(reconstruct, observed, threads=threads)
 
-  def on_devices(self) -> list["Model"]:
+  def replicas(self) -> list["Model"]:
     """The model on each local device; the copies share their compiled functions."""
     copies = []
     for device in jax.local_devices():
@@ -303,31 +351,9 @@ class Model:
       copies[-1].variables = jax.device_put(self.variables, device)
     return copies
 
-  def _observe(
-    self, observed: Any, normalise: bool, seed: int
-  ) -> tuple[np.ndarray, Float[np.ndarray, "3"], float]:
-    """What the network sees of one shape, and the frame that its mesh is to go to."""
-    kind = self.config["data"]["inputs"]
-    if kind != "cloud":
-      if kind in ("image", "images"):
-        side = self.config["data"]["image_side"]
-        pictures = observed[None] if kind == "image" else observed
-        seen = np.stack([inputs_lib.fit_image(p, side) for p in pictures])
-        observed = seen[0] if kind == "image" else seen
-      return np.asarray(observed), np.zeros(3), 1.0
-    cloud = np.asarray(observed, np.float64)
-    if cloud.ndim != 2 or cloud.shape[1] != 3:
-      raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
-    pointcloud_io.check_cloud(cloud)
-    loc, scale = frames.cloud_frame(cloud) if normalise else (np.zeros(3), 1.0)
-    count = self.config["data"]["cloud_points"]
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
-    return frames.to_frame(cloud[chosen], loc, scale).astype(np.float32), loc, scale
-
-  def generation(self) -> dict[str, Any]:
-    """The settings of `extract_mesh` in the run's config; an older one has fewer."""
-    generation = self.config["generation"]
+  def extraction_settings(self) -> dict[str, Any]:
+    """The arguments of `extract_mesh` that the run's config sets."""
+    generation = self.settings.generation
     names = (
       "method",
       "resolution_0",
@@ -336,4 +362,8 @@ class Model:
       "refine_steps",
       "points_per_batch",
     )
-    return {name: generation[name] for name in names if name in generation}
+    return {name: getattr(generation, name) for name in names}
+
+
+# One compiled function for all models of one method, which `registry.build` makes once.
+_jit = functools.cache(jax.jit)

@@ -1,39 +1,290 @@
-"""Migration and comparison of configs, as nested dicts (host, plain data)."""
+"""Configs: migration of older ones, validation, typed settings, comparison (host).
 
+A config is nested dicts, as `ml_collections` makes them from configs/ and as JSON keeps
+them in a workdir. This is the one place that looks across its fields. Below it travel
+typed settings, whose fields configs/base.py documents.
+"""
+
+import copy
 import json
+import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from occnet_jax.files import atomic_write
+from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
 
-# Every field that configs/base.py gained since, with the value that changes nothing.
+# Fields that have another name now: {before: now}.
+RENAMED = {
+  "prep.solid.max_denied": "prep.solid.max_contradicted",
+  "data.residence": "data.placement",
+  "data.stretch": "data.random_stretch",
+  "model.octaves": "model.fourier_octaves",
+  "model.leaky": "model.decoder_leaky",
+  "train.pictures": "train.preview_shapes",
+  "test.tau": "test.threshold",
+  "test.tau_grid": "model.tau_grid",
+}
+# Fields that were added since, with the value that changes nothing.
 SINCE = {
-  "data.residence": "stream",
-  "optim.batch_scaling": "none",
+  "data.targets": (),
+  "data.placement": "stream",
   "optim.ema_batches": 0,
+  "optim.code_rate": 1.0,
+  "optim.halve_every": 0,
   "train.precision": "float32",
   "train.steps_per_call": 1,
-  "train.accumulate": 1,
   "train.remat": False,
   "train.on_nonfinite": "stop",
-  "train.pictures": 0,
+  "train.preview_shapes": 0,
+  "val.mesh_shapes": 0,
+  "test.threshold": None,
+  "generation.precision": "float32",
 }
-GONE = ("data.in_memory",)  # fields without effect on the result
+# Fields that are gone, with the value at which they did nothing.
+GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
+
+# Fields that may change when a run is resumed.
+MUTABLE_FIELDS = (
+  "name",
+  "prep",
+  "data.dir",
+  "data.placement",
+  "data.workers",
+  "train.steps",
+  "train.log_every",
+  "train.save_every",
+  "train.keep_every",
+  "train.validate_every",
+  "train.on_nonfinite",
+  "train.preview_shapes",
+  "model.tau_grid",
+  "val",
+  "test",
+  "generation",
+  "report",
+)
 
 
-def migrate(config: dict[str, Any]) -> dict[str, Any]:
-  """A config of any version with the fields of this one, in sections that it has."""
-  config = {k: dict(v) if isinstance(v, dict) else v for k, v in config.items()}
+class DataSettings(NamedTuple):
+  dir: str
+  points: int
+  near_fraction: float
+  random_stretch: float
+  sampling: str
+  inputs: str
+  targets: tuple[str, ...]
+  cloud_points: int
+  cloud_sigma: float
+  float16_noise: float
+  image_side: int
+  image_views: int
+  image_crop: float
+  voxel_side: int
+  placement: str
+  workers: int
+
+
+class OptimSettings(NamedTuple):
+  name: str
+  learning_rate: float
+  code_rate: float
+  schedule: str
+  halve_every: int
+  warmup_steps: int
+  clip_norm: float
+  weight_decay: float
+  ema_decay: float
+  ema_batches: int
+
+
+class TrainSettings(NamedTuple):
+  steps: int
+  batch_size: int
+  precision: str
+  steps_per_call: int
+  remat: bool
+  log_every: int
+  save_every: int
+  keep_every: int
+  validate_every: int
+  on_nonfinite: str
+  preview_shapes: int
+
+
+class ValSettings(NamedTuple):
+  split: str
+  select: str
+  points: int
+  shapes: int
+  batch_size: int
+  mesh_shapes: int
+
+
+class TestSettings(NamedTuple):
+  split: str
+  shapes: int
+  threshold: float | None
+  samples: int
+
+
+class GenerationSettings(NamedTuple):
+  method: str
+  resolution_0: int
+  upsampling_steps: int
+  simplify_faces: int | None
+  sample: bool
+  refine_steps: int
+  precision: str
+  points_per_batch: int | None
+  format: str
+
+
+class ReportSettings(NamedTuple):
+  shapes: int
+
+
+class Settings(NamedTuple):
+  """A whole config; `prep` and `model` go to functions that name their own fields."""
+
+  name: str
+  seed: int
+  prep: Config
+  data: DataSettings
+  model: Config
+  optim: OptimSettings
+  train: TrainSettings
+  val: ValSettings
+  test: TestSettings
+  generation: GenerationSettings
+  report: ReportSettings
+
+
+SECTIONS = {
+  "data": DataSettings,
+  "optim": OptimSettings,
+  "train": TrainSettings,
+  "val": ValSettings,
+  "test": TestSettings,
+  "generation": GenerationSettings,
+  "report": ReportSettings,
+}
+# Scores of which less is better; of all others more is.
+LOWER_IS_BETTER = ("loss", "chamfer_l1")
+
+
+def migrate(config: Mapping[str, Any]) -> Config:
+  """A config of any version with the fields of this one, in sections that it has.
+
+  Raises:
+    ValueError: it sets a field that is gone to something that changed the result.
+  """
+  config = copy.deepcopy(dict(config))
+  for before, now in RENAMED.items():
+    section, field = _section(config, before)
+    if section is not None and field in section:
+      value = section.pop(field)
+      section, field = _section(config, now)
+      if section is not None:
+        section.setdefault(field, value)
   for name, value in SINCE.items():
-    section, field = name.split(".")
-    if section in config:
-      config[section].setdefault(field, value)
-  for name in GONE:
-    section, field = name.split(".")
-    config.get(section, {}).pop(field, None)
+    section, field = _section(config, name)
+    if section is not None:
+      section.setdefault(field, value)
+  for name, neutral in GONE.items():
+    section, field = _section(config, name)
+    if section is None or field not in section:
+      continue
+    if (value := section.pop(field)) != neutral and neutral is not None:
+      raise ValueError(
+        f"config.{name} is {value!r}, a setting that is gone; want {neutral!r}: train "
+        "the run again without it"
+      )
+  return config
+
+
+def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
+  """The record of a checkpoint of any version; earlier ones had a probability tau."""
+  record = dict(record)
+  if "tau" in record:
+    tau = record.pop("tau")
+    record.setdefault("level", math.log(tau / (1 - tau)))
+  for before, now in (("owed", "validation_pending"), ("unlogged", "pending_rows")):
+    if before in record:
+      record[now] = record.pop(before)
+  return record
+
+
+def parse(config: Mapping[str, Any]) -> Settings:
+  """The typed settings of a config of this version.
+
+  Raises:
+    ValueError: a field that is missing, unknown or out of range, or two that do not
+      agree.
+  """
+  for name, kind in SECTIONS.items():
+    fields = set(config[name])
+    if wrong := fields ^ set(kind._fields):
+      state = "unknown" if wrong <= fields else "missing or unknown"
+      raise ValueError(
+        f"config.{name}: {', '.join(sorted(wrong))} {state}; configs/base.py lists the "
+        "fields"
+      )
+  sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
+  settings = Settings(
+    config["name"], config["seed"], config["prep"], model=config["model"], **sections
+  )
+  _validate(settings)
+  return settings
+
+
+def _validate(settings: Settings) -> None:
+  """Raises ValueError for settings that do not exist or do not agree."""
+  train, optim = settings.train, settings.optim
+  if optim.ema_batches and not optim.ema_decay:
+    raise ValueError(
+      f"config.optim.ema_batches is {optim.ema_batches} without averaged variables; "
+      "set config.optim.ema_decay, or ema_batches to 0"
+    )
+  if train.on_nonfinite not in ("stop", "skip"):
+    raise ValueError(
+      f"config.train.on_nonfinite is {train.on_nonfinite!r}; want stop or skip"
+    )
+  for name in ("steps", "log_every", "save_every", "validate_every"):
+    if (value := getattr(train, name)) % train.steps_per_call:
+      raise ValueError(
+        f"config.train.{name} is {value}; want a multiple of "
+        f"config.train.steps_per_call={train.steps_per_call}"
+      )
+  known = ("iou", "loss", "chamfer_l1") if settings.val.mesh_shapes else ("iou", "loss")
+  if settings.val.select not in known:
+    raise ValueError(
+      f"config.val.select is {settings.val.select!r}; want one of: {', '.join(known)}"
+    )
+
+
+def with_codes(config: Config, shapes: int) -> Config:
+  """The config with one row of a code table for every training shape, if it has one.
+
+  Args:
+    config: nested dicts.
+    shapes: size of the training split.
+  """
+  model = config["model"]
+  if model.get("encoder") == "code_table" and not model["codes"]:
+    return config | {"model": model | {"codes": shapes}}
+  return config
+
+
+def override(config: Config, by: Mapping[str, Any] | None) -> Config:
+  """A run's config with the sections of another that only use of the network needs."""
+  if by is None:
+    return config
+  config = config | {name: by[name] for name in ("test", "generation")}
+  if "tau_grid" in by["model"]:
+    config["model"] = config["model"] | {"tau_grid": by["model"]["tau_grid"]}
   return config
 
 
@@ -45,42 +296,18 @@ def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   return table[name]
 
 
-# What a run may change between calls without becoming another run.
-MUTABLE_FIELDS = (
-  "name",
-  "prep",
-  "data.dir",
-  "data.residence",
-  "data.workers",
-  "train.steps",
-  "train.log_every",
-  "train.save_every",
-  "train.keep_every",
-  "train.validate_every",
-  "train.on_nonfinite",
-  "train.pictures",
-  "val",
-  "test",
-  "generation",
-  "report",
-)
-
-
 def check_workdir(config: Config, workdir: pathlib.Path) -> None:
-  """Notes what a new run is; refuses to continue another one.
+  """Writes config.json; refuses to resume a run with a different config.
 
   Raises:
-    ValueError: the workdir belongs to a run with other settings; names them.
+    ValueError: the workdir belongs to a run of another config; names the differences.
   """
   path = workdir / "config.json"
   now = json.loads(json.dumps(config))
   if path.exists():
-    before = migrate(json.loads(path.read_text()))
-    changed = [
-      f"{name} is {_get(now, name)!r}, there {_get(before, name)!r}"
-      for name in sorted(_names(now) | _names(before))
-      if _get(now, name) != _get(before, name) and not _is_free(name)
-    ]
+    before = json.loads(json.dumps(migrate(json.loads(path.read_text()))))
+    changes = describe_changes(before, now)
+    changed = [text for name, text in changes.items() if not _is_mutable(name)]
     if changed:
       raise ValueError(
         f"{workdir}: belongs to a run of another config ({'; '.join(changed[:3])}"
@@ -91,47 +318,15 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
     scratch.write_text(json.dumps(now, indent=2))
 
 
-def _names(config: Config, prefix: str = "") -> set[str]:
-  names = set()
-  for key, value in config.items():
-    name = f"{prefix}{key}"
-    names |= _names(value, f"{name}.") if isinstance(value, dict) else {name}
-  return names
+def _section(config: Config, name: str) -> tuple[Config | None, str]:
+  """The dict that holds a field named by a dotted path, or None; and its last part."""
+  *path, field = name.split(".")
+  for key in path:
+    if not isinstance(config, dict) or key not in config:
+      return None, field
+    config = config[key]
+  return config, field
 
 
-def _get(config: Config, name: str) -> Any:
-  for key in name.split("."):
-    config = config.get(key) if isinstance(config, dict) else None
-  return config
-
-
-def _is_free(name: str) -> bool:
+def _is_mutable(name: str) -> bool:
   return any(name == free or name.startswith(f"{free}.") for free in MUTABLE_FIELDS)
-
-
-def resolve_config(config: dict[str, Any], shapes: int) -> dict[str, Any]:
-  """The config with what only the training split can tell: rows of a code table.
-
-  Raises:
-    ValueError: a setting of the loop that does not exist, or two that do not agree.
-  """
-  if (select := config["val"]["select"]) not in ("iou", "loss"):
-    raise ValueError(f"config.val.select is {select!r}; want iou or loss")
-  run, optim = config["train"], config["optim"]
-  if optim["ema_batches"] and not optim["ema_decay"]:
-    raise ValueError(
-      f"config.optim.ema_batches is {optim['ema_batches']} without averaged variables; "
-      "set config.optim.ema_decay, or ema_batches to 0"
-    )
-  if (choice := run["on_nonfinite"]) not in ("stop", "skip"):
-    raise ValueError(f"config.train.on_nonfinite is {choice!r}; want stop or skip")
-  for name in ("steps", "log_every", "save_every", "validate_every"):
-    if run[name] % run["steps_per_call"]:
-      raise ValueError(
-        f"config.train.{name} is {run[name]}; want a multiple of "
-        f"config.train.steps_per_call={run['steps_per_call']}"
-      )
-  model = config["model"]
-  if model["encoder"] == "code_table" and not model["codes"]:
-    return config | {"model": model | {"codes": shapes}}
-  return config

@@ -1,26 +1,89 @@
-"""Files that are there whole or not at all (host)."""
+"""Files that are complete or absent, and the comparison of settings (host).
+
+Scratch files and directories are called `.part-*` and lie beside what they become, so
+that moving them into place is one operation of the file system. An exception at any
+point, Ctrl-C included, removes them: nothing is made before its removal is certain.
+"""
 
 import contextlib
 import os
 import pathlib
-import tempfile
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SCRATCH_PREFIX = ".part-"
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a scratch path beside `path`; moves it into place if the body succeeds.
 
-  The scratch name keeps the suffix, because many writers choose a format by it.
+  The body makes the file. Its name keeps the suffix, because many writers choose a
+  format by it.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-  os.close(handle)
-  scratch = pathlib.Path(name)
+  scratch = path.parent / f"{SCRATCH_PREFIX}{uuid.uuid4().hex}{path.suffix}"
   try:
     yield scratch
     scratch.chmod(0o644)
     scratch.replace(path)
   finally:
     scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_directory(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Yields an empty directory within `parent` that lasts as long as the body."""
+  scratch = pathlib.Path(parent) / f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"
+  try:
+    scratch.mkdir(parents=True)
+    yield scratch
+    shutil.rmtree(scratch)  # here, so that an interruption of it comes to `finally`
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_scratch(directory: str | os.PathLike) -> None:
+  """Removes what killed processes left behind anywhere in a directory.
+
+  Nobody else may write there at the same time.
+  """
+  for scratch in list(pathlib.Path(directory).rglob(f"{SCRATCH_PREFIX}*")):
+    if scratch.is_dir():
+      shutil.rmtree(scratch)
+    else:
+      scratch.unlink(missing_ok=True)  # gone with the directory that it was in
+
+
+def describe_changes(
+  before: Mapping[str, Any], now: Mapping[str, Any], *, missing: Any = None
+) -> dict[str, str]:
+  """Differences between two nested settings, as "name is NOW, there BEFORE".
+
+  Args:
+    before, now: settings in sections of any depth, as JSON has them.
+    missing: value of a setting that one of the two does not have.
+
+  Returns:
+    A sentence for each setting that differs, by its dotted name, in the order of names.
+  """
+  old, new = flatten(before), flatten(now)
+  return {
+    name: f"{name} is {new.get(name, missing)!r}, there {old.get(name, missing)!r}"
+    for name in sorted(old.keys() | new.keys())
+    if old.get(name, missing) != new.get(name, missing)
+  }
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Nested settings by dotted names."""
+  flat = {}
+  for key, value in settings.items():
+    if isinstance(value, Mapping):
+      flat |= flatten(value, f"{prefix}{key}.")
+    else:
+      flat[f"{prefix}{key}"] = value
+  return flat

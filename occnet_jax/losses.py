@@ -1,5 +1,7 @@
 """Losses and the scalars that go with them (device, jnp)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,6 +13,47 @@ def occupancy_cross_entropy(
 ) -> Float[Array, ""]:
   """Cross-entropy, summed over points and averaged over shapes (paper, Eq. 3)."""
   return optax.sigmoid_binary_cross_entropy(logits, occupancies).sum(-1).mean()
+
+
+def grid_cross_entropy(
+  logits: Float[Array, "b r r r"], occupancies: Float[Array, "b r r r"]
+) -> Float[Array, ""]:
+  """Cross-entropy, averaged over the cells of all grids.
+
+  Choy et al., "3D-R2N2", ECCV 2016, section 3.4, as a mean as in the reference's code,
+  while `occupancy_cross_entropy` is a sum over points.
+  """
+  return optax.sigmoid_binary_cross_entropy(logits, occupancies).mean()
+
+
+def clamped_l1(
+  distances: Float[Array, "b t"],
+  true_distances: Float[Array, "b t"],
+  clamp: float = 0.1,
+) -> Float[Array, ""]:
+  """Mean over points of |clamp(f) - clamp(s)|, in units of the distances.
+
+  Park et al., "DeepSDF", CVPR 2019, equation 4, where clamp(x) = min(d, max(-d, x)), so
+  that capacity goes to distances near the surface. A distance beyond the clamp has no
+  gradient.
+
+  Args:
+    distances: predicted signed distances f.
+    true_distances: signed distances s.
+    clamp: the largest distance d that counts.
+  """
+  errors = jnp.clip(distances, -clamp, clamp) - jnp.clip(true_distances, -clamp, clamp)
+  return jnp.abs(errors).mean()
+
+
+def mean_code_norm(codes: Float[Array, "b c"]) -> Float[Array, ""]:
+  """Mean over shapes of the length |c|, not its square (DeepSDF's regularisation).
+
+  The published code weighs it by 1e-4 min(1, epoch / 100). Its gradient at a zero code
+  is zero.
+  """
+  squares = jnp.square(codes).sum(-1)
+  return jnp.sqrt(jnp.maximum(squares, 1e-24)).mean()
 
 
 def kl_to_standard_normal(
@@ -39,8 +82,21 @@ def batch_iou(
   return jnp.where(either == 0, 1.0, both / jnp.maximum(either, 1)).mean()
 
 
+def iou_at_levels(
+  values: Float[Array, "b t"],
+  occupancies: Float[Array, "b t"],
+  levels: tuple[float, ...],
+) -> Float[Array, "b k"]:
+  """IoU of every shape at every level, one level in memory at a time."""
+  iou = jax.vmap(batch_iou, in_axes=(0, 0, None))
+  ious = jax.lax.map(
+    lambda level: iou(values[:, None], occupancies[:, None], level), jnp.asarray(levels)
+  )
+  return ious.T
+
+
 def logit(tau: float) -> float:
   """The logit at which the occupancy probability is tau, 0 < tau < 1."""
   if not 0 < tau < 1:
     raise ValueError(f"threshold tau is {tau}; want a probability between 0 and 1")
-  return float(jax.scipy.special.logit(tau))
+  return math.log(tau / (1 - tau))

@@ -1,4 +1,4 @@
-"""Words that every other module shares: shape letters, batch keys, the Method record.
+"""Shared vocabulary: shape letters, batch keys, the Method record and its outputs.
 
 Shape letters: b shapes, n input points, t query points, v vertices, f faces, c code,
 z latent, r grid side, h w image height and width, k images of one shape.
@@ -6,19 +6,23 @@ z latent, r grid side, h w image height and width, k images of one shape.
 Batch keys (float32 unless said otherwise):
   points       (b, t, 3)  query points in the padded cube [-0.55, 0.55]^3
   occupancies  (b, t)     1 inside, 0 outside
-  inputs                  what the shape is observed as, by config.data.inputs:
+  inputs                  the observation of the shape, by config.data.inputs:
     cloud      (b, n, 3)        noisy points on its surface
     image      (b, h, w, 3)     one view of it, 0 to 1
     images     (b, k, h, w, 3)  several views
     voxels     (b, r, r, r)     a coarse occupancy grid, indexed (x, y, z)
-    index      (b,) int32       its place in the training split, for a code table
+    index      (b,) int32       its row in the training split, for a code table
     none       (b, 0)           nothing
+and, where config.data.targets asks for them:
+  distances    (b, t)        signed distance of each point to the surface, negative
+                             inside, in cube units
+  voxels       (b, r, r, r)  occupancy of the cells of [-0.5, 0.5]^3, indexed (x, y, z)
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
@@ -27,6 +31,7 @@ Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 Latent = PyTree  # arrays with a leading axis b
 Key = Any  # a JAX random key
 Scalars = dict[str, Float[Array, ""]]
+ShapeScores = dict[str, Float[Array, "b ..."]]
 Picture = UInt8[np.ndarray, "h w 3"]
 
 
@@ -46,35 +51,104 @@ LossFn = Callable[
   [Variables, Batch, Key, bool], tuple[Float[Array, ""], tuple[PyTree, Scalars]]
 ]
 EncodeFn = Callable[[Variables, Any], Latent]
-DecodeFn = Callable[[Variables, Latent, Float[Array, "b t 3"]], Any]
+DecodeFn = Callable[..., Any]  # (variables, latent[, points (b, t, 3)])
+ScoreFn = Callable[[Variables, Batch], ShapeScores]
 PosteriorFn = Callable[[Variables, Batch], Posterior]
-WithLatentFn = Callable[[Latent, Float[Array, "b z"]], Latent]
+InsertFn = Callable[[Latent, Float[Array, "b z"]], Latent]
+FidelityFn = Callable[[Variables, Latent, Batch], Float[Array, ""]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """`decode(variables, latent, points (b, t, 3))` -> values (b, t), larger inside.
+
+  Attributes:
+    level: value at the surface: a logit for occupancies, 0 for signed distances.
+    candidates: levels among which validation chooses; () where the level is given.
+  """
+
+  level: float
+  candidates: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """`decode(variables, latent)` -> values (b, r, r, r) of the cells of [-0.5, 0.5]^3.
+
+  Attributes:
+    level: a cell is inside if its value is at least this.
+  """
+
+  level: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+  """`decode(variables, latent)` -> points (b, n, 3) on the surface."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+  """`decode(variables, latent)` -> vertices (b, v, 3) and faces (f, 3)."""
+
+
+Output = Field | Grid | Points | Mesh
+
+
+class LatentPrior(NamedTuple):
+  """The random part z ~ N(0, 1) of a generative model's latent.
+
+  Attributes:
+    dim: size of z.
+    posterior: (variables, batch) -> distribution of z given labelled points.
+    insert: (latent, z (b, z)) -> the latent with this z.
+  """
+
+  dim: int
+  posterior: PosteriorFn
+  insert: InsertFn
 
 
 class Method(NamedTuple):
   """One published system, so that no caller asks which model it holds.
 
   Attributes:
-    net: linen module; holds sizes, never arrays.
     init: (key, batch) -> fresh variables for batches of this form.
     loss: (variables, batch, key, train) -> (loss, (new_stats, scalars)).
-    encode: (variables, inputs) -> latent pytree, leading axis b; where there is a
-      random z, at the mean of its prior.
-    decode: (variables, latent, points (b, t, 3)) -> logits (b, t) for a field.
-    output: which branch of extract/pipeline.py turns the output into a mesh.
-    level: isosurface value: logit(tau) for occupancies, 0 for a distance.
-    z_dim: size of the random z; 0 where there is none, and then the next two are None.
-    posterior: (variables, batch) -> where z of these labelled points lies.
-    with_z: (latent, z (b, z)) -> the latent with this z in it.
+    encode: (variables, inputs) -> latent pytree, leading axis b; a random z is at the
+      mean of its prior.
+    decode: (variables, latent[, points]) -> values as `output` describes them.
+    output: the kind of representation, on which `extract.to_mesh` alone matches.
+    score: (variables, batch) -> scores of each shape, by name: (b,), or (b, k) for each
+      of the k candidates of a Field. Has at least "loss".
+    prior: the random part of the latent; None for a model without.
+    fidelity: (variables, latent, batch) -> mean error of the decoder per labelled
+      point, which fitting a latent at test time minimises; None where there is none.
   """
 
-  net: nn.Module
   init: InitFn
   loss: LossFn
   encode: EncodeFn
   decode: DecodeFn
-  output: Literal["field", "grid", "points", "mesh"]
-  level: float
-  z_dim: int = 0
-  posterior: PosteriorFn | None = None
-  with_z: WithLatentFn | None = None
+  output: Output
+  score: ScoreFn
+  prior: LatentPrior | None = None
+  fidelity: FidelityFn | None = None
+
+
+class BuildOptions(NamedTuple):
+  """Settings of a Method that are not the network's.
+
+  Attributes:
+    axis_name: device axis that batch norm averages over; None for one device.
+    remat: whether training computes the decoder's blocks twice, for less memory.
+    threshold: the surface's, in the unit of the system (a probability of occupancy, a
+      distance); None for the candidates that its config lists.
+    posterior_points: labelled points of a shape that the posterior gets in `score`, as
+      many as in training because its encoder pools over them; 0 for all.
+  """
+
+  axis_name: str | None = None
+  remat: bool = False
+  threshold: float | None = None
+  posterior_points: int = 0

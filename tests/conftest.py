@@ -3,8 +3,6 @@
 import os
 import tempfile
 
-from tests.helpers import ROOT
-
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 # Tests spend most of their time in compilation, often of the same program in another
@@ -24,10 +22,10 @@ from absl import flags  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # Grain defines absl flags
 
-import runpy  # noqa: E402
-
 import pytest  # noqa: E402
 import trimesh  # noqa: E402
+
+from configs import base  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +58,7 @@ def tiny_data(tmp_path_factory, write_meshes):
     out=directory / "data",
     points=2000,
     surface_points=1000,
+    distances=True,
     shard_size=8,
     workers=1,
   )
@@ -69,7 +68,7 @@ def tiny_data(tmp_path_factory, write_meshes):
 @pytest.fixture
 def tiny_config(tiny_data):
   """configs/base.py, small enough to train in seconds; nested dicts."""
-  config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
+  config = base.get_config()
   config.data.update(dir=str(tiny_data), points=128, cloud_points=32, workers=0)
   config.model.update(encoder_hidden_size=16, c_dim=16, hidden_size=16)
   config.optim.update(learning_rate=3e-3, ema_decay=0.9)

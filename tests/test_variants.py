@@ -171,6 +171,6 @@ def test_data_without_views_are_one_sentence(tiny_data, tmp_path):
 
 
 def test_a_stretched_shape_has_no_view(data, tmp_path):
-  config = make_config("image", data, **{"data.stretch": 0.2})
+  config = make_config("image", data, **{"data.random_stretch": 0.2})
   with pytest.raises(ValueError, match=r"'image' cannot be deformed"):
     stages.train(config, tmp_path)

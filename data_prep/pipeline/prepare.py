@@ -73,6 +73,7 @@ def prepare(
   near_sigmas: Sequence[float] = (0.01, 0.03),
   surface_points: int = 100_000,
   padding: float = 0.1,
+  distances: bool = False,
   voxel_side: int = 32,
   views: int = 0,
   view_side: int = 137,
@@ -107,6 +108,7 @@ def prepare(
     near_sigmas: deviations of these from the surface, in equal shares, in cube units.
     surface_points: surface points with normals per shape.
     padding: the cube's side is 1 + padding.
+    distances: whether to store signed distances of the labelled points.
     voxel_side: cells per side of the occupancy grid.
     views: rendered pictures per shape; 0 for none.
     view_side: of a picture in pixels.
@@ -140,6 +142,8 @@ def prepare(
     "surface_points": surface_points,
     "padding": padding,
     "voxel_side": voxel_side,
+    # Only where it is set, so that data sets from before keep their settings.
+    **({"distances": True} if distances else {}),
     "views": views,
     "view_side": view_side if views else 0,
     "dtype": dtype,

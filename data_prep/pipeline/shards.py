@@ -20,8 +20,6 @@ Feature layout, after the reference's files:
 """
 
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +50,7 @@ def make_features(
   voxel_side: int,
   dtype: str,
   views: int = 0,
+  distances: bool = False,
   quality: Mapping[str, type] = MappingProxyType({}),
 ) -> tfds.features.FeaturesDict:
   """Shapes and types of the arrays of an example.
@@ -64,6 +63,7 @@ def make_features(
     voxel_side: of the grid.
     dtype: of points and normals.
     views: per shape.
+    distances: whether labelled points have signed distances.
     quality: names and types (str, bool, int or float) of what is told of the labels.
   """
 
@@ -74,6 +74,7 @@ def make_features(
     return {
       "points": tensor((count, 3), dtype),
       "occupancies": tensor((-(-count // 8),), "uint8"),
+      **({"distances": tensor((count,), dtype)} if distances else {}),
     }
 
   near = {"points_surface": labelled(near_points)} if near_points else {}
@@ -160,18 +161,15 @@ def finish(
         filename_template=template,
       )
     )
-  aside = pathlib.Path(tempfile.mkdtemp(prefix=".part-", dir=directory))
-  try:
-    # TFDS takes the data set's name from the file names it finds beside the metadata.
+  with files.scratch_directory(directory) as scratch:
+    # TFDS takes the data set's name from the file names beside the metadata.
     for info in splits:
-      (aside / info.filename_template.sharded_filepaths(1)[0].name).touch()
+      (scratch / info.filename_template.sharded_filepaths(1)[0].name).touch()
     tfds.folder_dataset.write_metadata(
-      data_dir=aside, features=features, split_infos=splits, check_data=False
+      data_dir=scratch, features=features, split_infos=splits, check_data=False
     )
     for name in ("features.json", _METADATA):
-      (aside / name).replace(directory / name)
-  finally:
-    shutil.rmtree(aside, ignore_errors=True)
+      (scratch / name).replace(directory / name)
 
 
 def is_complete(directory: pathlib.Path) -> bool:

@@ -1,6 +1,5 @@
 """One mesh file to one serialised example (host, numpy)."""
 
-import importlib.util
 import pathlib
 import time
 import typing
@@ -12,13 +11,14 @@ import tensorflow_datasets as tfds
 from data_prep.pipeline import shards
 from data_prep.pipeline.report import Row, make_row
 from data_prep.pipeline.splits import make_rng
-from data_prep.sampling import inside_test, voxels
+from data_prep.sampling import distances, inside_test, voxels
 from data_prep.sampling import points as points_lib
 from data_prep.sampling import surface as surface_lib
 from data_prep.sources import official
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solid_lib
-from occnet_jax.geometry import frames, mesh_io
+from occnet_jax.geometry import frames, mesh_io, rendering
+from occnet_jax.geometry.solids import Solid
 
 Settings = dict[str, Any]
 
@@ -73,7 +73,7 @@ def check_settings(settings: Settings) -> None:
   if unknown := set(settings["solid_splits"]) - set(SPLITS):
     raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
   rendered = settings["views"] and not is_official(settings)
-  if rendered and importlib.util.find_spec("embreex") is None:
+  if rendered and not rendering.is_available():
     raise ValueError(
       f"views is {settings['views']}, but the renderer Embree is not installed: pip "
       "install embreex, or set prep.views to 0"
@@ -161,8 +161,12 @@ def _sample_mesh(task: Task) -> shards.Example:
     example["points_surface"] = {"points": near, "occupancies": near_occupancies}
   if settings["views"]:
     example["views"] = _draw_views(solid, rng("views"), settings)
+  example["points"] = {"points": points, "occupancies": occupancies}
+  if settings.get("distances"):
+    for labelled in (example["points"], example.get("points_surface")):
+      if labelled:
+        labelled["distances"] = distances.signed_distances(solid, **labelled)
   example |= {
-    "points": {"points": points, "occupancies": occupancies},
     "pointcloud": {"points": surface, "normals": normals},
     "voxels": voxels.voxelize(contains, side=settings["voxel_side"]),
     "loc": loc,
@@ -204,8 +208,6 @@ def load_watertight(
 def _draw_views(
   solid: Solid, rng: np.random.Generator, settings: Settings
 ) -> shards.Example:
-  from occnet_jax.geometry import rendering  # Embree has no package for Linux on ARM
-
   views = rendering.render_views(
     solid, rng, views=settings["views"], side=settings["view_side"]
   )
@@ -218,7 +220,8 @@ def _draw_views(
 def _arrays(settings: Settings) -> dict[str, Any]:
   """Settings that say what arrays an example has."""
   names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
-  return {name: settings[name] for name in names}
+  stored = {name: settings[name] for name in names}
+  return stored | {"distances": settings.get("distances", False)}
 
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:

@@ -3,19 +3,17 @@
 The solid is in the unit-cube frame. Shape letter: n points.
 """
 
-import importlib.util
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from data_prep.watertight import winding
+from data_prep.watertight import orientation, winding
+from occnet_jax.geometry import rendering, tolerances
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import AreaSampler
 
-_OFFSET = 1e-6  # off the surface, in cube units, where a sample is tested
 _PILOT = 2048  # samples that tell whether one part crosses itself
 _RAYS = 16  # directions in which a sample looks for the way out
 _STEEP = 0.2  # cosine to the face's normal, below which a ray may hit the face itself
-_RAY_OFFSET = 1e-5  # off the surface, in cube units, where a ray starts
 _MOST_ROUNDS = 100
 
 
@@ -34,30 +32,17 @@ def surface_points(
   Raises:
     ValueError: no sample is on the surface (every part is buried in another).
   """
-  corners = solid.vertices[solid.faces]
-  edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-  normals = np.cross(edge_1, edge_2)
-  double_areas = np.linalg.norm(normals, axis=1)
-  normals /= np.maximum(double_areas, np.finfo(np.float64).tiny)[:, None]
-  cumulative = np.cumsum(double_areas)
-
-  def draw(size: int) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, "n"]]:
-    picks = rng.random(size) * cumulative[-1]
-    face = np.minimum(np.searchsorted(cumulative, picks, "right"), len(cumulative) - 1)
-    u, v = rng.random((2, size, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return corners[face, 0] + u * edge_1[face] + v * edge_2[face], face
-
+  sampler = AreaSampler(*solid)
   parts = int(winding.components(solid).max()) + 1
   points, faces = np.zeros((0, 3)), np.zeros(0, np.int64)
   size = count
   for _ in range(_MOST_ROUNDS):
-    fresh, face = draw(size)
-    exposed = _is_exposed(solid, parts, fresh, normals[face])
+    fresh, face = sampler.draw(size, rng)
+    exposed = _is_exposed(solid, parts, fresh, sampler.normals[face])
     points = np.concatenate([points, fresh[exposed]])[:count]
     faces = np.concatenate([faces, face[exposed]])[:count]
     if len(points) == count:
-      return points.astype(dtype), normals[faces].astype(dtype)
+      return points.astype(dtype), sampler.normals[faces].astype(dtype)
     # As many as it takes at this rate of success, and some to spare.
     rate = max(exposed.mean(), 0.05)
     size = int(1.1 * (count - len(points)) / rate) + 16
@@ -78,13 +63,13 @@ def _is_exposed(
   Inside the solid on both sides, the face is buried; outside, it is a sheet. One
   connected part is taken to be free of both if a pilot of it is.
   """
-  step = _OFFSET * normals
+  step = tolerances.PROBE_OFFSET * normals
 
   def bounds(sample: slice | Int[np.ndarray, "_"]) -> Bool[np.ndarray, "_"]:
     outer, inner = points[sample] + step[sample], points[sample] - step[sample]
-    found = ~winding.contains(solid, outer)
-    found[found] = winding.contains(solid, inner[found])
-    return found
+    is_boundary = ~winding.contains(solid, outer)
+    is_boundary[is_boundary] = winding.contains(solid, inner[is_boundary])
+    return is_boundary
 
   if parts == 1 and bounds(slice(_PILOT)).all():
     return np.ones(len(points), bool)
@@ -103,16 +88,13 @@ def _sees_out(
   hundredth of a winding number. False says nothing.
   """
   free = np.zeros(len(points), bool)
-  if not importlib.util.find_spec("embreex"):
+  if not rendering.is_available():
     return free
-  from data_prep.watertight import orientation  # Embree has no package for Linux on ARM
-  from occnet_jax.geometry import rendering
-
   scene = rendering.Scene(solid)
   for direction in orientation.sphere_directions(_RAYS):
     rest = np.flatnonzero(~free)
     up = np.where(normals[rest] @ direction < 0, -1.0, 1.0)[:, None] * direction
     steep = np.abs(normals[rest] @ direction) > _STEEP
     rest, up = rest[steep], up[steep]
-    free[rest] = ~scene.is_hit(points[rest] + _RAY_OFFSET * normals[rest], up)
+    free[rest] = ~scene.is_hit(points[rest] + tolerances.RAY_OFFSET * normals[rest], up)
   return free

@@ -10,10 +10,10 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 
 from data_prep.sources import table, unpacking
 from data_prep.sources.entry import MeshEntry
+from occnet_jax import files
 
 CATEGORY = "random"
 _PACKAGE = "pybullet==3.2.7"
@@ -40,9 +40,8 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[MeshEntry]:
     return table.list_meshes(out / table.TABLE)
   with contextlib.ExitStack() as stack:
     if not wheel:
-      out.mkdir(parents=True, exist_ok=True)
-      scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=out)
-      wheel = str(_download(pathlib.Path(stack.enter_context(scratch))))
+      folder = stack.enter_context(files.scratch_directory(out))
+      wheel = str(_download(folder))
     opened = stack.enter_context(unpacking.open_zip(pathlib.Path(wheel)))
     names = opened.namelist()
     about = next((name for name in names if name.endswith(".dist-info/METADATA")), None)

@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from data_prep.sources import table, unpacking
 from data_prep.sources.entry import MeshEntry, slug
+from occnet_jax import files
 from occnet_jax.geometry import mesh_io
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
@@ -45,12 +45,10 @@ def list_meshes(where: str, out: pathlib.Path) -> list[MeshEntry]:
   with contextlib.ExitStack() as stack:
     path = pathlib.Path(where)
     if where == "debian" or path.suffix == ".deb":
-      out.mkdir(parents=True, exist_ok=True)
-      scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=out)
-      aside = pathlib.Path(stack.enter_context(scratch))
-      package = _download(aside) if where == "debian" else path
-      _run("dpkg-deb", "-x", str(package.resolve()), "unpacked", cwd=aside)
-      path = aside / "unpacked"
+      folder = stack.enter_context(files.scratch_directory(out))
+      package = _download(folder) if where == "debian" else path
+      _run("dpkg-deb", "-x", str(package.resolve()), "unpacked", cwd=folder)
+      path = folder / "unpacked"
     libraries = sorted(path.rglob("*.sh3f")) if path.is_dir() else [path]
     if not libraries:
       raise ValueError(f"{where}: no .sh3f files; want a library or a folder of some")

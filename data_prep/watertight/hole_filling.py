@@ -3,16 +3,17 @@
 Shape letters: v vertices, f faces, n points.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from data_prep.watertight import repair, surface_metrics
+from data_prep.watertight import orientation, repair, surface_metrics
 from data_prep.watertight import winding as winding_lib
+from occnet_jax.geometry import rendering
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _WIDEST = 0.1  # extent in cube units of holes that are filled without asking
 _UNDER = 0.015  # cube units under a face where there should be inside
@@ -49,7 +50,7 @@ def fill_and_orient(
   ]
   chains, meshes, areas = zip(*groups, strict=True)
   once = repair.unique_faces(before.faces)
-  area = surface_metrics.triangle_normals(before.vertices, once)[1].sum()
+  area = unit_normals_and_areas(before.vertices, once)[1].sum()
   sheets = check_sheets(sum(areas) / area, limits.sheets)
   solid = winding_lib.as_solid(*_join(chains))
   mesh = _join(meshes)
@@ -89,7 +90,7 @@ def _denied_share(mesh: Solid, solid: Solid) -> float:
   if not len(mesh.faces):
     return 0.0
   points, face = surface_metrics.stratified_samples(*mesh, _SAMPLES)
-  points -= _UNDER * surface_metrics.triangle_normals(*mesh)[0][face]
+  points -= _UNDER * unit_normals_and_areas(*mesh)[0][face]
   winding = winding_lib.winding_number(mesh, points)
   inside = winding_lib.contains(solid, points)
   return float(np.where(inside, winding < 0.25, winding > 0.75).mean())
@@ -118,11 +119,7 @@ def orient_by_visibility(mesh: Solid) -> Solid:
   """The mesh with its faces outward, as far as can be told, in the order they had."""
   vertices, faces = repair.drop_unused(*mesh)
   faces, patch = repair.make_winding_consistent(vertices, faces)
-  if importlib.util.find_spec("embreex"):
-    from data_prep.watertight import (
-      orientation,  # Embree has no package for Linux on ARM
-    )
-
+  if rendering.is_available():
     faces = orientation.orient_facets(vertices, faces, patch)
   return Solid(vertices, faces)
 
@@ -160,9 +157,7 @@ def _fill_group(
   if thickness and hollow.any():
     slabs = repair.thicken_sheets(vertices, faces[:count][hollow[:count]], thickness)
     filled = _join([filled, Solid(*slabs)])
-  area = surface_metrics.triangle_normals(vertices, faces[:count][sheet[:count]])[
-    1
-  ].sum()
+  area = unit_normals_and_areas(vertices, faces[:count][sheet[:count]])[1].sum()
   mesh = Solid(mesh.vertices, mesh.faces[~vessel[: len(mesh.faces)]])
   return filled, mesh, float(area)
 

@@ -7,14 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from data_prep.watertight import surface_metrics
+from occnet_jax.geometry import tolerances
 from occnet_jax.geometry.rendering import Scene
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _DIRECTIONS = 32
 _CLEARLY = 0.05  # by so much more of all directions must a back be seen
 _SAMPLES = 4096  # of all patches together
 _PER_PATCH = (4, 32)  # at least and at most
-_OFFSET = 1e-5  # off a face, in cube units, where a ray starts
 
 
 def sphere_directions(count: int) -> Float[np.ndarray, "k 3"]:
@@ -59,7 +60,7 @@ def orient_facets(
   """
   count = int(np.clip(_SAMPLES // (patch.max() + 1), *_PER_PATCH))
   points, face = surface_metrics.stratified_samples(vertices, faces, count, patch)
-  step = _OFFSET * surface_metrics.triangle_normals(vertices, faces)[0][face]
+  step = tolerances.RAY_OFFSET * unit_normals_and_areas(vertices, faces)[0][face]
   scene, directions = Scene(Solid(vertices, faces)), sphere_directions(_DIRECTIONS)
   better = sky_visibility(scene, points - step, directions) - sky_visibility(
     scene, points + step, directions

@@ -14,8 +14,9 @@ import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from data_prep.watertight import surface_metrics, winding
+from data_prep.watertight import winding
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _WELD = 1e-6  # of the largest extent: vertices closer than this become one
 _LARGEST_CYCLE = 128  # corners; the least area takes the cube of them, a fan does not
@@ -90,7 +91,7 @@ def make_winding_consistent(
     patch: of each face, the number of those that hang together by neighbours.
   """
   turned, patch = (found.astype(np.int64) for found in igl.bfs_orient(faces))
-  area = surface_metrics.triangle_normals(vertices, faces)[1]
+  area = unit_normals_and_areas(vertices, faces)[1]
   vote = np.bincount(patch, np.where((turned == faces).all(1), area, -area))
   return np.where((vote < 0)[patch, None], turned[:, ::-1], turned), patch
 
@@ -232,7 +233,7 @@ def find_open_patches(
   """
   patch = igl.extract_manifold_patches(faces)[1].astype(np.int64)
   volume = np.abs(np.bincount(patch, winding.volumes(Solid(vertices, faces))))
-  areas = surface_metrics.triangle_normals(vertices, faces)[1]
+  areas = unit_normals_and_areas(vertices, faces)[1]
   area = np.bincount(patch, areas)
   added = np.bincount(patch[count:], areas[count:], minlength=len(area))
   wide = added > most * area
@@ -256,7 +257,7 @@ def thicken_sheets(
       slab crosses itself.
   """
   vertices, faces = drop_unused(vertices, faces)
-  normals, areas = surface_metrics.triangle_normals(vertices, faces)
+  normals, areas = unit_normals_and_areas(vertices, faces)
   corner_normals = np.zeros_like(vertices)
   np.add.at(corner_normals, faces, (normals * areas[:, None])[:, None])
   lengths = np.linalg.norm(corner_normals, axis=1, keepdims=True)

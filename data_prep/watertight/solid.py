@@ -7,21 +7,27 @@ is refused: a wrong label is worse than a shape less.
 Shape letters: v vertices, f faces, n points.
 """
 
-import importlib.util
 from typing import NamedTuple
 
 import igl
 import numpy as np
 from jaxtyping import Float, Int
 
-from data_prep.watertight import hole_filling, repair, surface_metrics, winding
+from data_prep.watertight import (
+  hole_filling,
+  repair,
+  surface_metrics,
+  voxel_remesh,
+  winding,
+)
 from data_prep.watertight.hole_filling import Uncertainty
+from occnet_jax.geometry import rendering, tolerances
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _LARGEST = 1.1  # the padded cube: room for rounding and noise
 _NO_AREA = 1e-9  # cube units^2
 _SAMPLES = 2000  # of either surface, to tell how far they are apart
-_OFFSET = 1e-6  # off a face, in cube units, where it is seen to be buried
 
 
 class RepairOptions(NamedTuple):
@@ -114,7 +120,7 @@ def make_watertight(
   before = Solid(vertices, faces)
   if (extent := np.ptp(vertices, axis=0).max()) > _LARGEST:
     raise ValueError(f"the mesh is {extent:g} large; put it into the unit cube first")
-  if surface_metrics.triangle_normals(*before)[1].sum() < _NO_AREA:
+  if unit_normals_and_areas(*before)[1].sum() < _NO_AREA:
     raise ValueError("the faces have no area: all corners lie on a line; want a solid")
   attempts = [("closed", _close)]
   if options.fill:
@@ -173,10 +179,8 @@ def _fill(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
 
 def _enclose(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
   """What the mesh surrounds on a grid of voxels, small holes filled before."""
-  if not importlib.util.find_spec("embreex"):
+  if not rendering.is_available():
     raise ValueError("voxels need the ray caster Embree: pip install embreex")
-  from data_prep.watertight import voxel_remesh
-
   once = Solid(before.vertices, repair.unique_faces(before.faces))
   mesh = hole_filling.fill_small_holes(
     hole_filling.orient_by_visibility(once), options.max_added
@@ -257,8 +261,8 @@ def _judge(
 def _surface_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
   """From points of the solid's surface, buried parts left out, to the mesh."""
   points, face = surface_metrics.stratified_samples(*solid, _SAMPLES)
-  normals = surface_metrics.triangle_normals(*solid)[0][face]
-  exposed = ~winding.contains(solid, points + _OFFSET * normals)
+  normals = unit_normals_and_areas(*solid)[0][face]
+  exposed = ~winding.contains(solid, points + tolerances.PROBE_OFFSET * normals)
   return surface_metrics.point_to_mesh_distance(points[exposed], *before)
 
 

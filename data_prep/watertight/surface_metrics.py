@@ -7,18 +7,11 @@ import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from occnet_jax.geometry import triangles
+from occnet_jax.geometry.triangles import unit_normals_and_areas
+
 _FAR = 1.0  # extents of the bulk beyond it at which a part is far away
 _BULK = 0.01  # share of the area beyond the bulk on either side
-
-
-def triangle_normals(
-  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
-) -> tuple[Float[np.ndarray, "f 3"], Float[np.ndarray, "f"]]:
-  """Unit normals, 0 where a face has no area, and areas."""
-  a, b, c = vertices[faces].transpose(1, 0, 2)
-  normals = np.cross(b - a, c - a)
-  lengths = np.linalg.norm(normals, axis=1)
-  return normals / np.maximum(lengths, np.finfo(np.float64).tiny)[:, None], lengths / 2
 
 
 def stratified_samples(
@@ -34,18 +27,15 @@ def stratified_samples(
     group: of each face, from 0; points of group i are rows i * count and on.
   """
   group = np.zeros(len(faces), np.int64) if group is None else group
-  areas = triangle_normals(vertices, faces)[1]
+  areas = unit_normals_and_areas(vertices, faces)[1]
   order = np.argsort(group, kind="stable")
   whole = np.bincount(group, areas)
   starts = np.cumsum(whole) - whole
   steps = (np.arange(count) + 0.5) / count
-  places = (starts[:, None] + whole[:, None] * steps).ravel()
-  found = np.searchsorted(np.cumsum(areas[order]), places)
-  face = order[np.minimum(found, len(order) - 1)]
-  u, v = np.random.default_rng(0).random((2, len(face), 1))
-  u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-  a, b, c = vertices[faces[face]].transpose(1, 0, 2)
-  return a + u * (b - a) + v * (c - a), face
+  targets = (starts[:, None] + whole[:, None] * steps).ravel()
+  face = order[triangles.locate(np.cumsum(areas[order]), targets, side="left")]
+  rng = np.random.default_rng(0)
+  return triangles.points_on_faces(vertices, faces[face], rng), face
 
 
 def point_to_mesh_distance(
@@ -69,7 +59,7 @@ def outlier_faces(
   Args:
     part: number of the connected part of each face, from 0.
   """
-  areas = triangle_normals(vertices, faces)[1]
+  areas = unit_normals_and_areas(vertices, faces)[1]
   corners = vertices[faces]
   centres = corners.mean(1)
   bulk = []

@@ -16,8 +16,10 @@ from scipy import ndimage
 from data_prep.sampling.inside_test import voxels_touched
 from data_prep.watertight import orientation, repair, surface_metrics
 from data_prep.watertight import winding as winding_lib
+from occnet_jax.geometry import tolerances
 from occnet_jax.geometry.rendering import Scene
 from occnet_jax.geometry.solids import Solid
+from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _CLEAR = 0.9  # above this winding number a point is inside, whatever it sees
 _OPEN = 0.4  # share of free directions that makes any other point outside
@@ -26,7 +28,6 @@ _GAP = 0.05  # in cube units, the distance to the surface at which it is 0.5 off
 _SAMPLES = 2000  # of the surface, to tell how much of it is sheets
 _SMALLEST = 3.0  # cells along a piece or cavity that is kept, if it were a cube
 _OFF_ZERO = 1e-3  # of a cell: no corner lies on the surface itself
-_OFFSET = 1e-5  # off a face, in cube units, where a ray starts
 _CORNERS = np.array(list(np.ndindex(2, 2, 2)))[[0, 4, 6, 2, 1, 5, 7, 3]]  # igl's order
 
 
@@ -102,7 +103,7 @@ def _is_sheet(
   face: Int[np.ndarray, "n"],
 ) -> Bool[np.ndarray, "n"]:
   """Whether points on faces see widely on both sides."""
-  step = _OFFSET * surface_metrics.triangle_normals(*mesh)[0][face]
+  step = tolerances.RAY_OFFSET * unit_normals_and_areas(*mesh)[0][face]
   front = orientation.is_exposed(scene, points + step, least=_WIDELY)
   return front & orientation.is_exposed(scene, points - step, least=_WIDELY)
 

@@ -8,11 +8,11 @@ granted: at least one face and finite coordinates.
 Shape letters: v vertices, f faces, n points.
 """
 
-import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from occnet_jax.geometry import surface_sampling
 from occnet_jax.geometry.solids import Solid
 
 _PROBES = 64  # corners of a part that are asked whether larger parts fill their place
@@ -25,11 +25,7 @@ def contains(solid: Solid, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray,
     ValueError: a point is not finite.
   """
   check_finite(points)
-  inside = np.zeros(len(points), bool)
-  lower, upper = solid.vertices.min(0), solid.vertices.max(0)
-  boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
-  inside[boxed] = winding_number(solid, points[boxed]) > 0.5
-  return inside
+  return surface_sampling.contains(*solid, points)
 
 
 def winding_number(
@@ -41,13 +37,7 @@ def winding_number(
     ValueError: a point is not finite.
   """
   check_finite(points)
-  if not len(points):
-    return np.zeros(0)
-  return igl.fast_winding_number(
-    np.ascontiguousarray(solid.vertices, np.float64),
-    np.ascontiguousarray(solid.faces, np.int64),
-    np.ascontiguousarray(points, np.float64),
-  )
+  return surface_sampling.winding_number(*solid, points)
 
 
 def check_finite(points: Float[np.ndarray, "n 3"]) -> None:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import sys
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,30 +10,29 @@ import tqdm
 import trimesh
 
 from occnet_jax import api
-from occnet_jax.data import loader
+from occnet_jax.config import Settings
+from occnet_jax.data import batches, loader
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import evaluate, generative, resume_log
+from occnet_jax.evaluation import evaluate, generative
 from occnet_jax.files import atomic_write
 from occnet_jax.geometry import mesh_io, surface_sampling
-from occnet_jax.train import loop
 from occnet_jax.viz import sheets
 
 POINTS = 2048  # of every surface, to judge samples by (Achlioptas et al. 2018)
 SHOWN = 32  # samples in the picture
 
 
-def read_samples(
-  config: dict[str, Any], workdir: pathlib.Path
-) -> list[trimesh.Trimesh]:
+def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trimesh]:
   """The meshes of --mode=generate that have a surface.
 
   Raises:
     ValueError: nothing was generated.
   """
-  _, rows = resume_log.read(workdir / evaluate.GENERATED)
+  origin = evaluate.make_origin(config["test"]["split"], config["data"])
+  _, rows = evaluate.read_rows(workdir / evaluate.GENERATED, origin)
   if not rows:
     raise ValueError(f"{workdir}: nothing is generated yet; run --mode=generate first")
-  form = config["generation"]["format"]
+  form = settings.generation.format
   return [
     trimesh.Trimesh(
       *mesh_io.read_mesh(evaluate.mesh_path(workdir, row["category"], row["id"], form)),
@@ -46,18 +44,18 @@ def read_samples(
 
 
 def judge(
-  config: dict[str, Any], workdir: pathlib.Path, shapes: Examples
+  settings: Settings, workdir: pathlib.Path, shapes: Examples
 ) -> dict[str, float | int]:
   """Coverage and MMD of the samples against as many shapes of the test split.
 
   Writes evaluation/generation.json and evaluation/samples.png.
 
   Args:
-    config: of the run.
+    settings: settings of the run.
     workdir: of the run, generated.
     shapes: the test split.
   """
-  made = read_samples(config, workdir)
+  made = read_samples(settings, workdir)
   drawn = [
     surface_sampling.sample(
       np.asarray(mesh.vertices),
@@ -67,11 +65,11 @@ def judge(
     )[0]
     for i, mesh in enumerate(made)
   ]
-  chosen = loader.evenly_spaced(len(shapes), config["test"]["shapes"]).tolist()
+  chosen = loader.evenly_spaced(len(shapes), settings.test.shapes).tolist()
   true = []
   for index in chosen:
     cloud = shapes[index]["pointcloud"]["points"]
-    rng = loader.shape_rng(config["seed"], index)
+    rng = loader.shape_rng(settings.seed, index)
     true.append(cloud[rng.choice(len(cloud), min(POINTS, len(cloud)), replace=False)])
   distances = generative.chamfer_matrix(drawn, [cloud.astype(float) for cloud in true])
   found = generative.coverage_and_mmd(distances)
@@ -91,7 +89,11 @@ def judge(
 
 
 def interpolate(
-  config: dict[str, Any], workdir: pathlib.Path, shapes: Examples, steps: int
+  settings: Settings,
+  model: api.Model,
+  workdir: pathlib.Path,
+  shapes: Examples,
+  steps: int,
 ) -> pathlib.Path:
   """Meshes and one picture of the way between test shapes.
 
@@ -101,8 +103,9 @@ def interpolate(
   interpolation/, <a>_<b>/NN.ply and interpolation.png, a row a pair.
 
   Args:
-    config: of the run.
-    workdir: of the run, trained.
+    settings: settings of the run.
+    model: its network.
+    workdir: its directory.
     shapes: the test split, as `evaluate.FIELDS` and the inputs need it.
     steps: meshes from one shape to the next, both ends included, at least 2.
 
@@ -111,13 +114,12 @@ def interpolate(
   """
   if steps < 2:
     raise ValueError(f"--steps={steps}; want at least 2, the two ends")
-  model = api.restore(workdir, overriding=config)
-  transform = loop.transform(config, points=config["data"]["points"])
-  chosen = loader.evenly_spaced(len(shapes), config["report"]["shapes"]).tolist()
+  transform = batches.evaluation_transform(settings.data, settings.data.points)
+  chosen = loader.evenly_spaced(len(shapes), settings.report.shapes).tolist()
   out, rows = workdir / "interpolation", []
   ends = list(zip(chosen[::2], chosen[1::2], strict=False))
   for a, b in tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout):
-    latents = [_latent(model, transform, shapes[i], config, i) for i in (a, b)]
+    latents = [_latent(model, transform, shapes[i], settings.seed, i) for i in (a, b)]
     names = [shapes[i]["id"] for i in (a, b)]
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
     for step, share in enumerate(np.linspace(0, 1, steps)):
@@ -130,10 +132,10 @@ def interpolate(
   return out / "interpolation.png"
 
 
-def _latent(model, transform, shape, config, index):
-  seen = transform(shape, loader.shape_rng(config["seed"], index))
+def _latent(model, transform, shape, seed, index):
+  seen = transform(shape, loader.shape_rng(seed, index))
   latent = model.encode(seen["inputs"][None])
-  if model.method.z_dim:
+  if model.method.prior is not None:
     mean, _ = model.posterior(
       seen["points"][None], seen["occupancies"][None], seen["inputs"][None]
     )

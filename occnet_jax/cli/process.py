@@ -3,55 +3,73 @@
 import ctypes
 import hashlib
 import importlib.metadata
+import importlib.util
+import logging
 import os
 import pathlib
 import platform
 
-# Names of mallopt's, from malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-
-
-_NEVER = -1  # a threshold that no size reaches
+# Parameters of mallopt, from malloc.h, and the values that change them.
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_MALLOC_SETTINGS = {
+  _MMAP_MAX: 0,  # no block is mapped on its own, so none is unmapped when it is freed
+  _TRIM_THRESHOLD: -1,  # the heap never shrinks
+  _ARENA_MAX: 1,  # one heap for all threads: others may not grow as large as a buffer
+}
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+CACHE_SIZE_VARIABLE = "JAX_COMPILATION_CACHE_MAX_SIZE"
+CACHE_BYTES = 2**31  # a few hundred programs; the least recently used are removed
 
 
 def keep_freed_memory() -> None:
-  """Lets this process keep what it frees for what comes, whatever thread asks.
+  """Stops glibc from returning freed memory to the operating system.
 
-  By default glibc hands the buffers of a training step back to the system, which clears
-  them anew, page by page, for the next one: a fifth of the time of a large step on two
-  CPU cores. All threads share one heap, because no other may grow as large as such
-  a buffer. Other C libraries are left as they are.
+  By default the buffers of a training step go back to the system, which clears them
+  page by page for the next step: a fifth of the time of a large step on two CPU cores.
+  Other C libraries are left as they are.
   """
-  if platform.libc_ver()[0] == "glibc":
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_MMAP_THRESHOLD, _NEVER)
-    mallopt(_TRIM_THRESHOLD, _NEVER)
-    mallopt(_ARENA_MAX, 1)
-
-
-VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+  if platform.libc_ver()[0] != "glibc":
+    return
+  mallopt = ctypes.CDLL(None).mallopt
+  refused = [
+    name for name, value in _MALLOC_SETTINGS.items() if not mallopt(name, value)
+  ]
+  if refused:
+    logging.getLogger(__name__).warning(
+      "glibc refused the memory settings %s, so training steps may be slower", refused
+    )
 
 
 def enable_compilation_cache() -> None:
-  """Has JAX keep what it compiles, in ~/.cache/occnet-jax; before JAX is imported.
+  """Enables JAX's persistent compilation cache in ~/.cache/occnet-jax.
 
-  A run that resumes then begins in seconds. The directory is one for this version of
-  JAX's compiler and this kind of processor, whose instructions the code may use. Who
-  sets JAX_COMPILATION_CACHE_DIR chooses for himself; empty, nothing is kept.
+  Call it before JAX is imported. A run that resumes then begins in seconds. The
+  directory is one for this version of XLA and this kind of processor, whose
+  instructions the code may use. An existing JAX_COMPILATION_CACHE_DIR is respected; set
+  it to "" to disable the cache. Without a directory that can be written, every process
+  compiles. With the package filelock, which JAX needs for it, the cache stays below
+  CACHE_BYTES, or JAX_COMPILATION_CACHE_MAX_SIZE.
   """
-  if VARIABLE in os.environ:
+  if CACHE_VARIABLE in os.environ:
     return
+  version = importlib.metadata.version("jaxlib")
+  try:
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    path = home / "occnet-jax" / f"jaxlib-{version}-{_processor_key()}"
+    path.mkdir(parents=True, exist_ok=True)
+  except (OSError, RuntimeError):  # RuntimeError: a user without a home directory
+    return
+  os.environ[CACHE_VARIABLE] = str(path)
+  if importlib.util.find_spec("filelock"):
+    os.environ.setdefault(CACHE_SIZE_VARIABLE, str(CACHE_BYTES))
+
+
+def _processor_key() -> str:
+  """A short digest of the processor's architecture and instruction sets."""
   info = pathlib.Path("/proc/cpuinfo")
   lines = info.read_text().splitlines() if info.exists() else []
-  kind = next(
+  flags = next(
     (line for line in lines if line.startswith("flags")), platform.processor()
   )
-  key = hashlib.sha256(f"{platform.machine()} {kind}".encode()).hexdigest()[:12]
-  version = importlib.metadata.version("jaxlib")
-  home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-  path = home / "occnet-jax" / f"jaxlib-{version}-{key}"
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-  except OSError:  # a home that cannot be written; then every process compiles
-    return
-  os.environ[VARIABLE] = str(path)
+  key = hashlib.sha256(f"{platform.machine()} {flags}".encode())
+  return key.hexdigest()[:12]

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from occnet_jax import config as config_lib
 from occnet_jax.config import check_workdir
 from occnet_jax.files import atomic_write
 
@@ -41,7 +42,6 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
   from occnet_jax.train import loop, multihost, workdir_lock
-  from occnet_jax.viz import preview
 
   pretrained = functools.partial(_pretrained, config["model"])
   if not multihost.is_main_process():
@@ -50,35 +50,44 @@ def train(config: Config, workdir: pathlib.Path) -> None:
   with workdir_lock.hold(workdir):
     check_workdir(config, workdir)
     with _timed(workdir, "train"):
-      loop.train(config, workdir, pretrained, preview.make(config, workdir))
+      loop.train(config, workdir, pretrained, _make_evaluators(config, workdir))
+
+
+def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
+  """What is evaluated besides the validation that the loop has by itself."""
+  from occnet_jax.data import batches
+  from occnet_jax.evaluation import validation_meshes
+  from occnet_jax.geometry import rendering
+  from occnet_jax.viz import preview
+
+  settings = config_lib.parse(config)
+  shapes = len(batches.open_train(settings.data))
+  settings = config_lib.parse(config_lib.with_codes(config, shapes))
+  evaluators = []
+  if settings.val.mesh_shapes:
+    evaluators.append(validation_meshes.make_chamfer(settings))
+  if settings.train.preview_shapes and rendering.is_available():
+    evaluators.append(preview.make_preview(settings, workdir))
+  return evaluators
 
 
 def _pretrained(model: Config, state: Any) -> Any:
-  """A fresh state with the features of config.model.pretrained, where that is named."""
-  if not model["pretrained"]:
+  """A fresh state with the features of config.model.pretrained, if that is set."""
+  if not model.get("pretrained"):
     return state
   from occnet_jax.interop import resnet_weights
 
-  if "features" not in state.params.get("encoder", {}):
-    raise ValueError(
-      f"config.model.pretrained is {model['pretrained']}, but encoder "
-      f"{model['encoder']!r} is no ResNet; leave it empty"
-    )
-  features = {
-    name: getattr(state, name)["encoder"]["features"]
-    for name in ("params", "batch_stats")
-  }
-  read = resnet_weights.read_torchvision(model["pretrained"], features)
+  fresh = {"params": state.params, "batch_stats": state.batch_stats}
+  encoder = {name: tree.get("encoder", {}) for name, tree in fresh.items()}
+  encoder = resnet_weights.with_pretrained_features(model["pretrained"], encoder)
 
   def put(variables: dict) -> dict:
     return {
-      name: tree | {"encoder": tree["encoder"] | {"features": read[name]}}
-      for name, tree in variables.items()
+      name: {**tree, "encoder": encoder[name]} for name, tree in variables.items()
     }
 
-  now = put({"params": state.params, "batch_stats": state.batch_stats})
   ema = None if state.ema is None else put(state.ema)
-  return state.replace(**now, ema=ema)
+  return state.replace(**put(fresh), ema=ema)
 
 
 def generate(config: Config, workdir: pathlib.Path) -> None:
@@ -88,23 +97,25 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   processes.
   """
   from occnet_jax import api
-  from occnet_jax.data import loader
+  from occnet_jax.data import batches, loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
-  from occnet_jax.train import loop, multihost
+  from occnet_jax.train import multihost
 
+  settings = config_lib.parse(config)
   number, processes = multihost.process_index_and_count()
   if number == 0:
     check_workdir(config, workdir)
-  copies = api.restore(workdir, overriding=config).on_devices()
-  model, shapes = copies[0], _open_test(config)()
-  transform = loop.transform(config, points=1)
+  replicas = api.restore(workdir, config_override=config).replicas()
+  model, shapes = replicas[0], _open_test(settings)()
+  transform = batches.evaluation_transform(settings.data, points=1)
 
   def reconstruct(shape, index):
-    model = copies[index // processes % len(copies)]
-    inputs = transform(shape, loader.shape_rng(config["seed"], index))["inputs"][None]
+    model = replicas[index // processes % len(replicas)]
+    inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"][None]
     latent = (
-      model.prior(1, seed=config["seed"] + index, inputs=inputs)
-      if config["generation"]["sample"]
+      # Two numbers, so that runs of neighbouring seeds share no sample.
+      model.prior(1, seed=(settings.seed, index), inputs=inputs)
+      if settings.generation.sample
       else model.encode(inputs)
     )
     return model.extract(latent, on_empty="empty")
@@ -112,21 +123,19 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   with _timed(workdir, "generate") if number == 0 else contextlib.nullcontext():
     evaluate_lib.generate(
       shapes,
-      loader.evenly_spaced(len(shapes), config["test"]["shapes"]).tolist(),
+      loader.evenly_spaced(len(shapes), settings.test.shapes).tolist(),
       reconstruct,
       workdir,
-      threads=2 * len(copies),
+      threads=2 * len(replicas),
       part=(number, processes),
       wait=multihost.barrier,
-      form=config["generation"]["format"],
+      form=settings.generation.format,
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       settings={
         "step": model.record["step"],
-        "tau": model.tau,
-        "seed": config["seed"],
-        "generation": config["generation"],
-        "data": {
-          k: v for k, v in config["data"].items() if k not in ("residence", "workers")
-        },
+        "level": model.level,
+        "seed": settings.seed,
+        "generation": settings.generation._asdict(),
       },
     )
 
@@ -137,22 +146,25 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax.evaluation import evaluate as evaluate_lib
   from occnet_jax.evaluation import tables
 
+  settings = config_lib.parse(config)
   check_workdir(config, workdir)
-  open_test = _open_test(config)
-  if config["generation"]["sample"]:
+  open_test = _open_test(settings)
+  if settings.generation.sample:
     from occnet_jax.cli import generative
 
     with _timed(workdir, "evaluate"):
-      found = generative.judge(config, workdir, open_test())
-    print("\n".join(f"{name:24} {value:.4g}" for name, value in found.items()))  # noqa: T201
+      measures = generative.judge(settings, workdir, open_test())
+    print("\n".join(f"{name:24} {value:.4g}" for name, value in measures.items()))  # noqa: T201
     return
   with _timed(workdir, "evaluate"):
+    shapes = open_test()
     rows = evaluate_lib.evaluate(
-      open_test,
-      len(loader.evenly_spaced(len(open_test()), config["test"]["shapes"])),
+      shapes,
+      loader.evenly_spaced(len(shapes), settings.test.shapes).tolist(),
       workdir,
-      form=config["generation"]["format"],
-      samples=config["test"]["samples"],
+      form=settings.generation.format,
+      origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
+      samples=settings.test.samples,
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
 
@@ -162,16 +174,18 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
   (Samples have evaluation/samples.png instead.)
   """
-  from occnet_jax.train import loop
+  from occnet_jax.data import batches
   from occnet_jax.viz import report_data
 
+  settings = config_lib.parse(config)
   check_workdir(config, workdir)
-  if config["generation"]["sample"]:
+  if settings.generation.sample:
     print(f"Samples: {workdir / 'evaluation' / 'samples.png'}")  # noqa: T201
     return
   sheet = workdir / "report.png"
   with _timed(workdir, "report"):
-    shown = config, workdir, _open_test(config)(), loop.transform(config, points=1)
+    transform = batches.evaluation_transform(settings.data, points=1)
+    shown = settings, workdir, _open_test(settings)(), transform
     path = report_data.gather(*shown)
     stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
     if stale and importlib.util.find_spec("embreex"):  # none for Linux on ARM
@@ -179,7 +193,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
       sheets.write_shapes(sheet, report_data.report_shapes(*shown))
   for name, value in report_data.times(
-    workdir, report_data.measured(workdir)[1]
+    workdir, report_data.measured(settings, workdir)[1]
   ).items():
     print(f"{name:32} {value:>10}")  # noqa: T201
   print(f"Report: {path}")  # noqa: T201
@@ -190,22 +204,26 @@ def reconstruct(
   source: str,
   target: str | None,
   masks: str | None = None,
-  overriding: Config | None = None,
+  config_override: Config | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
   from occnet_jax.cli import reconstruct as reconstruct_lib
 
   reconstruct_lib.reconstruct(
-    workdir, source, target, masks=masks, overriding=overriding
+    workdir, source, target, masks=masks, config_override=config_override
   )
 
 
 def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:
   """Pairs of test shapes -> meshes and a picture of the way from one to the other."""
+  from occnet_jax import api
   from occnet_jax.cli import generative
 
   check_workdir(config, workdir)
-  path = generative.interpolate(config, workdir, _open_test(config)(), steps)
+  settings = config_lib.parse(config)
+  model = api.restore(workdir, config_override=config)
+  shapes = _open_test(settings)()
+  path = generative.interpolate(settings, model, workdir, shapes, steps)
   print(f"Picture: {path}")  # noqa: T201
 
 
@@ -224,17 +242,16 @@ def export_torch(workdir: pathlib.Path, target: str) -> None:
   print(f"Written: {runs.export_torch(workdir, target)}")  # noqa: T201
 
 
-def _open_test(config: Config) -> Callable:
-  from occnet_jax.data import inputs as inputs_lib
-  from occnet_jax.data import source
+def _open_test(settings: config_lib.Settings) -> Callable:
+  from occnet_jax.data import inputs, source
   from occnet_jax.evaluation import evaluate as evaluate_lib
 
   return functools.partial(
     source.open_split,
-    config["data"]["dir"],
-    config["test"]["split"],
-    # FIELDS last: it reads all of the surface, of which an observation wants less.
-    inputs_lib.make(config["data"]).fields | evaluate_lib.FIELDS,
+    settings.data.dir,
+    settings.test.split,
+    # FIELDS last: it reads the whole surface, of which an observation wants less.
+    inputs.make(settings.data).fields | evaluate_lib.FIELDS,
   )
 
 

@@ -9,13 +9,14 @@ Shape letters: n input points, r grid side, h w image side, k images.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from PIL import Image
 
+from occnet_jax.config import DataSettings
 from occnet_jax.data import images
 
 
@@ -52,6 +53,8 @@ class Observation(NamedTuple):
     supports_deformation: whether the input of a deformed shape can be computed.
     runs_on_device: whether `observe` works on arrays that lie on the device. Images do
       not: `draw` decodes them from the arrays themselves.
+    target_distances: whether batches have signed distances of the points.
+    target_voxels: side of the target grid in batches; 0 for none.
   """
 
   fields: dict[str, Any]
@@ -60,23 +63,38 @@ class Observation(NamedTuple):
   spec: np.ndarray
   supports_deformation: bool
   runs_on_device: bool = True
+  target_distances: bool = False
+  target_voxels: int = 0
 
 
-def make(data: Mapping[str, Any]) -> Observation:
+def make(data: DataSettings) -> Observation:
   """The observation that the fields of config.data describe.
 
   Raises:
     ValueError: an unknown kind, or a stretch that this kind does not support.
   """
-  kind = data["inputs"]
+  kind = data.inputs
   if kind not in _KINDS:
     raise ValueError(
       f"config.data.inputs is {kind!r}; want one of: {', '.join(sorted(_KINDS))}"
     )
-  observation = _KINDS[kind](data)
-  if data["stretch"] and not observation.supports_deformation:
+  observation = _KINDS[kind](data)._replace(
+    target_distances="distances" in data.targets,
+    target_voxels=data.voxel_side if "voxels" in data.targets else 0,
+  )
+  if unknown := set(data.targets) - {"distances", "voxels"}:
     raise ValueError(
-      f"config.data.stretch is {data['stretch']}, but inputs of kind {kind!r} cannot "
+      f"config.data.targets has {sorted(unknown)}; want some of: distances, voxels"
+    )
+  if data.random_stretch and data.targets:
+    raise ValueError(
+      f"config.data.random_stretch is {data.random_stretch}, but targets "
+      f"{', '.join(data.targets)} cannot be deformed with the shape; set it to 0"
+    )
+  if data.random_stretch and not observation.supports_deformation:
+    raise ValueError(
+      f"config.data.random_stretch is {data.random_stretch}, but inputs of kind "
+      f"{kind!r} cannot "
       "be deformed with the shape; set it to 0"
     )
   return observation
@@ -149,7 +167,7 @@ def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> D
 
 
 def _cloud(data) -> Observation:
-  count, sigma = data["cloud_points"], data["cloud_sigma"]
+  count, sigma = data.cloud_points, data.cloud_sigma
 
   def draw(example, rng, train):
     del train
@@ -165,8 +183,8 @@ def _cloud(data) -> Observation:
 
 
 def _views(data, *, several: bool) -> Observation:
-  side, smallest = data["image_side"], data["image_crop"]
-  count = data["image_views"] if several else 1
+  side, smallest = data.image_side, data.image_crop
+  count = data.image_views if several else 1
 
   def draw(example, rng, train):
     stored = example["views"]
@@ -193,7 +211,7 @@ def _views(data, *, several: bool) -> Observation:
 
 
 def _voxels(data) -> Observation:
-  side = data["voxel_side"]
+  side = data.voxel_side
 
   def observe(example, drawn, deform, access):
     del drawn, deform
@@ -227,7 +245,7 @@ def _none(data) -> Observation:
   return Observation({}, _nothing_drawn, observe, np.zeros(0, np.float32), True)
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any]], Observation]] = {
+_KINDS: dict[str, Callable[[DataSettings], Observation]] = {
   "cloud": _cloud,
   "image": functools.partial(_views, several=False),
   "images": functools.partial(_views, several=True),

@@ -73,7 +73,7 @@ def place(
       have, or examples of unequal shapes for the device.
   """
   for name, value, choices in (
-    ("residence", placement, PLACEMENTS),
+    ("placement", placement, PLACEMENTS),
     ("sampling", draws.sampling, transforms.SAMPLINGS),
   ):
     if value not in choices:
@@ -83,7 +83,7 @@ def place(
   runs_on_device = observation.runs_on_device and draws.sampling != "equal"
   if placement == "device" and not runs_on_device:
     raise ValueError(
-      "config.data.residence is 'device', but images and config.data.sampling='equal' "
+      "config.data.placement is 'device', but images and config.data.sampling='equal' "
       "need the host; set it to host or stream"
     )
   if placement == "auto":
@@ -172,7 +172,7 @@ def _put(whole: np.ndarray, array: np.ndarray, index: int, path: Any) -> None:
     name = "/".join(str(key.key) for key in path)
     raise ValueError(
       f"shape {index} of the train split has {name} of shape {array.shape} and shape 0 "
-      f"of {whole.shape[1:]}, but config.data.residence='device' needs equal ones; set "
+      f"of {whole.shape[1:]}, but config.data.placement='device' needs equal ones; set "
       "it to host or stream, or prepare the data again"
     )
   whole[index] = array

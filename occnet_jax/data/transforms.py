@@ -12,7 +12,14 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from occnet_jax.data.inputs import HOST, Access, Drawn, Example, Observation
+from occnet_jax.data.inputs import (
+  HOST,
+  Access,
+  Drawn,
+  Example,
+  Observation,
+  unpack_voxels,
+)
 from occnet_jax.types import Batch
 
 LABELLED = {"points": True, "occupancies": True}
@@ -47,9 +54,14 @@ def fields(
   observation: Observation, *, near_fraction: float = 0.0, stretch: float = 0.0
 ) -> dict[str, Any]:
   """Stored fields that `make_example` reads, for `data.source.open_split`."""
-  near = {"points_surface": LABELLED} if near_fraction else {}
+  labelled = {
+    **LABELLED,
+    **({"distances": True} if observation.target_distances else {}),
+  }
+  near = {"points_surface": labelled} if near_fraction else {}
   surface = {"pointcloud": {"points": True}} if stretch else {}
-  return {"points": LABELLED, **near, **surface, **observation.fields}
+  voxels = {"voxels": True} if observation.target_voxels else {}
+  return {"points": labelled, **near, **surface, **voxels, **observation.fields}
 
 
 def unpack(packed: Shaped[np.ndarray, "bytes"], count: int) -> Bool[np.ndarray, "n"]:
@@ -105,7 +117,7 @@ def draw_points(
 def take_points(
   labelled: Example, drawn: Drawn, access: Access = HOST
 ) -> dict[str, Float[Any, "..."]]:
-  """The drawn points (t, 3) and occupancies (t,), float32."""
+  """The drawn points (t, 3), occupancies (t,) and stored distances (t,), float32."""
   rows = drawn["rows"]
   points = access.take(labelled["points"], rows).astype(np.float32)
   if "noise" in drawn:
@@ -113,7 +125,10 @@ def take_points(
   # np.packbits stores point i in bit 7 - i % 8 of byte i // 8.
   packed = access.take(labelled["occupancies"], rows >> 3)
   bits = (packed >> (7 - (rows & 7)).astype(np.uint8)) & 1
-  return {"points": points, "occupancies": bits.astype(np.float32)}
+  taken = {"points": points, "occupancies": bits.astype(np.float32)}
+  if "distances" in labelled:
+    taken["distances"] = access.take(labelled["distances"], rows).astype(np.float32)
+  return taken
 
 
 def extents(surface: Shaped[np.ndarray, "m 3"]) -> Float[np.ndarray, "3"]:
@@ -190,8 +205,11 @@ def apply_draws(
   def deform(points):
     return points * drawn["stretch"] if "stretch" in drawn else points
 
-  inputs = observation.observe(example, drawn, deform, access)
-  return {**labelled, "points": deform(labelled["points"]), "inputs": inputs}
+  batch = {**labelled, "points": deform(labelled["points"])}
+  if side := observation.target_voxels:
+    packed = access.take(example["voxels"], slice(None))
+    batch["voxels"] = unpack_voxels(packed, side, access.xp)
+  return {**batch, "inputs": observation.observe(example, drawn, deform, access)}
 
 
 def make_example(

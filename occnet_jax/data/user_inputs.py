@@ -1,11 +1,132 @@
-"""What a user brings, a file or an array, as inputs of a network (host, numpy)."""
+"""A user's file or array as inputs of a network (host, numpy).
 
+`find_items` lists the objects in a file or folder, `read_item` reads one of them as an
+array that a user could pass to `Model.reconstruct` too, and `prepare` turns either into
+inputs. Kinds are those of config.data.inputs.
+
+Shape letters: n points, h w sides of an image, k images, r grid side.
+"""
+
+import collections
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
+
+from occnet_jax.data import inputs
+from occnet_jax.geometry import frames, photos, pointcloud_io
+
+ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
+  "cloud": ("a point cloud or a mesh", pointcloud_io.SUFFIXES),
+  "image": ("a photograph", photos.SUFFIXES),
+  "images": ("photographs of an object", photos.SUFFIXES),
+  "voxels": ("an occupancy grid", (".binvox", ".npy", ".npz")),
+}
+
+
+class Prepared(NamedTuple):
+  """One object as a network takes it.
+
+  Attributes:
+    inputs: without a batch axis.
+    loc: centre of the cube's frame, in the frame of the user's points.
+    scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds.
+  """
+
+  inputs: np.ndarray
+  loc: Float[np.ndarray, "3"]
+  scale: float
+
+
+class InputItem(NamedTuple):
+  """The files of one object.
+
+  Attributes:
+    name: path within the source, as reports name it.
+    stem: path of the mesh within the target, without suffix.
+    paths: the files; several for a network of several images.
+    masks: of the photographs, in their order; [] without masks.
+  """
+
+  name: str
+  stem: str
+  paths: list[pathlib.Path]
+  masks: list[pathlib.Path]
+
+
+def prepare(
+  observed: Any,
+  kind: str,
+  shape: tuple[int, ...],
+  *,
+  normalise: bool = True,
+  seed: int = 0,
+) -> Prepared:
+  """An object as a network of this kind takes it.
+
+  Args:
+    observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
+      several, each of any size; a grid (r, r, r) of 0 and 1. An image is centred on a
+      white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
+    kind: of the network's inputs.
+    shape: of the inputs of one object, as `Observation` has it: its points are drawn at
+      random from a cloud, and images are scaled to its side.
+    normalise: whether to map a cloud's bounding box to the unit cube. False for clouds
+      that are in the cube's frame.
+    seed: for the points drawn from a cloud.
+
+  Raises:
+    ValueError: a cloud of another shape, with NaN, too few points or no extent; an
+      image of another form or without an opaque pixel.
+  """
+  loc, scale = np.zeros(3), 1.0
+  if kind == "image":
+    return Prepared(_fit_photo(observed, shape[-2]), loc, scale)
+  if kind == "images":
+    images = np.stack([_fit_photo(image, shape[-2]) for image in observed])
+    return Prepared(images, loc, scale)
+  if kind != "cloud":
+    return Prepared(np.asarray(observed), loc, scale)
+  cloud = np.asarray(observed, np.float64)
+  if cloud.ndim != 2 or cloud.shape[1] != 3:
+    raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
+  pointcloud_io.check_cloud(cloud)
+  if normalise:
+    loc, scale = frames.cloud_frame(cloud)
+  count, rng = shape[0], np.random.default_rng(seed)
+  chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
+  points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
+  return Prepared(points, loc, scale)
+
+
+def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+  """The array in an object's files, which `prepare` takes.
+
+  Args:
+    item: as `find_items` returns it.
+    kind: of the network's inputs.
+    shape: of the inputs of one object, as in `prepare`.
+
+  Returns:
+    A cloud (n, 3), a grid (r, r, r), or photographs without their background, (h, h, 3)
+    or (k, h, h, 3) of uint8, in the size that the network takes.
+
+  Raises:
+    ValueError: a file that cannot be read, or a grid of another side.
+  """
+  if kind == "cloud":
+    return pointcloud_io.read_cloud(item.paths[0])
+  if kind == "voxels":
+    return read_grid(item.paths[0], shape[0])
+  squares = photos.read_squares(item.paths, item.masks)
+  images = [inputs.fit_image(square, shape[-2]) for square in squares]
+  # Scaled images have 256 levels as well, so this rounding loses nothing.
+  images = np.rint(255 * np.stack(images)).astype(np.uint8)
+  return images if kind == "images" else images[0]
 
 
 def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
@@ -13,7 +134,10 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
 
   Args:
     path: NPY, NPZ with the array `voxels`, or binvox.
-    side: r. Another size, other values and broken files are a ValueError.
+    side: r.
+
+  Raises:
+    ValueError: the file is broken, has another side, or values other than 0 and 1.
   """
   try:
     if pathlib.Path(path).suffix.lower() == ".binvox":
@@ -29,8 +153,97 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
   if grid.shape != (side,) * 3:
     raise ValueError(
       f"{path}: a grid of shape {grid.shape}, want {(side,) * 3} as the network was "
-      "trained with (config.data.voxel_side); make it anew in that size"
+      "trained with (config.data.voxel_side); make it again in that size"
     )
   if not np.isin(grid, (0, 1)).all():
     raise ValueError(f"{path}: values other than 0 and 1; make it bool by a threshold")
   return grid.astype(np.float32)
+
+
+def find_items(
+  source: pathlib.Path,
+  target: pathlib.Path,
+  kind: str,
+  masks: str | os.PathLike | None = None,
+) -> list[InputItem]:
+  """The objects in a file or folder, for a network of this kind of inputs.
+
+  Hidden files do not count, and neither `target` nor `masks` is searched.
+
+  Raises:
+    ValueError: there are none, or masks for a network that takes no images.
+  """
+  if kind not in ACCEPTED:
+    raise ValueError(
+      f"config.data.inputs of this network is {kind!r}, so it takes no files; want one "
+      f"of {', '.join(ACCEPTED)}; occnet_jax.restore(...) has prior and fit for it"
+    )
+  if masks and not kind.startswith("image"):
+    raise ValueError(f"{masks}: masks are for photographs, this network wants {kind}")
+  files = [source] if not source.is_dir() else _list_files(source, (target, masks))
+  paths = [path for path in files if path.suffix.lower() in ACCEPTED[kind][1]]
+  if not paths or not source.exists():
+    raise ValueError(_explain_nothing(kind, source, files))
+  mask_of = photos.find_masks(masks, source, paths) if masks else {}
+  pooled = kind == "images" and source.is_dir()  # the images of a folder are one object
+  root = source if source.is_dir() else source.parent
+  groups = collections.defaultdict(list)
+  for path in paths:
+    groups[(path.parent if pooled else path).relative_to(root).as_posix()].append(path)
+  if "." in groups and len(groups) > 1:
+    raise ValueError(
+      f"{source}: holds images beside {len(groups) - 1} folders of images; want either "
+      "the images of one object, or a folder for each object"
+    )
+  if pooled:
+    stems = dict.fromkeys(groups) | {".": source.resolve().name}
+  else:  # the suffix stays where two inputs would have the same mesh
+    bare = {name: name.removesuffix(pathlib.PurePath(name).suffix) for name in groups}
+    count = collections.Counter([*bare.values(), *groups])
+    stems = {name: stem if count[stem] == 1 else name for name, stem in bare.items()}
+  return [
+    InputItem(name, stems[name] or name, group, [mask_of[p] for p in group if mask_of])
+    for name, group in sorted(groups.items())
+  ]
+
+
+def _list_files(
+  folder: pathlib.Path, without: Sequence[str | os.PathLike | None]
+) -> list[pathlib.Path]:
+  """The files at any depth of a folder that are not hidden, outside of some folders."""
+  skipped = [pathlib.Path(path).resolve() for path in without if path]
+  skipped = [path for path in skipped if not folder.resolve().is_relative_to(path)]
+  return [
+    path
+    for path in sorted(folder.rglob("*"))
+    if path.is_file()
+    and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    and not any(path.resolve().is_relative_to(other) for other in skipped)
+  ]
+
+
+def _explain_nothing(
+  kind: str, source: pathlib.Path, files: Sequence[pathlib.Path]
+) -> str:
+  """Why there is nothing to reconstruct, and which network could read the files."""
+  if not source.exists():
+    return f"{source}: no such file or folder"
+  description, suffixes = ACCEPTED[kind]
+  present = {path.suffix.lower() for path in files}
+  others = [k for k, (_, read) in ACCEPTED.items() if present.intersection(read)]
+  hint = f"; a network of config.data.inputs = {' or '.join(others)} would read it"
+  return (
+    f"{source}: this network wants {description} ({' '.join(suffixes)}), found "
+    f"{len(files)} files ({' '.join(sorted(present)) or 'none'})"
+    f"{hint if others else ''}"
+  )
+
+
+def _fit_photo(image: Any, side: int) -> Float[np.ndarray, "side side 3"]:
+  image = np.asarray(image)
+  if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
+    raise ValueError(
+      f"an image of shape {image.shape} and type {image.dtype}, want (h, w, 3) or "
+      "(h, w, 4) of uint8; convert it to RGB from 0 to 255 first"
+    )
+  return inputs.fit_image(photos.prepare_photo(image), side)

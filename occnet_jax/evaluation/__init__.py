@@ -1,1 +1,1 @@
-"""Metrics after the reference protocol, tables and the report."""
+"""Meshes of a split, metrics after the reference's protocol, and tables."""

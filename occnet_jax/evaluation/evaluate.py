@@ -1,6 +1,6 @@
-"""Meshes for a split, and their measurement: resumable, one row a shape (host).
+"""Meshes for a split, and their measurement: resumable, one row per shape (host).
 
-One shape that fails is a row with the reason, never the end of the run.
+A shape that fails becomes a row with the reason; the run continues.
 """
 
 import functools
@@ -8,8 +8,8 @@ import multiprocessing
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
@@ -22,8 +22,9 @@ from occnet_jax.evaluation.tables import Row
 from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.geometry import mesh_io
 
-FEW = 8  # meshes that are measured before other processes would have started
+MIN_FOR_PROCESSES = 8  # fewer meshes are measured before other processes have started
 GENERATED = pathlib.Path("meshes", "generated.jsonl")
+MEASURED = pathlib.Path("evaluation", "measured.jsonl")
 FIELDS = {
   "id": True,
   "category": True,
@@ -31,9 +32,34 @@ FIELDS = {
   "pointcloud": {"points": True, "normals": True},
 }
 
+_Task = tuple[Row, dict[str, Any] | str]  # a mesh; its true shape, or why there is none
 
-def mesh_path(directory: pathlib.Path, category: str, id: str, form: str):
-  """Where a reconstruction lies."""
+
+class Origin(NamedTuple):
+  """The split of a data set; only within one does an index mean a certain shape.
+
+  Attributes:
+    split: name of the split, such as "test".
+    data: settings of the data set, its directory included; anything JSON can hold.
+  """
+
+  split: str
+  data: dict[str, Any]
+
+
+def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
+  """The origin of a split, from the fields of config.data.
+
+  Placement and worker processes change how examples are read, not what they hold.
+  """
+  apart = ("placement", "workers")
+  return Origin(split, {k: v for k, v in data.items() if k not in apart})
+
+
+def mesh_path(
+  directory: pathlib.Path, category: str, id: str, form: str
+) -> pathlib.Path:
+  """Path of a shape's reconstruction within the directory of a run."""
   return directory / "meshes" / category / f"{id}.{form}"
 
 
@@ -44,6 +70,7 @@ def generate(
   directory: pathlib.Path,
   *,
   form: str,
+  origin: Origin,
   settings: dict[str, Any],
   threads: int = 1,
   part: tuple[int, int] = (0, 1),
@@ -51,65 +78,72 @@ def generate(
 ) -> None:
   """Writes <directory>/meshes/<category>/<id>.<form> for shapes that have none yet.
 
+  Beside them generated.jsonl gets a row per shape: the shape's split, index, category
+  and id, counts and seconds by stage.
+
   Args:
     shapes: examples with the fields FIELDS.
-    indices: which of them.
+    indices: of the shapes to reconstruct.
     reconstruct: (example, index) -> mesh in the cube's frame; no faces if it is empty.
       Called by several threads.
     directory: of the run.
-    form: ply, glb, obj or off.
-    settings: all that the meshes depend on; with others they are made anew.
-    threads: shapes under way.
+    form: mesh format: ply, glb, obj or off.
+    origin: split and data set of `shapes`.
+    settings: whatever else the meshes depend on; if they or the origin change, all
+      meshes are made again.
+    threads: number of shapes reconstructed at the same time.
     part: (i, n): this is process i of n, and takes every n-th shape.
-    wait: returns once every process has called it with this name.
-
-  Beside them generated.jsonl has a row per shape: counts and seconds by stage.
+    wait: a barrier: returns once every process has called it with this name.
   """
   number, processes = part
+  settings = settings | origin._asdict()
   if number == 0:
-    _merge(directory, settings)  # what processes that were stopped have left
+    _merge(directory, settings)  # rows that interrupted processes have left
   wait("rows of an earlier call are in one place")
-  done = {(row["category"], row["id"]) for row in _generated(directory, settings)}
+  done = {
+    _identity(row)
+    for row in _generated(directory, settings)
+    if not row.get("faces") or mesh_path(directory, *_key(row), form).exists()
+  }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
 
-  def one(_: int, index: int) -> Row | None:
+  def reconstruct_one(_: int, index: int) -> Row | None:
     shape = shapes[index]
-    key = {"category": _text(shape["category"]), "id": _text(shape["id"])}
-    if tuple(key.values()) in done:
+    row = {"split": origin.split, "index": index, **shape_names(shape)}
+    if _identity(row) in done:
       return None
     try:
       mesh = reconstruct(shape, index)
-      return key | {"index": index} | _write(mesh, directory, key, form)
+      return row | _write(mesh, mesh_path(directory, *_key(row), form))
     except (ValueError, FloatingPointError) as error:
-      return tables.missing_row(**key, reason=str(error)) | {"index": index}
+      return row | tables.missing_row(*_key(row), reason=str(error))
 
   todo = list(indices)[number::processes]
-  rows = map_in_order(one, todo, threads=threads)
-  with ResumeLog(own, settings) as ledger:
-    for row in tqdm.tqdm(rows, "generate", len(todo), unit="mesh", file=sys.stdout):
+  rows = map_in_order(reconstruct_one, todo, threads=threads)
+  with ResumeLog(own, settings) as log:
+    for row in _progress(rows, "generate", len(todo)):
       if row is not None:
-        ledger.add(row)
+        log.add(row)
   wait("all meshes are written")
   if number == 0:
     _merge(directory, settings)
 
 
-def _write(mesh: trimesh.Trimesh, directory: pathlib.Path, key: Row, form: str) -> Row:
-  """Writes a mesh, or removes an older one where it is empty; what to note of it."""
-  path = mesh_path(directory, **key, form=form)
+def _write(mesh: trimesh.Trimesh, path: pathlib.Path) -> Row:
+  """Writes a mesh, or removes an older one if it is empty; its counts and metadata."""
   if len(mesh.faces):
     normals = np.asarray(mesh.vertex_normals)
     mesh_io.write_mesh(path, mesh.vertices, mesh.faces, normals)
   else:
     path.unlink(missing_ok=True)
-  facts = {name: value for name, value in mesh.metadata.items() if _is_number(value)}
+  facts = {k: v for k, v in mesh.metadata.items() if isinstance(v, int | float)}
   return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} | facts
 
 
 def _generated(directory: pathlib.Path, settings: dict[str, Any]) -> list[Row]:
   """The rows of generated.jsonl, if it was made by these settings."""
-  found, rows = resume_log.read(directory / GENERATED)
-  return rows if found == resume_log.plain(settings) else []
+  settings_then, rows = resume_log.read(directory / GENERATED)
+  return rows if settings_then == resume_log.plain(settings) else []
 
 
 def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
@@ -117,21 +151,22 @@ def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
   parts = sorted(directory.glob(f"{GENERATED}.[0-9]*"))
   if not parts:
     return
-  with ResumeLog(directory / GENERATED, settings) as ledger:
+  with ResumeLog(directory / GENERATED, settings) as log:
     for path in parts:
-      found, rows = resume_log.read(path)
-      for row in rows if found == resume_log.plain(settings) else []:
-        ledger.add(row)
+      settings_then, rows = resume_log.read(path)
+      for row in rows if settings_then == resume_log.plain(settings) else []:
+        log.add(row)
   for path in parts:
     path.unlink()
 
 
 def evaluate(
-  open_shapes: Callable[[], Examples],
-  count: int,
+  shapes: Examples,
+  indices: Collection[int],
   directory: pathlib.Path,
   *,
   form: str,
+  origin: Origin,
   samples: int,
 ) -> list[Row]:
   """Measures the generated meshes, over all cores, after the reference's protocol.
@@ -139,99 +174,144 @@ def evaluate(
   Writes <directory>/evaluation/per_mesh.csv and summary.csv.
 
   Args:
-    open_shapes: opens the split; picklable, since every worker opens it for itself.
-    count: how many shapes `generate` was asked for.
+    shapes: examples with the fields FIELDS.
+    indices: of the shapes that `generate` was asked for.
     directory: of the run.
-    form: of the mesh files.
-    samples: points drawn on a mesh.
+    form: mesh format of the files.
+    origin: split and data set of `shapes`; meshes of another origin do not count.
+    samples: number of points drawn on a mesh.
 
   Returns:
-    A row per shape: what `generate` noted and the metrics.
+    A row per shape: what `generate` wrote and the metrics.
 
   Raises:
-    ValueError: meshes were not generated, or not all of them.
+    ValueError: not all of these shapes were generated, or the data set has changed
+      since.
   """
-  settings, generated = resume_log.read(directory / GENERATED)
-  if len(generated) < count:
+  asked = set(indices)
+  settings, generated = read_rows(directory / GENERATED, origin)
+  # Last row wins: the data set may have changed since the first one was written.
+  latest = {row["index"]: row for row in generated if row["index"] in asked}
+  generated = list(latest.values())
+  if len(generated) < len(asked):
     raise ValueError(
-      f"{directory}: {len(generated)} of {count} meshes are generated; finish with "
-      "--mode=generate first"
+      f"{directory}: {len(generated)} of {len(asked)} meshes of split "
+      f"{origin.split!r} are generated; finish with --mode=generate first"
     )
-  out = directory / "evaluation"
-  with ResumeLog(out / "measured.jsonl", {**settings, "samples": samples}) as ledger:
-    todo = [row for row in generated if (row["category"], row["id"]) not in ledger]
+  with ResumeLog(directory / MEASURED, {**settings, "samples": samples}) as log:
+    done = set(map(_identity, log.rows()))
+    todo = [row for row in generated if _identity(row) not in done]
     measure = functools.partial(
       _measure, directory=directory, form=form, samples=samples
     )
-    for row in tqdm.tqdm(
-      _over_cores(measure, todo, open_shapes) if todo else (),
-      total=len(todo),
-      desc="evaluate",
-      unit="mesh",
-      file=sys.stdout,
-      disable=not todo,
-    ):
-      ledger.add(row)
-    rows = ledger.rows()
-  tables.write_csv(out / "per_mesh.csv", rows)
-  tables.write_csv(out / "summary.csv", tables.summarise(rows))
+    tasks = _with_truths(todo, shapes, directory)
+    for row in _progress(_over_cores(measure, tasks, len(todo)), "evaluate", len(todo)):
+      log.add(row)
+    measured = {_key(row): row for row in log.rows()}
+  rows = [measured[key] for key in sorted(map(_key, generated))]
+  tables.write_csv(directory / "evaluation" / "per_mesh.csv", rows)
+  tables.write_csv(directory / "evaluation" / "summary.csv", tables.summarise(rows))
   return rows
 
 
+def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[Row]]:
+  """Settings and rows of GENERATED or MEASURED; ({}, []) if they are of another origin.
+
+  Args:
+    path: of the log.
+    origin: of the shapes that the caller is about to look up by the rows' indices.
+  """
+  settings, rows = resume_log.read(path)
+  expected = resume_log.plain(origin._asdict())
+  if settings is None or any(settings.get(k) != v for k, v in expected.items()):
+    return {}, []
+  return settings, [row for row in rows if row.get("split") == origin.split]
+
+
+def _with_truths(
+  rows: Iterable[Row], shapes: Examples, directory: pathlib.Path
+) -> Iterator[_Task]:
+  """Each row with the samples of its shape, as stored, or why they cannot be read."""
+  for row in rows:
+    try:
+      shape = shapes[row["index"]] if row["index"] < len(shapes) else None
+    except ValueError as error:
+      yield row, str(error)
+      continue
+    if shape is None or _key(shape_names(shape)) != _key(row):
+      raise ValueError(
+        f"{directory}: {row['category']} {row['id']} is no longer shape "
+        f"{row['index']} of split {row['split']!r}; the data set has changed: run "
+        "--mode=generate again"
+      )
+    yield row, {name: shape[name] for name in ("points", "pointcloud")}
+
+
 def _over_cores(
-  function: Callable[[Row], Row],
-  rows: Sequence[Row],
-  open_shapes: Callable[[], Examples],
+  function: Callable[[_Task], Row],
+  tasks: Iterator[_Task],
+  count: int,
 ) -> Iterator[Row]:
-  if len(rows) < FEW:
-    _open(open_shapes)
-    yield from map(function, rows)
+  """Maps over all cores, in order; tasks are read as processes become free."""
+  if count < MIN_FOR_PROCESSES:
+    yield from map(function, tasks)
     return
-  workers = min(os.cpu_count() or 1, len(rows))
   # Not fork: JAX runs threads in this process.
   context = multiprocessing.get_context("spawn")
-  with context.Pool(workers, _open, [open_shapes]) as pool:
-    yield from pool.imap(function, rows)
+  with context.Pool(min(os.cpu_count() or 1, count)) as pool:
+    yield from pool.imap(function, tasks)
 
 
-_shapes: Examples = ()  # of the process that measures
-
-
-def _open(open_shapes) -> None:
-  global _shapes
-  _shapes = open_shapes()
-
-
-def _measure(row: Row, *, directory, form, samples) -> Row:
+def _measure(
+  task: _Task,
+  *,
+  directory: pathlib.Path,
+  form: str,
+  samples: int,
+) -> Row:
+  row, truth = task
   if row.get("missing"):
     return row
   try:
-    shape = _shapes[row["index"]]
+    if isinstance(truth, str):
+      raise ValueError(truth)
     vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     if row["faces"]:
-      vertices, faces = mesh_io.read_mesh(
-        mesh_path(directory, row["category"], row["id"], form)
-      )
-    points = shape["points"]["points"].astype(np.float64)
-    found = metrics.evaluate_mesh(
+      vertices, faces = mesh_io.read_mesh(mesh_path(directory, *_key(row), form))
+    points = truth["points"]["points"].astype(np.float64)
+    figures = metrics.evaluate_mesh(
       vertices,
       faces,
       points=points,
-      occupancies=np.unpackbits(shape["points"]["occupancies"])[: len(points)],
-      surface=shape["pointcloud"]["points"].astype(np.float64),
-      normals=shape["pointcloud"]["normals"].astype(np.float64),
+      occupancies=np.unpackbits(truth["points"]["occupancies"])[: len(points)],
+      surface=truth["pointcloud"]["points"].astype(np.float64),
+      normals=truth["pointcloud"]["normals"].astype(np.float64),
       samples=samples,
       seed=row["index"],
     )
   except ValueError as error:
-    missing = tables.missing_row(row["category"], row["id"], str(error))
-    return missing | {"index": row["index"]}
-  return {**row, **found}
+    where = {name: row[name] for name in ("split", "index")}
+    return where | tables.missing_row(*_key(row), reason=str(error))
+  return row | figures
 
 
-def _text(value: Any) -> str:
-  return value.decode() if isinstance(value, bytes) else str(value)
+def shape_names(shape: dict[str, Any]) -> dict[str, str]:
+  """Category and id of an example as text."""
+  values = {name: shape[name] for name in ("category", "id")}
+  return {k: v.decode() if isinstance(v, bytes) else str(v) for k, v in values.items()}
 
 
-def _is_number(value: Any) -> bool:
-  return isinstance(value, int | float)
+def _key(row: Row) -> tuple[str, str]:
+  return row["category"], row["id"]
+
+
+def _identity(row: Row) -> tuple:
+  """Split, index, category and id of a row's shape; older rows have no split."""
+  return row.get("split"), row["index"], *_key(row)
+
+
+def _progress(rows: Iterator[Row | None], name: str, total: int) -> tqdm.tqdm:
+  """A progress bar on a terminal; files and pipes get none."""
+  return tqdm.tqdm(
+    rows, name, total, unit="mesh", file=sys.stdout, mininterval=1, disable=None
+  )

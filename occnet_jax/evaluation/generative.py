@@ -1,4 +1,4 @@
-"""How good a set of generated shapes is, as a set (host, numpy).
+"""Coverage and minimum matching distance of a set of generated shapes (host).
 
 Shape letters: g generated shapes, r reference shapes.
 """
@@ -9,28 +9,41 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
-Cloud = Float[np.ndarray, "_ 3"]  # surface points; not of one number
+Cloud = Float[np.ndarray, "_ 3"]  # surface points; clouds of one set may differ in size
 
 
 def chamfer_matrix(
   generated: Sequence[Cloud], reference: Sequence[Cloud]
 ) -> Float[np.ndarray, "g r"]:
   """Chamfer-L1 between surface points of every pair: half the sum of mean distances."""
-  trees = [[cKDTree(cloud) for cloud in clouds] for clouds in (generated, reference)]
-  out = np.empty((len(generated), len(reference)))
-  for i, one in enumerate(generated):
-    for j, other in enumerate(reference):
-      there = trees[1][j].query(one)[0].mean()
-      back = trees[0][i].query(other)[0].mean()
-      out[i, j] = (there + back) / 2
-  return out
+  if not (generated and reference):
+    return np.zeros((len(generated), len(reference)))
+  to_reference = _mean_distances(generated, reference)
+  to_generated = _mean_distances(reference, generated)
+  return (to_reference + to_generated.T) / 2
+
+
+def _mean_distances(
+  sources: Sequence[Cloud], targets: Sequence[Cloud]
+) -> Float[np.ndarray, "s t"]:
+  """Mean distance from the points of each source to the nearest point of each target.
+
+  One query per target, with the points of all sources, runs on all cores.
+  """
+  points = np.concatenate(sources)
+  ends = np.cumsum([len(cloud) for cloud in sources])[:-1]
+  distances = np.empty((len(sources), len(targets)))
+  for j, target in enumerate(targets):
+    lengths, _ = cKDTree(target).query(points, workers=-1)
+    distances[:, j] = [part.mean() for part in np.split(lengths, ends)]
+  return distances
 
 
 def coverage_and_mmd(distances: Float[np.ndarray, "g r"]) -> dict[str, float]:
   """Coverage and minimum matching distance (Achlioptas et al. 2018, section 3).
 
   Args:
-    distances: of every generated shape to every reference shape.
+    distances: Chamfer distances of every generated to every reference shape.
 
   Returns:
     coverage: share of reference shapes that are nearest to some generated one; high if

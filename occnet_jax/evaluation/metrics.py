@@ -1,4 +1,4 @@
-"""How close a mesh is to the shape it should be (host).
+"""IoU, Chamfer distance, normal consistency and F-score of a mesh (host).
 
 The protocol is that of Occupancy Networks (Mescheder et al., CVPR 2019, section 4, and
 its evaluation script), so that figures can be laid beside the published ones. Lengths
@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from occnet_jax.geometry import surface_sampling
 
-FAR = 3**0.5  # diagonal of the unit cube: how far off a missing surface is taken to be
+FAR = 3**0.5  # diagonal of the unit cube: the distance to a surface that is not there
 F_SCORE_THRESHOLDS = (0.01,)
 
 Points = Float[np.ndarray, "n 3"]
@@ -116,11 +116,11 @@ def evaluate_mesh(
   Args:
     vertices: reconstruction, in the frame of the truth.
     faces: vertex indices; the normal by the right-hand rule points outwards.
-    points: where the truth says inside or outside.
-    occupancies: 1 or true for inside.
+    points: query points with known occupancies.
+    occupancies: of those points; 1 or true for inside.
     surface: points on the true surface.
     normals: of the true surface there; any length, either sign.
-    samples: how many points to draw on the reconstruction.
+    samples: number of points drawn on the reconstruction.
     thresholds: for the F-score, in cube units.
     seed: for the drawn points; the same seed gives the same figures.
 
@@ -129,7 +129,8 @@ def evaluate_mesh(
     cube units, the others are ratios.
 
   Raises:
-    ValueError: the mesh is not sound (`surfaces.check`), or the truth has no points.
+    ValueError: the mesh is not sound (`surface_sampling.check`), or the truth has no
+      points.
   """
   if not (len(points) and len(surface)):
     raise ValueError(

@@ -1,4 +1,4 @@
-"""A list of finished work that survives a stop (host)."""
+"""Append-only log of finished shapes, for resuming (host)."""
 
 import json
 import pathlib
@@ -9,16 +9,16 @@ from occnet_jax.evaluation.tables import Row
 
 
 class ResumeLog:
-  """Rows of finished shapes in a JSON-lines file, under the settings they were made by.
+  """Rows of finished shapes in a JSON-lines file, under the settings that made them.
 
-  The first line holds the settings. A ledger with other settings is begun anew, because
-  its rows no longer say what they seem to. A last line that a stop has torn is dropped.
+  The first line holds the settings. Rows made with other settings are discarded, and so
+  is a last line that was cut short when a process stopped.
   """
 
   def __init__(self, path: pathlib.Path, settings: dict[str, Any]):
     settings = plain(settings)
-    found, rows = read(path)
-    kept = rows if found == settings else []
+    settings_then, rows = read(path)
+    kept = rows if settings_then == settings else []
     self._rows = {(row["category"], row["id"]): row for row in kept}
     text = "".join(json.dumps(row) + "\n" for row in [settings, *kept])
     if not path.exists() or path.read_text() != text:
@@ -30,17 +30,14 @@ class ResumeLog:
     return key in self._rows
 
   def add(self, row: Row) -> None:
-    """Notes a finished shape."""
+    """Appends a finished shape; it replaces an earlier row of the same shape."""
     self._rows[row["category"], row["id"]] = row
-    self._append(row)
+    self._file.write(json.dumps(row) + "\n")
+    self._file.flush()
 
   def rows(self) -> list[Row]:
     """All finished shapes, by category and id."""
     return [self._rows[key] for key in sorted(self._rows)]
-
-  def _append(self, row: Any) -> None:
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
 
   def __enter__(self) -> "ResumeLog":
     return self
@@ -50,16 +47,26 @@ class ResumeLog:
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
-  """Settings as a file gives them back."""
+  """Settings as they come back from JSON: tuples are lists, keys are text."""
   return json.loads(json.dumps(settings))
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Any] | None, list[Row]]:
-  """Settings and rows of a ledger file; None and [] if there is none."""
+  """Settings and rows of a log; None and [] if there is no file.
+
+  Of several rows of one shape the last one counts, at its own place in the order.
+  """
   lines = []
   for line in path.read_text().splitlines() if path.exists() else []:
     try:
       lines.append(json.loads(line))
     except json.JSONDecodeError:
       break
-  return (lines[0], lines[1:]) if lines else (None, [])
+  if not lines:
+    return None, []
+  rows: dict[tuple[str, str], Row] = {}
+  for row in lines[1:]:
+    key = row["category"], row["id"]
+    rows.pop(key, None)
+    rows[key] = row
+  return lines[0], list(rows.values())

@@ -1,8 +1,8 @@
-"""Rows of measurements: their columns, their means, their CSV files (host).
+"""Rows of measurements: columns, means and CSV files (host).
 
-A row is a dict. One per mesh holds `category`, `id`, whatever `metrics.evaluate_mesh`
-returns, and any other number worth a mean, such as seconds. A shape that has no mesh to
-measure has a row from `missing_row`: it is counted, and shown, and has no figures.
+A row is a dict. The row of a mesh holds `category`, `id`, all that
+`metrics.evaluate_mesh` returns, and other numbers to average, such as seconds. A shape
+without a mesh has a row from `missing_row`: it is counted and listed, without figures.
 """
 
 import csv
@@ -22,14 +22,14 @@ MEAN_OF_MESHES = "mean of meshes"
 
 
 class Column(NamedTuple):
-  """What a reader needs to know about a metric.
+  """A metric as tables show it.
 
   Attributes:
     label: heading.
     unit: of the figure; "" for a ratio.
     better: "higher" or "lower".
-    digits: after the point, in print.
-    meaning: one sentence.
+    digits: number of decimals in print.
+    meaning: one sentence for the reader of a table.
   """
 
   label: str
@@ -114,16 +114,16 @@ COLUMNS = {
 
 
 def missing_row(category: str, id: str, reason: str) -> Row:
-  """The row of a shape that has no mesh to measure, and why."""
+  """The row of a shape that has no mesh to measure, with the reason."""
   return {"category": category, "id": id, "missing": True, "reason": reason}
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
   """Means per category, then the mean of those means, then the mean over all meshes.
 
-  The papers print the unweighted mean of class means. Nothing is left out unseen: every
-  row is in one of the counts, an empty mesh has its figures in the means, and a figure
-  that cannot be formed (a category of missing meshes only, or a mean over one) is NaN.
+  The papers print the unweighted mean of class means. Nothing is left out silently:
+  every row is in one of the counts, an empty mesh has its figures in the means, and the
+  mean of no figures (a category of missing meshes only) is NaN, as is a mean over NaN.
 
   Args:
     rows: one per mesh.

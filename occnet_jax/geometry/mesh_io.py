@@ -1,4 +1,4 @@
-"""Triangle meshes on disk, and the frame of the unit cube (host, numpy).
+"""Triangle meshes on disk (host, numpy).
 
 Shape letters: v vertices, f faces.
 """
@@ -23,7 +23,7 @@ def read_mesh(
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
   """Vertices and triangles of a mesh file; the parts of a scene are put together.
 
-  Polygons are cut into fans. Vertices stay as the file has them: where it repeats them
+  Polygons are triangulated. Vertices stay as the file has them: where it repeats them
   (STL always) they are not welded. DAE needs the package pycollada; its up axis
   becomes y.
 
@@ -31,6 +31,34 @@ def read_mesh(
     ValueError: the file is missing, broken, cut off, compressed with Draco, of another
       format, without faces, or has indices out of range or coordinates that are not
       finite.
+  """
+  vertices, faces = read_geometry(path)
+  check_mesh(path, vertices, faces)
+  return vertices, faces
+
+
+def check_mesh(
+  path: str | os.PathLike,
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+) -> None:
+  """Raises ValueError for a file without faces or with vertices that are not finite."""
+  if not len(faces):
+    raise ValueError(f"{path}: has no faces; want a triangle mesh, not points or lines")
+  if bad := np.count_nonzero(~np.isfinite(vertices).all(1)):
+    raise ValueError(
+      f"{path}: {bad} vertices are not finite (NaN or infinity); export it again"
+    )
+
+
+def read_geometry(
+  path: str | os.PathLike,
+) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+  """As `read_mesh`, of files that may be point clouds: without faces, or not finite.
+
+  Raises:
+    ValueError: the file is missing, broken, cut off, compressed with Draco or of
+      another format, or has indices out of range.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -49,22 +77,16 @@ def read_mesh(
       f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); "
       "export it again, for example as OBJ or PLY"
     ) from error
-  if not len(faces):
-    raise ValueError(f"{path}: has no faces; want a triangle mesh, not points or lines")
-  if faces.min() < 0 or faces.max() >= len(vertices):
+  if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
     raise ValueError(
       f"{path}: faces name vertices {faces.min()} to {faces.max()}, but there are "
       f"{len(vertices)}; the file is cut off or broken"
-    )
-  if bad := np.count_nonzero(~np.isfinite(vertices).all(1)):
-    raise ValueError(
-      f"{path}: {bad} vertices are not finite (NaN or infinity); export it again"
     )
   return vertices, faces
 
 
 def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
-  """By the parser of the suffix, or else by Trimesh."""
+  """Arrays from the parser of the suffix, or else from Trimesh."""
   if suffix == ".obj":
     return mesh_parsers.parse_obj(path.read_bytes())
   if suffix == ".off":
@@ -88,14 +110,13 @@ def write_mesh(
   faces: Int[np.ndarray, "f 3"],
   normals: Float[np.ndarray, "v 3"] | None = None,
 ) -> None:
-  """Writes a mesh in the format of the suffix; the file is there whole or not at all.
+  """Writes a mesh in the format of the suffix, atomically.
 
   Args:
-    path: ends in one of WRITTEN_SUFFIXES.
-    vertices: in any frame; PLY, GLB and STL keep float32.
-    faces: counter-clockwise seen from outside.
-    normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL have no place for
-      them.
+    path: the file, with one of WRITTEN_SUFFIXES.
+    vertices: positions in any frame; PLY, GLB and STL keep float32.
+    faces: triangles, counter-clockwise seen from outside.
+    normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL do not store them.
 
   Raises:
     ValueError: the suffix names no format that can be written.
@@ -112,7 +133,11 @@ def write_mesh(
 
 
 def check_written_suffix(path: str | os.PathLike) -> str:
-  """The suffix of a mesh file to write; ValueError if it names no such format."""
+  """The suffix of a mesh file to write.
+
+  Raises:
+    ValueError: it names no format that can be written.
+  """
   suffix = pathlib.Path(path).suffix.lower()
   if suffix not in WRITTEN_SUFFIXES:
     raise ValueError(

@@ -1,13 +1,14 @@
 """OBJ, OFF, PLY and binary STL from bytes; glTF checked (host, numpy).
 
-These are what Trimesh 5.2 reads wrongly. It takes relative OBJ indices from the end of
+Trimesh 5.2 reads these wrongly: it takes relative OBJ indices from the end of
 the file instead of from where they stand, and index 0 as the last; refuses OFF and
 binary PLY with polygons of several sizes; accepts PLY that is cut off; reads sparse or
 compressed glTF data as zeros; and ignores COLLADA's up axis. Nothing here allocates by
 a number in a header before the file has shown that it holds that much.
 
-Each function raises an exception of some kind where the file is not as its format says;
-`geometry.meshes` tells the user. Shape letters: v vertices, f faces.
+A file without faces, a point cloud, has its vertices. Each function raises an exception
+of some kind where the file is not as its format says; `geometry.mesh_io` makes it a
+message for the user. Shape letters: v vertices, f faces.
 """
 
 import json
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from occnet_jax.geometry import polygons
 
 Arrays = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
@@ -43,6 +46,7 @@ _COLLADA_UPRIGHT = {
 }
 
 _Property = tuple[str, str, str]  # name, type, type of a list's length or ""
+_Element = tuple[str, int, list[_Property]]  # name, number of rows, properties
 _NONE = np.zeros(0, np.int64)
 
 _Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]  # and sizes
@@ -50,8 +54,8 @@ _Columns = dict[str, np.ndarray | _Polygons]  # of an element
 
 
 def parse_obj(data: bytes) -> Arrays:
-  """Positions and polygons; groups, materials, textures and lines are passed over."""
-  text = re.sub(r"\\\r?\n", " ", _decode(data))  # lines that go on
+  """Positions and polygons; groups, materials, textures and lines are ignored."""
+  text = re.sub(r"\\\r?\n", " ", decode_text(data))  # join continued lines
   positions: list[str] = []
   rows: list[str] = []
   before: list[int] = []  # vertices before a face, of which -1 is the last
@@ -70,14 +74,14 @@ def parse_obj(data: bytes) -> Arrays:
   if not corners.all():
     raise ValueError("a face names vertex 0, want 1 or more")
   relative = np.repeat(np.array(before, np.int64), sizes) + corners
-  return _positions(positions), _fans(
-    np.where(corners > 0, corners - 1, relative), sizes
-  )
+  corners = np.where(corners > 0, corners - 1, relative)
+  vertices = _positions(positions)
+  return vertices, polygons.triangulate(vertices, corners, sizes)
 
 
 def parse_off(data: bytes) -> Arrays:
-  """Polygons of any size; colours and normals are passed over."""
-  lines = [line.partition("#")[0].strip() for line in _decode(data).splitlines()]
+  """Polygons of any size; colours and normals are ignored."""
+  lines = [line.partition("#")[0].strip() for line in decode_text(data).splitlines()]
   lines = [line for line in lines if line]
   keyword, _, counts = (lines[0] if lines else "").partition("OFF")
   if keyword not in ("", "C", "N", "CN", "ST") or "OFF" not in (lines or [""])[0]:
@@ -90,35 +94,52 @@ def parse_off(data: bytes) -> Arrays:
     raise ValueError(f"{vertex_count} vertices and {face_count} faces are promised")
   positions = rest[:vertex_count]
   rows = rest[vertex_count : vertex_count + face_count]
-  _check_held("vertices", vertex_count, len(positions))
-  _check_held("faces", face_count, len(rows))
-  return _positions(positions), _fans(*_polygons(rows))
+  check_held("vertices", vertex_count, len(positions))
+  check_held("faces", face_count, len(rows))
+  vertices = _positions(positions)
+  return vertices, polygons.triangulate(vertices, *_polygons(rows))
 
 
 def parse_ply(data: bytes) -> Arrays:
   """Text or binary of either byte order, with polygons of any size."""
   order, elements, body = _parse_ply_header(data)
-  lines = [] if order else [row for row in _decode(body).splitlines() if row.strip()]
-  vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-  start = 0  # line or byte
+  lines: list[str] = []
+  words: list[str] = []
+  if not order:
+    lines = [line for line in decode_text(body).splitlines() if line.strip()]
+    if _spans_lines(lines, elements):
+      words = " ".join(lines).split()
+  vertices, corners = np.zeros((0, 3)), (_NONE, _NONE)
+  start = 0  # byte, word or line
   for name, count, properties in elements:
     if order:
       columns, size = _read_ply_rows(body, start, name, count, properties, order)
+    elif words:
+      columns, size = _parse_ply_words(words, start, name, count, properties)
     else:
       rows, size = lines[start : start + count], count
-      _check_held(f"elements {name!r}", count, len(rows))
-      columns = _parse_ply_rows(rows, name, properties)
+      check_held(f"elements {name!r}", count, len(rows))
+      columns = _parse_ply_lines(rows, name, properties)
     start += size
     if name == "vertex":
+      if missing := set(_PLY_AXES) - columns.keys():
+        raise ValueError(f"vertices have no {min(missing)}, want x, y and z")
       vertices = np.stack(
         [np.asarray(columns[axis], np.float64) for axis in _PLY_AXES], 1
       )
     elif name == "face":
-      corners = next((columns[key] for key in _PLY_CORNERS if key in columns), None)
-      if corners is None:
+      keys = [key for key in _PLY_CORNERS if key in columns]
+      if not keys:
         raise ValueError(f"faces have {sorted(columns)}, want {_PLY_CORNERS[0]}")
-      faces = _fans(*corners)
-  return vertices, faces
+      corners = columns[keys[0]]
+  return vertices, polygons.triangulate(vertices, *corners)
+
+
+def _spans_lines(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
+  """Whether the first row of a text PLY goes on in the next line."""
+  properties = next((properties for _, count, properties in elements if count), [])
+  words = lines[0].split() if lines else []
+  return bool(words) and len(words) < len(properties)
 
 
 def parse_binary_stl(data: bytes) -> Arrays | None:
@@ -131,7 +152,7 @@ def parse_binary_stl(data: bytes) -> Arrays | None:
   text = data[:100].lstrip().lower().startswith(b"solid")
   if len(data) < 84 or (text and (held < count or b"facet" in data[:1000])):
     return None
-  _check_held("faces", count, held)
+  check_held("faces", count, held)
   corners = np.frombuffer(data, _STL_FACE, count, 84)["corners"]
   faces = np.arange(3 * count).reshape(-1, 3)
   return corners.reshape(-1, 3).astype(np.float64), faces
@@ -143,7 +164,7 @@ def check_gltf(data: bytes, *, binary: bool) -> None:
     magic, _, total, length, _ = struct.unpack("<4sIIII", data[:20])
     if magic != b"glTF":
       raise ValueError("does not start with glTF")
-    _check_held("bytes", total, len(data))
+    check_held("bytes", total, len(data))
     data = data[20 : 20 + length]
   tree = json.loads(data)
   packed = [name for name in tree.get("extensionsUsed", ()) if "compression" in name]
@@ -177,11 +198,17 @@ def collada_upright(data: bytes) -> Float[np.ndarray, "3 3"]:
   return np.array(_COLLADA_UPRIGHT[found[1] if found else b"Y"], np.float64)
 
 
-def _decode(data: bytes) -> str:
-  return data.decode("utf-8-sig", errors="replace")  # names and comments may be Latin-1
+def decode_text(data: bytes) -> str:
+  """Text in UTF-8, or in UTF-16 if its byte order mark says so.
+
+  Other bytes, such as names and comments in Latin-1, become U+FFFD.
+  """
+  encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+  return data.decode(encoding, errors="replace")
 
 
-def _check_held(what: str, promised: int, held: int) -> None:
+def check_held(what: str, promised: int, held: int) -> None:
+  """Raises ValueError for a file that holds fewer of something than it promises."""
   if held < promised:
     raise ValueError(f"promises {promised:,} {what}, but ends after {held:,}")
 
@@ -205,33 +232,16 @@ def _polygons(rows: Sequence[str]) -> _Polygons:
   return np.array(corners, np.int64), np.array(sizes, np.int64)
 
 
-def _fans(
-  corners: Int[np.ndarray, "corners"],
-  sizes: Sequence[int] | Int[np.ndarray, "polygons"],
-) -> Int[np.ndarray, "f 3"]:
-  """Triangles from the first corner of each polygon to its other edges.
-
-  Args:
-    corners: of one polygon after the other.
-    sizes: corners of each; below three there is no triangle.
-  """
-  sizes = np.asarray(sizes, np.int64)
-  triangles = np.maximum(sizes - 2, 0)
-  first = np.repeat(np.cumsum(sizes) - sizes, triangles)
-  rank = np.arange(len(first)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-  return corners[np.stack([first, first + rank + 1, first + rank + 2], axis=1)]
-
-
 def _parse_ply_header(
   data: bytes,
-) -> tuple[str, list[tuple[str, int, list[_Property]]], bytes]:
+) -> tuple[str, list[_Element], bytes]:
   """Byte order ("" for text), elements as (name, count, properties), and the rest."""
   head, mark, rest = data.partition(b"end_header")
   if not data.startswith(b"ply") or not mark:
     raise ValueError("has no PLY header")
   order = None
-  elements: list[tuple[str, int, list[_Property]]] = []
-  for line in _decode(head).splitlines():
+  elements: list[_Element] = []
+  for line in decode_text(head).splitlines():
     match line.split():
       case ["format", kind, *_]:
         order = _PLY_ORDERS[kind]
@@ -248,19 +258,64 @@ def _parse_ply_header(
   return order, elements, rest.partition(b"\n")[2]
 
 
-def _parse_ply_rows(
-  rows: Sequence[str], name: str, properties: Sequence[_Property]
+def _parse_ply_lines(
+  lines: Sequence[str], name: str, properties: Sequence[_Property]
 ) -> _Columns:
-  """Columns of an element in text: positions, or one list of corners at the start."""
+  """Columns of an element in text with a line for every row.
+
+  They are positions, or one list of corners at the start of the line.
+  """
   if properties and properties[0][2]:
-    return {properties[0][0]: _polygons(rows)}
+    return {properties[0][0]: _polygons(lines)}
   if name == "face":
     raise ValueError("has faces whose corners do not come first; export it as binary")
   chosen = [i for i, (key, *_) in enumerate(properties) if key in _PLY_AXES]
-  if not rows or not chosen:
+  if not lines or not chosen:
     return {properties[i][0]: np.zeros(0) for i in chosen}
-  values = np.loadtxt(rows, usecols=chosen, ndmin=2).T
+  values = np.loadtxt(lines, usecols=chosen, ndmin=2).T
   return {properties[i][0]: row for i, row in zip(chosen, values, strict=True)}
+
+
+def _parse_ply_words(
+  words: Sequence[str],
+  start: int,
+  name: str,
+  count: int,
+  properties: Sequence[_Property],
+) -> tuple[_Columns, int]:
+  """Columns of an element in text that begins at word `start`, and its size in words.
+
+  For files whose rows span several lines, as RealSense writes the colours.
+  """
+  width = len(properties)
+  if not any(length for *_, length in properties):
+    check_held(f"elements {name!r}", count, (len(words) - start) // max(width, 1))
+    stop = start + count * width
+    return {
+      key: np.array(words[start + i : stop : width], np.float64)
+      for i, (key, *_) in enumerate(properties)
+      if key in _PLY_AXES
+    }, stop - start
+  lists: dict[str, tuple[list[str], list[int]]] = {
+    key: ([], []) for key, _, length in properties if length
+  }
+  at = start
+  for done in range(count):
+    for key, _, length in properties:
+      size = 1
+      if length and at < len(words):
+        size, at = int(words[at]), at + 1
+        lists[key][0].extend(words[at : at + max(size, 0)])
+        lists[key][1].append(size)
+      at += size
+    if at > len(words) or any(min(sizes) < 0 for _, sizes in lists.values()):
+      check_held(f"elements {name!r}", count, done)
+      raise ValueError(f"an element {name!r} has a list of negative length")
+  polygons = {
+    key: (np.array(corners, np.int64), np.array(sizes, np.int64))
+    for key, (corners, sizes) in lists.items()
+  }
+  return polygons, at - start
 
 
 def _read_ply_rows(
@@ -273,7 +328,7 @@ def _read_ply_rows(
 ) -> tuple[_Columns, int]:
   """Columns of a binary element that begins at byte `start`, and its size in bytes."""
   if start >= len(body) or not count:
-    _check_held(f"elements {name!r}", count, 0)
+    check_held(f"elements {name!r}", count, 0)
     return {
       key: (_NONE, _NONE) if length else _NONE for key, _, length in properties
     }, 0
@@ -281,7 +336,7 @@ def _read_ply_rows(
   lists = [key for key, _, length in properties if length]
   held = (len(body) - start) // max(row.itemsize, 1)
   if not lists:
-    _check_held(f"elements {name!r}", count, held)
+    check_held(f"elements {name!r}", count, held)
   if held >= count:
     table = np.frombuffer(body, row, count, start)
     if all((table[f"{key} length"] == row[key].shape[0]).all() for key in lists):
@@ -293,21 +348,21 @@ def _read_ply_rows(
       }
       return columns, row.itemsize * count
   # Lists of several lengths: row by row, and nothing else of these rows is in use.
-  found: dict[str, list[np.ndarray]] = {key: [] for key in lists}
+  values_of: dict[str, list[np.ndarray]] = {key: [] for key in lists}
   at = start
   for done in range(count):
     if at >= len(body):
-      _check_held(f"elements {name!r}", count, done)
+      check_held(f"elements {name!r}", count, done)
     row = _ply_row(body, at, properties, order)
     values = np.frombuffer(body, row, 1, at)[0]
     at += row.itemsize
     for key in lists:
-      found[key].append(values[key])
-  polygons = {
+      values_of[key].append(values[key])
+  columns = {
     key: (np.concatenate(rows).astype(np.int64), np.array(list(map(len, rows))))
-    for key, rows in found.items()
+    for key, rows in values_of.items()
   }
-  return polygons, at - start
+  return columns, at - start
 
 
 def _ply_row(

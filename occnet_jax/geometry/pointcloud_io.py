@@ -1,19 +1,18 @@
-"""Point clouds on disk, and the frame that a network sees them in (host, numpy).
+"""Point clouds on disk (host, numpy).
 
-Shape letters: n input points.
+Shape letters: n input points, v vertices, f faces.
 """
 
 import os
 import pathlib
-import re
 
 import numpy as np
-import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from occnet_jax.geometry import mesh_io, surface_sampling
+from occnet_jax.geometry import mesh_io, surface_sampling, text_points
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
+_CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
 SUFFIXES = tuple(sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz")))
 MIN_POINTS = 3
 MESH_SAMPLES = 100_000
@@ -23,20 +22,20 @@ Points = Float[np.ndarray, "n 3"]
 def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
   """Points of a cloud file, or points drawn on the surface of a mesh file.
 
-  PLY, OBJ and OFF files with faces, and STL, GLB and glTF, are meshes: MESH_SAMPLES
-  points are drawn uniformly by area. Without faces, their vertices are the cloud. Text
-  has one point per line, columns split by blanks, commas or semicolons; columns after
-  the third, a heading and lines that start with # are passed over. NPY holds (n, 3) or
-  more columns, NPZ the same under the key `points`.
+  Files of mesh formats are read by `mesh_io`. Those with faces are meshes, on which
+  MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ and OFF
+  files without faces are the cloud. Text has one point per line, see
+  `text_points.parse_points`. NPY holds (n, 3) or more columns, and NPZ the same under
+  the key `points`.
 
   Args:
-    path: ends in one of SUFFIXES.
-    seed: for the points drawn on a mesh.
+    path: the file, with one of SUFFIXES.
+    seed: seed of the points drawn on a mesh.
 
   Raises:
-    ValueError: the file is missing, broken or of another format, has fewer than
-      MIN_POINTS points or all of them in one place, or has coordinates that are not
-      finite.
+    ValueError: the file is missing, broken, cut off or of another format, has fewer
+      than MIN_POINTS points or all of them in one place, or has coordinates that are
+      not finite.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -44,24 +43,29 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
     raise ValueError(f"{path}: suffix {suffix!r}; want one of {' '.join(SUFFIXES)}")
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
-  if suffix in mesh_io.SUFFIXES and _has_faces(path, suffix):
-    return _sample_mesh(path, seed)
-  try:
-    points = np.asarray(_read_points(path, suffix))
-    if points.ndim != 2 or points.shape[1] < 3:
-      raise ValueError(f"shape {points.shape}, want (n, 3)")
-    points = points[:, :3].astype(np.float64)
-  except Exception as error:  # whatever a parser may raise on a broken file
-    raise ValueError(
-      f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
-      "want x y z per line, or export it as PLY"
-    ) from error
+  if suffix in mesh_io.SUFFIXES:
+    points, faces = mesh_io.read_geometry(path)
+    if len(faces) or suffix not in _CLOUD_SUFFIXES:
+      return _sample_mesh(path, points, faces, seed)
+  else:
+    try:
+      points = _read_points(path, suffix)
+    except Exception as error:  # whatever a parser may raise on a broken file
+      raise ValueError(
+        f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
+        "want x y z per line, or export it as PLY"
+      ) from error
   check_cloud(points, str(path))
   return points
 
 
-def _sample_mesh(path: pathlib.Path, seed: int) -> Points:
-  vertices, faces = mesh_io.read_mesh(path)
+def _sample_mesh(
+  path: pathlib.Path,
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  seed: int,
+) -> Points:
+  mesh_io.check_mesh(path, vertices, faces)
   try:
     points, _ = surface_sampling.sample(
       vertices, faces, MESH_SAMPLES, np.random.default_rng(seed)
@@ -71,45 +75,17 @@ def _sample_mesh(path: pathlib.Path, seed: int) -> Points:
   return points
 
 
-def _has_faces(path: pathlib.Path, suffix: str) -> bool:
-  """Whether a file of a format for meshes holds one; the header tells, or the lines."""
-  if suffix == ".ply":
-    header = path.read_bytes()[:65536].partition(b"end_header")[0]
-    return re.search(rb"element\s+face\s+0*[1-9]", header) is not None
-  if suffix == ".obj":
-    with path.open("rb") as file:
-      return any(line.startswith(b"f ") for line in file)
-  if suffix == ".off":
-    counts, _ = _off_lines(path)
-    return counts[1:2] != ["0"]
-  return True
-
-
-def _off_lines(path: pathlib.Path) -> tuple[list[str], list[str]]:
-  """The counts of vertices, faces and edges, and the lines after them."""
-  text = path.read_text(errors="replace")
-  lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-  lines = [line for line in lines if line] or [""]
-  counts = lines[0].partition("OFF")[2]
-  if counts:  # "OFF8 12 0", on one line
-    return counts.split(), lines[1:]
-  return " ".join(lines[1:2]).split(), lines[2:]
-
-
 def _read_points(path: pathlib.Path, suffix: str) -> np.ndarray:
   if suffix == ".npy":
-    return np.load(path, allow_pickle=False)
-  if suffix == ".npz":
-    return _read_npz(path)
-  if suffix == ".ply":
-    return trimesh.load(path, process=False).vertices
-  if suffix == ".obj":
-    lines = path.read_text().splitlines()
-    return _parse_rows([line[2:] for line in lines if line.startswith("v ")])
-  if suffix == ".off":
-    counts, lines = _off_lines(path)
-    return _parse_rows(lines[: int(counts[0])])
-  return _parse_text(path.read_text())
+    points = np.load(path, allow_pickle=False)
+  elif suffix == ".npz":
+    points = _read_npz(path)
+  else:
+    return text_points.parse_points(path.read_bytes())
+  if points.ndim != 2 or points.shape[1] < 3:
+    raise ValueError(f"shape {points.shape}, want (n, 3)")
+  text_points.check_orientation(*points.shape)
+  return points[:, :3].astype(np.float64)
 
 
 def _read_npz(path: pathlib.Path) -> np.ndarray:
@@ -124,28 +100,13 @@ def _read_npz(path: pathlib.Path) -> np.ndarray:
     return arrays["points"]
 
 
-def _parse_text(text: str) -> np.ndarray:
-  text = text.translate(str.maketrans(",;", "  "))
-  lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-  lines = [line for line in lines if line]
-  if lines and not _is_point(lines[0]):  # a heading, or the count that opens PTS
-    lines = lines[1:]
-  return _parse_rows(lines)
-
-
-def _parse_rows(lines: list[str]) -> np.ndarray:
-  return np.loadtxt(lines, usecols=(0, 1, 2), ndmin=2) if lines else np.zeros((0, 3))
-
-
-def _is_point(line: str) -> bool:
-  try:
-    return len([float(word) for word in line.split()[:3]]) == 3
-  except ValueError:
-    return False
-
-
 def check_cloud(points: Points, name: str = "the cloud") -> None:
-  """Raises ValueError for a cloud that no shape can be seen in; `name` says whose."""
+  """Raises ValueError for a cloud that is not finite or has no extent.
+
+  Args:
+    points: the cloud, in any frame.
+    name: subject of the messages.
+  """
   if bad := np.count_nonzero(~np.isfinite(points).all(axis=1)):
     raise ValueError(
       f"{name}: {bad} of {len(points)} points are not finite (NaN or infinity), want "

@@ -1,36 +1,43 @@
-"""Pictures of a solid from all around, as of Choy et al. 2016 (host, numpy and Embree).
+"""Ray-traced pictures of a mesh on a white background (host, numpy and Embree).
 
-A light grey shape before white. Rays are cast by Embree. Faces reflect diffusely under
-an ambient light from above, a key light from the upper left of the camera that throws
-shadows, and a fill light from its right.
+The mesh is light grey and reflects diffusely under an ambient light from above, a key
+light from the upper left of the camera that casts shadows, and a fill light from its
+right. `render_views` draws the cameras of Choy et al. 2016 (3D-R2N2). Embree, the
+package embreex, is imported when a `Scene` is made: there is none for Linux on ARM, and
+`is_available` tells.
 
-Frames are those of `geometry.cameras`. Shape letters: v views, h side of the picture,
-f faces, n rays.
+Frames are those of `geometry.cameras`. Shape letters: v views or vertices, h side of
+the picture, f faces, n rays.
 """
 
+import importlib.util
 import io
 from typing import NamedTuple
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from occnet_jax.geometry import cameras
+from occnet_jax.geometry import cameras, frames, tolerances, triangles
 from occnet_jax.geometry.solids import Solid
 
 ELEVATIONS = (25.0, 30.0)  # degrees
 DISTANCES = (0.65 * 1.75, 1.75)  # in diagonals of the bounding box
-_MARGIN = 0.01  # of the picture that stays free along every border
+AZIMUTH, ELEVATION = 30.0, 25.0  # degrees, of `draw`: the object's face, from its left
+_VIEW_MARGIN = 0.01  # blank share of the picture's side along every border of a view
+_FIT_MARGIN = 0.06  # the same of a picture that is fitted to the mesh
 _SAMPLES = 2  # rays of a pixel along either axis
-_OFFSET = 1e-4  # off the surface, in cube units, where a shadow ray starts
 _WHITE = 255
-_COLOUR = 0.88  # share of light that the material reflects: never as bright as white
+_ALBEDO = 0.88  # share of light that the material reflects: never as bright as white
 # Strengths of lights. No face gets more than 1, for key and fill are far apart.
 _AMBIENT_LOW, _AMBIENT_HIGH = 0.3, 0.45  # faces that look down, and up
 _KEY, _KEY_FROM = 0.5, (-0.5, -0.7, -0.9)  # camera frame: from the upper left
 _FILL, _FILL_FROM = 0.28, (0.9, 0.1, -0.5)
+
+
+def is_available() -> bool:
+  """Whether the ray tracer Embree is installed (pip install embreex)."""
+  return importlib.util.find_spec("embreex") is not None
 
 
 class Views(NamedTuple):
@@ -76,7 +83,7 @@ def render_views(
     azimuth, elevation = rng.uniform(0, 360), rng.uniform(*ELEVATIONS)
     distance = max(
       diagonal * rng.uniform(*DISTANCES),
-      cameras.closest_distance(solid.vertices, azimuth, elevation, margin=_MARGIN),
+      cameras.closest_distance(solid.vertices, azimuth, elevation, margin=_VIEW_MARGIN),
     )
     # Rounded as stored, so that the stored matrices are those of the picture.
     world_mat = cameras.world_matrix(azimuth, elevation, distance).astype(np.float32)
@@ -87,14 +94,18 @@ def render_views(
 
 
 class Scene:
-  """A solid that rays can be cast at."""
+  """A mesh in Embree's acceleration structure, ready for ray casting.
+
+  Raises:
+    ImportError: Embree is not installed, see `is_available`.
+  """
 
   def __init__(self, solid: Solid):
-    a, b, c = solid.vertices[solid.faces].transpose(1, 0, 2)
-    normals = np.cross(b - a, c - a)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
     self.vertices = solid.vertices
-    self.normals = normals / np.maximum(lengths, np.finfo(np.float64).tiny)
+    self.normals, _ = triangles.unit_normals_and_areas(solid.vertices, solid.faces)
     self._embree = EmbreeScene()
     TriangleMesh(
       self._embree, solid.vertices.astype(np.float32), solid.faces.astype(np.int32)
@@ -104,8 +115,8 @@ class Scene:
     self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
   ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """The face that each ray meets, -1 for none, and how many directions away."""
-    found = self._embree.run(_float32(origins), _float32(directions), output=True)
-    return found["primID"], found["tfar"]
+    hits = self._embree.run(_float32(origins), _float32(directions), output=True)
+    return hits["primID"], hits["tfar"]
 
   def is_hit(
     self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
@@ -141,12 +152,50 @@ def render(
   face, depth = scene.first_hit(np.broadcast_to(origin, directions.shape), directions)
   hit = np.flatnonzero(face >= 0)
   points = origin + depth[hit, None] * directions[hit]
-  light[hit] = _COLOUR * _light(scene, face[hit], points, world_mat[:, :3])
+  light[hit] = _ALBEDO * _light(scene, face[hit], points, world_mat[:, :3])
   fine = light.reshape(bottom - top, _SAMPLES, right - left, _SAMPLES)
   image = np.full((side, side, 3), _WHITE, np.uint8)
-  part = np.rint(_WHITE * fine.mean((1, 3))).astype(np.uint8)
-  image[top:bottom, left:right] = part[..., None]
+  crop = np.rint(_WHITE * fine.mean((1, 3))).astype(np.uint8)
+  image[top:bottom, left:right] = crop[..., None]
   return image
+
+
+def draw(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  side: int,
+  *,
+  azimuth: float = AZIMUTH,
+  elevation: float = ELEVATION,
+  fit: bool = False,
+) -> UInt8[np.ndarray, "h h 3"]:
+  """One picture of a mesh on a white background, plain white if it has no faces.
+
+  Args:
+    vertices: in the unit-cube frame; in any frame if `fit`.
+    faces: counter-clockwise seen from outside.
+    side: h, in pixels.
+    azimuth, elevation: direction of the camera in degrees, as in `world_matrix`.
+    fit: if False, the whole unit cube is in view, so that the pictures of several
+      meshes compare in size. If True, the mesh is moved into the unit cube and fills
+      the picture.
+
+  Raises:
+    ImportError: Embree is not installed, see `is_available`.
+    ValueError: `fit`, and all vertices lie in one place.
+  """
+  if not len(faces):
+    return np.full((side, side, 3), _WHITE, np.uint8)
+  vertices = np.asarray(vertices, np.float64)
+  if fit:
+    vertices = frames.to_frame(vertices, *frames.unit_cube_frame(vertices))
+    subject, margin = vertices, _FIT_MARGIN
+  else:
+    subject, margin = np.array(list(np.ndindex(2, 2, 2))) - 0.5, 0.0
+  distance = cameras.closest_distance(subject, azimuth, elevation, margin=margin)
+  world_mat = cameras.world_matrix(azimuth, elevation, distance)
+  scene = Scene(Solid(vertices, np.asarray(faces, np.int64)))
+  return render(scene, world_mat, cameras.camera_matrix(side), side)
 
 
 def _light(
@@ -165,7 +214,7 @@ def _light(
   key = _KEY * np.maximum(scene.normals @ key_from, 0)
   light = (ambient + _FILL * np.maximum(scene.normals @ fill_from, 0))[face]
   lit = np.flatnonzero(key[face])
-  starts = points[lit] + _OFFSET * scene.normals[face[lit]]
+  starts = points[lit] + tolerances.SHADOW_RAY_OFFSET * scene.normals[face[lit]]
   lit = lit[~scene.is_hit(starts, np.broadcast_to(key_from, starts.shape))]
   light[lit] += key[face[lit]]
   return light

@@ -1,13 +1,13 @@
-"""Containment in a triangle mesh, and points on its surface (host).
+"""Winding numbers and containment, areas and uniform samples of a mesh (host, numpy).
 
 Shape letters: n surface points, t query points, v vertices, f faces.
 """
 
-from typing import NamedTuple
-
 import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from occnet_jax.geometry import triangles
 
 INSIDE = 0.5  # winding number above which a point is inside
 
@@ -31,13 +31,31 @@ def check(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> 
 
 
 def area(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> float:
-  """Area of all faces, in square units of the vertices.
+  """Total area of the faces, in square units of the vertices.
 
   Raises:
     ValueError: the mesh is not sound (see `check`).
   """
   check(vertices, faces)
-  return float(_triangles(vertices, faces).areas.sum())
+  return float(triangles.unit_normals_and_areas(vertices, faces)[1].sum())
+
+
+def winding_number(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  points: Float[np.ndarray, "t 3"],
+) -> Float[np.ndarray, " t"]:
+  """Generalised winding number (Barill et al. 2018, by libigl, to about 0.01).
+
+  Vertices and points must be finite and indices in range; libigl does not check.
+  """
+  if not len(faces) or not len(points):  # libigl reads outside of empty arrays
+    return np.zeros(len(points))
+  return igl.fast_winding_number(
+    np.ascontiguousarray(vertices, np.float64),
+    np.ascontiguousarray(faces, np.int64),
+    np.ascontiguousarray(points, np.float64),
+  )
 
 
 def contains(
@@ -45,23 +63,22 @@ def contains(
   faces: Int[np.ndarray, "f 3"],
   points: Float[np.ndarray, "t 3"],
 ) -> Bool[np.ndarray, " t"]:
-  """Which points lie inside, by generalised winding number (Barill et al. 2018).
+  """Whether points are inside: their winding number is above INSIDE.
 
-  Overlapping and nested closed parts count as solid, small gaps are bridged. The sign
-  matters: a mesh whose faces point inwards contains nothing.
+  Overlapping and nested closed parts count as solid, and small gaps are bridged. The
+  sign matters: a mesh whose faces point inward contains nothing. A point that is not
+  finite is outside.
 
   Raises:
     ValueError: vertices are not finite, or faces name vertices that are not there.
   """
   check(vertices, faces)
   inside = np.zeros(len(points), bool)
-  if len(faces) and len(points):  # igl reads outside its arrays when given no faces
-    winding = igl.fast_winding_number(
-      np.ascontiguousarray(vertices, np.float64),
-      np.ascontiguousarray(faces, np.int64),
-      np.ascontiguousarray(points, np.float64),
-    )
-    inside = winding > INSIDE
+  if not len(faces):
+    return inside
+  lower, upper = vertices.min(0), vertices.max(0)
+  boxed = np.flatnonzero(((points >= lower) & (points <= upper)).all(1))
+  inside[boxed] = winding_number(vertices, faces, points[boxed]) > INSIDE
   return inside
 
 
@@ -77,34 +94,11 @@ def sample(
     ValueError: no face has an area, or the mesh is not sound (see `check`).
   """
   check(vertices, faces)
-  origin, edge_a, edge_b, normals, areas = _triangles(vertices, faces)
-  ends = np.cumsum(areas)  # face i owns the stretch of length areas[i] that ends here
-  total = ends[-1] if len(ends) else 0.0
-  if not total > 0:
+  sampler = triangles.AreaSampler(vertices, faces)
+  if not sampler.area > 0:
     raise ValueError(
-      f"{len(faces)} faces have area {total:g}, want more than 0 to sample them; "
-      "treat the mesh as empty"
+      f"{len(faces)} faces have area {sampler.area:g}, want more than 0 to sample "
+      "them; treat the mesh as empty"
     )
-  chosen = np.searchsorted(ends, rng.random(count) * total, side="right")
-  u, v = rng.random((2, count, 1))
-  outside = u + v > 1  # fold the far half of the parallelogram back onto the triangle
-  u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-  points = origin[chosen] + u * edge_a[chosen] + v * edge_b[chosen]
-  return points, normals[chosen] / (2 * areas[chosen, None])
-
-
-class _Triangles(NamedTuple):
-  origin: np.ndarray  # (f, 3) first corner
-  edge_a: np.ndarray  # (f, 3) from there to the second
-  edge_b: np.ndarray  # (f, 3) and to the third
-  normals: np.ndarray  # (f, 3) of length twice the area
-  areas: np.ndarray  # (f,)
-
-
-def _triangles(vertices, faces) -> _Triangles:
-  origin, second, third = np.asarray(vertices, np.float64)[faces.T]
-  edge_a, edge_b = second - origin, third - origin
-  normals = np.cross(edge_a, edge_b)
-  return _Triangles(
-    origin, edge_a, edge_b, normals, np.linalg.norm(normals, axis=1) / 2
-  )
+  points, face = sampler.draw(count, rng)
+  return points, sampler.normals[face]

@@ -1,1 +1,1 @@
-"""Files of other programs: PyTorch's format, the reference implementation's layout."""
+"""Weights of other programs: PyTorch's file format, layouts of published systems."""

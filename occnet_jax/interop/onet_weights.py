@@ -1,47 +1,63 @@
-"""Checkpoints of the reference implementation, read and written (host, numpy).
+"""Checkpoints of the reference implementation of Occupancy Networks (host, numpy).
 
 autonomousvision/occupancy_networks saves {"model": state_dict, "optimizer":
-state_dict, "epoch_it", "it", "loss_val_best"} by torch.save; `layout` has the names.
+state_dict, "epoch_it", "it", "loss_val_best"} by torch.save.
 """
 
+import functools
 import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from occnet_jax.interop import state_dict
-from occnet_jax.interop.state_dict import from_state_dict, to_state_dict
 from occnet_jax.interop.torch_format import file
 
-__all__ = [
-  "Imported",
-  "from_state_dict",
-  "read_checkpoint",
-  "to_state_dict",
-  "write_checkpoint",
-]
-
-
-GROUP = {
+ADAM_GROUP = {  # PyTorch's defaults, which the reference trains with
   "lr": 1e-4,
   "betas": (0.9, 0.999),
   "eps": 1e-8,
   "weight_decay": 0,
   "amsgrad": False,
 }
+OTHER_METHODS = (  # method, and how names in its state_dicts begin
+  ("ConvONet", r"encoder\.(unet|unet3d|blocks)\.|decoder\.fc_c\.\d"),
+  ("3D-R2N2", r"decoder\.(fc_in|convtrp_\d)\."),
+  ("Pixel2Mesh", r"decoder\.gc\d\."),
+  ("PSGN", r"decoder\.(fc_branch|deconv_\d)\."),
+  ("Deep Marching Cubes", r"decoder\.(encoder|decoder)\.(de)?conv"),
+)
+# Order in which the reference registers modules and parameters, level by level.
+_SIMPLE = ("fc_p", "fc_z", "fc_c", "block", "fc_out")
+_CONDITIONED = (
+  *("fc_z", "fc_c", "fc_p", "conv_p", "block", "blocks", "fc_", "bn_", "bn"),
+  *("fc_out", "conv_out"),
+)
+_LATENT = ("fc_pos", "fc_c", "fc_", "fc_mean", "fc_logstd")
+_ENCODER = (
+  *("features", "convnet", "conv_in", "conv", "conv_", "fc_pos", "block_", "fc_"),
+  *("fc_c", "fc", "fc_out"),
+)
+_TOP = ("decoder", "encoder_latent", "encoder")
+_BLOCK = (
+  *("conv_gamma", "conv_beta", "bn_", "fc_", "convnet", "", "shortcut"),
+  *("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "bn", "layer", "downsample"),
+)
+_LEAF = ("weight", "bias", *state_dict.BUFFERS)
 
 
 class Imported(NamedTuple):
-  """A checkpoint of the reference, in the form of this package.
+  """A checkpoint of the reference as this package has it.
 
   Attributes:
-    variables: in the form of the template, NumPy arrays.
-    step: the reference's "it".
-    epoch: its "epoch_it".
+    variables: {"params", "batch_stats"}, NumPy arrays.
+    step: number of updates, the reference's "it".
+    epoch: number of passes over the data, its "epoch_it".
     best: the best value of its selection metric so far; None before the first.
-    adam: {"count": updates so far, "mu", "nu": trees like the parameters}, or None.
+    adam: {"count": number of updates, "mu", "nu": trees like the parameters}, or None.
   """
 
   variables: dict[str, Any]
@@ -49,6 +65,22 @@ class Imported(NamedTuple):
   epoch: int
   best: float | None
   adam: dict[str, Any] | None
+
+
+def to_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """The reference's state_dict of an occupancy network, in the reference's order.
+
+  Args:
+    variables: {"params", "batch_stats"} with the modules "encoder", "decoder" and
+      "encoder_latent" at the top, as many as there are.
+  """
+  statistics = (variables.get("batch_stats") or {}).get("decoder")
+  return state_dict.to_state_dict(variables, _layout(simple=not statistics))
+
+
+def from_state_dict(state: state_dict.State, template: Mapping[str, Any]) -> Any:
+  """The linen variables of a state_dict of the reference; see `state_dict`."""
+  return state_dict.from_state_dict(state, template, _layout(simple=False))
 
 
 def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imported:
@@ -60,11 +92,11 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
       jax.ShapeDtypeStruct.
 
   Raises:
-    ValueError: it is no such file, or does not fit the network.
+    ValueError: the file is no checkpoint, or does not fit the network.
   """
   content = file.read(path)
   try:
-    state = _state(content)
+    state = state_dict.tensors_of(content)
     if state is content:
       return Imported(from_state_dict(state, template), 0, 0, None, None)
     variables = from_state_dict(state, template)
@@ -93,7 +125,7 @@ def write_checkpoint(
   """Writes a checkpoint that the reference loads; `read_checkpoint` gives it back.
 
   Args:
-    path: a .pt file; there whole or not at all.
+    path: a .pt file, replaced in one piece.
     variables: {"params", "batch_stats"} of the network.
     step, epoch, best, adam: as in `Imported`.
   """
@@ -107,7 +139,7 @@ def write_checkpoint(
         i: {"step": count, "exp_avg": mean[name], "exp_avg_sq": square[name]}
         for i, name in enumerate(names)
       },
-      "param_groups": [{**GROUP, "params": list(range(len(names)))}],
+      "param_groups": [{**ADAM_GROUP, "params": list(range(len(names)))}],
     }
   content |= {"epoch_it": int(epoch), "it": int(step)}
   if best is not None:
@@ -116,24 +148,8 @@ def write_checkpoint(
 
 
 def _like(variables: Mapping[str, Any], moments: Any) -> dict[str, Any]:
-  """Moments in the place of parameters; the statistics tell which decoder it is."""
+  """Moments in place of parameters; the statistics still tell the decoders apart."""
   return {**variables, "params": moments}
-
-
-def _state(content: Any) -> Mapping[str, Any]:
-  """The state_dict within a file's content."""
-  if isinstance(content, Mapping):
-    if isinstance(content.get("model"), Mapping):
-      return content["model"]
-    if content and all(isinstance(value, np.ndarray) for value in content.values()):
-      return content
-    found = f"the keys {', '.join(map(repr, list(content)[:5])) or '(none)'}"
-  else:
-    found = f"a {type(content).__name__}"
-  raise ValueError(
-    f"holds {found}; want a checkpoint with the key 'model', or a state_dict; save "
-    "one with torch.save(model.state_dict(), path)"
-  )
 
 
 def _number(value: Any, name: str) -> float | int:
@@ -154,10 +170,10 @@ def _count(value: Any, name: str) -> int:
 def _read_adam(
   optimizer: Any, state: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-  """Adam's moments by name; None where the file has none.
+  """Adam's count and moments; None if the file has none.
 
   The file numbers the parameters (PyTorch before 1.5: by address) in the order of the
-  groups, which is that of the state_dict. One that was never updated has zeros.
+  groups, which is that of the state_dict. A parameter that was never updated has zeros.
   """
   if not isinstance(optimizer, Mapping) or not isinstance(
     optimizer.get("state"), Mapping
@@ -172,18 +188,18 @@ def _read_adam(
   names = state_dict.parameters(state)
   if len(numbers) != len(names):
     raise ValueError(
-      f"its optimizer knows {len(numbers)} parameters, its model {len(names)}; remove "
+      f"its optimizer has {len(numbers)} parameters, its model {len(names)}; remove "
       "the key 'optimizer' to import the model alone"
     )
   moments: dict[str, dict[str, np.ndarray]] = {"exp_avg": {}, "exp_avg_sq": {}}
   for number, name in zip(numbers, names, strict=True):
-    for kind, found in moments.items():
-      record = saved.get(number)
-      zeros = np.zeros_like(state[name])
-      found[name] = record.get(kind, zeros) if isinstance(record, Mapping) else zeros
+    record, zeros = saved.get(number), np.zeros_like(state[name])
+    for kind, moment in moments.items():
+      moment[name] = record.get(kind, zeros) if isinstance(record, Mapping) else zeros
   try:
     mu, nu = (
-      from_state_dict(found, {"params": params})["params"] for found in moments.values()
+      from_state_dict(moment, {"params": params})["params"]
+      for moment in moments.values()
     )
   except ValueError as error:
     raise ValueError(f"its optimizer {error}") from error
@@ -199,3 +215,58 @@ def _members(group: Any) -> list[int]:
       "import the model alone"
     )
   return members
+
+
+def _layout(simple: bool) -> state_dict.Layout:
+  """The reference's layout; `simple`: of the decoder without batch norm.
+
+  Layers over points are convolutions of width 1 in all other decoders. Reading takes
+  either form.
+  """
+
+  def is_pointwise(path: tuple[str, ...]) -> bool:
+    return not simple and path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
+
+  return state_dict.Layout(
+    order=functools.partial(_registration_rank, simple=simple),
+    is_pointwise=is_pointwise,
+    renamed={"fc_gamma": "conv_gamma", "fc_beta": "conv_beta"},
+    explain=_explain_other_method,
+  )
+
+
+def _registration_rank(name: str, simple: bool) -> list[tuple[int, int]]:
+  """Sort key of a tensor: the reference's order of registration, level by level."""
+  parts = name.split(".")
+  decoder = _SIMPLE if simple else _CONDITIONED
+  second = {"decoder": decoder, "encoder_latent": _LATENT, "encoder": _ENCODER}
+  ranks = []
+  for depth, part in enumerate(parts):
+    table = _TOP if depth == 0 else second.get(parts[0], _BLOCK)
+    if depth == len(parts) - 1:
+      table = _LEAF
+    elif depth > 1:
+      table = _BLOCK
+    stem, number = re.fullmatch(r"(.*?)(\d*)", part).groups()
+    exact = part in table
+    key = part if exact else stem
+    position = table.index(key) if key in table else len(table)
+    ranks.append((position, 0 if exact or not number else int(number)))
+  return ranks
+
+
+def _explain_other_method(names: list[str]) -> str:
+  """Names another method that these tensors belong to; "" if none is recognised."""
+  way_out = "import one that the onet method of the reference trained"
+  for method, pattern in OTHER_METHODS:
+    if marks := [name for name in names if re.match(pattern, name)]:
+      return (
+        f"this is a checkpoint of {method} (it has {state_dict.shorten(marks)}), not "
+        f"of an occupancy network; {way_out}"
+      )
+  if "decoder.fc_0.weight" in names and "decoder.fc_p.weight" not in names:
+    return (
+      "this is a checkpoint of PSGN (it has decoder.fc_0.weight and no "
+      f"decoder.fc_p.weight), not of an occupancy network; {way_out}"
+    )
+  return ""

@@ -1,18 +1,20 @@
-"""Names and layouts: a linen tree and a PyTorch state_dict of the same network (host).
+"""A linen tree and a PyTorch state_dict of the same network (host, numpy).
 
-A path of linen modules, joined by dots, is the PyTorch module's name; the reference's
-numbered layers ("layer1.0") are "layer1_0" here. Kernels are turned from (..., in, out)
-to (out, in, ...). Layers over points are convolutions of width 1 in every decoder of
-the reference but "simple", so that their weights have a trailing axis of size 1.
+A path of linen modules, joined by dots, is the name of the PyTorch module; its numbered
+layers ("layer1.0") are "layer1_0" here. Kernels are transposed from (..., in, out) to
+(out, in, ...). Whatever differs from system to system is a `Layout`, defined in
+<system>_weights.py.
 """
 
 import collections
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import traverse_util
+
+State = Mapping[str, Any]  # name -> tensor, in PyTorch's order
 
 LEAVES = {
   ("params", "kernel"): "weight",
@@ -23,30 +25,28 @@ LEAVES = {
   ("batch_stats", "var"): "running_var",
 }
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-SHOWN = 5
-OTHER_METHODS = (  # what the names in state_dicts of other methods begin with
-  ("ConvONet", r"encoder\.(unet|unet3d|blocks)\.|decoder\.fc_c\.\d"),
-  ("3D-R2N2", r"decoder\.(fc_in|convtrp_\d)\."),
-  ("Pixel2Mesh", r"decoder\.gc\d\."),
-  ("PSGN", r"decoder\.(fc_branch|deconv_\d)\."),
-  ("Deep Marching Cubes", r"decoder\.(encoder|decoder)\.(de)?conv"),
-)
-_SIMPLE = ("fc_p", "fc_z", "fc_c", "block", "fc_out")
-_CONDITIONED = (
-  *("fc_z", "fc_c", "fc_p", "conv_p", "block", "blocks", "fc_", "bn_", "bn"),
-  *("fc_out", "conv_out"),
-)
-_LATENT = ("fc_pos", "fc_c", "fc_", "fc_mean", "fc_logstd")
-_ENCODER = (
-  *("features", "convnet", "conv_in", "conv", "conv_", "fc_pos", "block_", "fc_"),
-  *("fc_c", "fc", "fc_out"),
-)
-_TOP = ("decoder", "encoder_latent", "encoder")
-_BLOCK = (
-  *("conv_gamma", "conv_beta", "bn_", "fc_", "convnet", "", "shortcut"),
-  *("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "bn", "layer", "downsample"),
-)
-_LEAF = ("weight", "bias", *BUFFERS)
+MAX_NAMES = 5  # in an error message
+
+
+class Layout(NamedTuple):
+  """Names, shapes and order of the layers in one system's PyTorch implementation.
+
+  Attributes:
+    order: name -> sort key; PyTorch's optimisers number parameters in that order.
+    is_pointwise: path of linen modules -> whether the dense layer there is a
+      convolution of width 1 in PyTorch, whose weight has a trailing axis of size 1.
+    renamed: parts of names in older files, and their names today.
+    explain: names in a state_dict that does not fit -> the system that it belongs to
+      and what to do, or "".
+  """
+
+  order: Callable[[str], Any] = lambda name: 0
+  is_pointwise: Callable[[tuple[str, ...]], bool] = lambda path: False
+  renamed: Mapping[str, str] = {}
+  explain: Callable[[list[str]], str] = lambda names: ""
+
+
+GENERIC = Layout()
 
 
 def module_name(path: tuple[str, ...]) -> str:
@@ -54,141 +54,142 @@ def module_name(path: tuple[str, ...]) -> str:
   return re.sub(r"\b(layer\d+|downsample)_(\d+)", r"\1.\2", ".".join(path))
 
 
-def to_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """The reference's state_dict of an occupancy network, in the reference's order.
+def tensors_of(content: Any) -> State:
+  """The state_dict in the content of a file: all of it, or under the key "model".
 
-  The order counts: its optimiser numbers the parameters by it.
+  Raises:
+    ValueError: there is none.
+  """
+  if isinstance(content, Mapping):
+    if isinstance(content.get("model"), Mapping):
+      return content["model"]
+    if content and all(isinstance(value, np.ndarray) for value in content.values()):
+      return content
+    holds = f"the keys {', '.join(map(repr, list(content)[:5])) or '(none)'}"
+  else:
+    holds = f"a {type(content).__name__}"
+  raise ValueError(
+    f"holds {holds}; want a checkpoint with the key 'model', or a state_dict; save "
+    "one with torch.save(model.state_dict(), path)"
+  )
+
+
+def to_state_dict(
+  variables: Mapping[str, Any], layout: Layout
+) -> dict[str, np.ndarray]:
+  """The state_dict of a network in a system's layout, in PyTorch's order.
 
   Args:
-    variables: {"params", "batch_stats"} with the modules "encoder", "decoder" and
-      "encoder_latent" at the top, as many as there are.
+    variables: {"params", "batch_stats"}; the latter may be missing.
+    layout: of the system.
   """
   flat = traverse_util.flatten_dict(dict(variables))
-  simple = not any(path[:2] == ("batch_stats", "decoder") for path in flat)
   state = {}
-  for (collection, *path, leaf), value in flat.items():
-    module = module_name(tuple(path))
-    array = np.asarray(value)
-    if leaf == "kernel":
+  for path, value in flat.items():
+    name, array = _tensor_name(path), np.asarray(value)
+    if path[-1] == "kernel":
       array = np.moveaxis(array, (-1, -2), (0, 1))
-      wide = not simple and path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
-      array = np.ascontiguousarray(array[..., None] if wide else array)
-    state[f"{module}.{LEAVES[collection, leaf]}"] = array
-    if leaf == "mean":
-      state[f"{module}.num_batches_tracked"] = np.zeros((), np.int64)
-  ordered = sorted(state, key=lambda name: _registration_order(name, simple))
+      if layout.is_pointwise(path[1:-1]):
+        array = array[..., None]
+      array = np.ascontiguousarray(array)
+    state[name] = array
+    if path[-1] == "mean":
+      counter = name.removesuffix("running_mean") + "num_batches_tracked"
+      state[counter] = np.zeros((), np.int64)
+  ordered = sorted(state, key=layout.order)
   return collections.OrderedDict((name, state[name]) for name in ordered)
 
 
-def parameters(state: Mapping[str, Any]) -> list[str]:
-  """The names of a state_dict that an optimiser knows, in its order."""
+def parameters(state: State) -> list[str]:
+  """The names of a state_dict that an optimiser counts, in its order."""
   return [name for name in state if str(name).rpartition(".")[-1] not in BUFFERS]
 
 
-def from_state_dict(state: Mapping[str, Any], template: Mapping[str, Any]) -> Any:
+def from_state_dict(
+  state: State, template: Mapping[str, Any], layout: Layout = GENERIC
+) -> Any:
   """The linen variables that a state_dict describes.
 
-  Accepts the older names fc_gamma and fc_beta, the prefix "module." of parallel
+  Accepts the names of older files (`Layout.renamed`), the prefix "module." of parallel
   training, and linear weights of shape (out, in) and (out, in, 1) alike.
 
   Args:
     state: name -> array.
     template: variables (arrays or jax.ShapeDtypeStruct), or a part of them; gives the
-      form of the result.
+      structure, shapes and types of the result.
+    layout: of the system.
 
   Raises:
-    ValueError: listing what is missing, left over, of another shape, or not finite.
+    ValueError: naming tensors that are missing, left over, of another shape, or not
+      finite.
   """
-  given = {_canonical(name): value for name, value in state.items()}
-  given = {k: v for k, v in given.items() if not k.endswith("num_batches_tracked")}
+  rest = {_current_name(name, layout): value for name, value in state.items()}
+  rest = {k: v for k, v in rest.items() if not k.endswith("num_batches_tracked")}
   flat = traverse_util.flatten_dict(dict(template), keep_empty_nodes=True)
-  result, problems, lacking = {}, [], []
-  for key, leaf in flat.items():
+  result, problems, missing = {}, [], []
+  for path, leaf in flat.items():
     if leaf is traverse_util.empty_node:
-      result[key] = leaf
+      result[path] = leaf
       continue
-    name = ".".join(p for p in (module_name(key[1:-1]), LEAVES[key[0], key[-1]]) if p)
-    if name not in given:
-      lacking.append(name)
+    name = _tensor_name(path)
+    if name not in rest:
+      missing.append(name)
       continue
-    array, wanted = given.pop(name), tuple(leaf.shape)
-    if problem := _shape_problem(array, key[-1], wanted):
+    array, shape = rest.pop(name), tuple(leaf.shape)
+    if problem := _shape_problem(array, path[-1], shape):
       problems.append(f"{name} {problem}")
       continue
-    if key[-1] == "kernel":
-      array = array.reshape(array.shape[: max(len(wanted), 2)])
+    if path[-1] == "kernel":
+      array = array.reshape(array.shape[: max(len(shape), 2)])
       array = np.moveaxis(array, (0, 1), (-1, -2))
-    result[key] = np.array(array, leaf.dtype, order="C")
-  if lacking or given or problems:
-    raise ValueError(_error_message(state, lacking, list(given), problems))
+    result[path] = np.array(array, leaf.dtype, order="C")
+  if missing or rest or problems:
+    names = [_current_name(name, layout) for name in state]
+    message = layout.explain(names) or _error_message(missing, list(rest), problems)
+    raise ValueError(message)
   return traverse_util.unflatten_dict(result)
 
 
-def _canonical(name: Any) -> str:
+def _tensor_name(path: tuple[str, ...]) -> str:
+  """("params", "fc", "kernel") -> "fc.weight"."""
+  module = module_name(path[1:-1])
+  leaf = LEAVES[path[0], path[-1]]
+  return f"{module}.{leaf}" if module else leaf
+
+
+def _current_name(name: Any, layout: Layout) -> str:
   parts = [part for part in str(name).split(".") if part != "module"]
-  renamed = {"fc_gamma": "conv_gamma", "fc_beta": "conv_beta"}
-  return ".".join(renamed.get(part, part) for part in parts)
+  return ".".join(layout.renamed.get(part, part) for part in parts)
 
 
-def _shape_problem(array: Any, leaf: str, wanted: tuple[int, ...]) -> str:
-  """What keeps an array from standing for a leaf of a shape; "" if nothing."""
-  shapes = [wanted]
+def _shape_problem(array: Any, leaf: str, shape: tuple[int, ...]) -> str:
+  """Why a tensor cannot be a leaf of this shape; "" if it can."""
+  accepted = [shape]
   if leaf == "kernel":
-    shapes = [(*wanted[:-3:-1], *wanted[:-2])]
-    if len(wanted) == 2:
-      shapes.append((*shapes[0], 1))
+    *window, inputs, outputs = shape
+    accepted = [(outputs, inputs, *window)]
+    if not window:
+      accepted.append((outputs, inputs, 1))
   if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
     return "is no tensor of numbers"
-  if array.shape not in shapes:
-    return f"has shape {array.shape}, want {' or '.join(map(str, shapes))}"
+  if array.shape not in accepted:
+    return f"has shape {array.shape}, want {' or '.join(map(str, accepted))}"
   return "" if np.isfinite(array).all() else "holds NaN or Inf"
 
 
 def _error_message(
-  state: Mapping[str, Any], lacking: list[str], beyond: list[str], problems: list[str]
+  missing: list[str], left_over: list[str], problems: list[str]
 ) -> str:
-  names = [_canonical(name) for name in state]
-  for method, pattern in OTHER_METHODS:
-    if marks := [name for name in names if re.match(pattern, name)]:
-      return (
-        f"this is a checkpoint of {method} (it has {_shorten(marks)}), not of an "
-        "occupancy network; import one that the onet method of the reference trained"
-      )
-  if "decoder.fc_0.weight" in names and "decoder.fc_p.weight" not in names:
-    return (
-      "this is a checkpoint of PSGN (it has decoder.fc_0.weight and no "
-      "decoder.fc_p.weight), not of an occupancy network; import one that the onet "
-      "method of the reference trained"
-    )
-  parts = [f"lacks {_shorten(lacking)}"] if lacking else []
-  parts += [f"has {_shorten(beyond)} beyond the network's own"] if beyond else []
-  parts += [_shorten(problems, "; ")] if problems else []
+  parts = [f"lacks {shorten(missing)}"] if missing else []
+  parts += [f"has {shorten(left_over)} beyond the network's own"] if left_over else []
+  parts += [shorten(problems, "; ")] if problems else []
   return (
     f"does not fit the network: {'; '.join(parts)}; use the config that it was "
     "trained with (encoder, decoder, c_dim, z_dim, hidden sizes), or another file"
   )
 
 
-def _shorten(names: list[str], separator: str = ", ") -> str:
-  shown = separator.join(name[:80] for name in names[:SHOWN])
-  return shown if len(names) <= SHOWN else f"{shown}, ... ({len(names)} in all)"
-
-
-def _registration_order(name: str, simple: bool) -> list[tuple[int, int]]:
-  """Where the reference registers a module or parameter, component by component."""
-  parts = name.split(".")
-  decoder = _SIMPLE if simple else _CONDITIONED
-  second = {"decoder": decoder, "encoder_latent": _LATENT, "encoder": _ENCODER}
-  ranks = []
-  for depth, part in enumerate(parts):
-    table = _TOP if depth == 0 else second.get(parts[0], _BLOCK)
-    if depth == len(parts) - 1:
-      table = _LEAF
-    elif depth > 1:
-      table = _BLOCK
-    stem, number = re.fullmatch(r"(.*?)(\d*)", part).groups()
-    exact = part in table
-    key = part if exact else stem
-    position = table.index(key) if key in table else len(table)
-    ranks.append((position, 0 if exact or not number else int(number)))
-  return ranks
+def shorten(names: list[str], separator: str = ", ") -> str:
+  """The first few of some names, and how many there are."""
+  first = separator.join(name[:80] for name in names[:MAX_NAMES])
+  return first if len(names) <= MAX_NAMES else f"{first}, ... ({len(names)} in all)"

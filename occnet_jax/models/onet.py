@@ -1,10 +1,11 @@
 """Occupancy Networks (Mescheder et al., CVPR 2019), all variants (device, jnp).
 
-encode: what was seen of a shape -> code c (b, c); decode: points (b, t, 3) -> logits.
-The generative model draws z (b, z) besides, from N(0, 1) or, while its labels are
-known, from the posterior that a latent encoder makes of them (paper, section 3.2).
+encode: the observation of a shape -> code c (b, c); decode: points (b, t, 3) -> logits.
+The generative model also draws z (b, z), from N(0, 1) or, where labels are known, from
+the posterior that a latent encoder computes from them (paper, section 3.2).
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,14 +14,54 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from occnet_jax import losses
-from occnet_jax.types import Batch, Method, Posterior
+from occnet_jax.config import lookup
+from occnet_jax.models.encoders import ENCODERS
+from occnet_jax.nn import decoders, latent_encoder
+from occnet_jax.types import (
+  Batch,
+  BuildOptions,
+  Field,
+  LatentPrior,
+  Method,
+  Posterior,
+)
+
+
+def _decoder(kind, *, has_norm: bool = True, has_blocks: bool = True):
+  def make(model: Mapping[str, Any], remat: bool, **norm) -> nn.Module:
+    settings = {
+      "hidden_size": model["hidden_size"],
+      "leaky": model["decoder_leaky"],
+      "octaves": model["fourier_octaves"],
+    }
+    if has_norm:
+      settings |= norm
+    if has_blocks:
+      settings["remat"] = remat
+    elif remat:
+      raise ValueError(
+        f"config.train.remat is set, but the decoder {model['decoder']!r} has no "
+        "residual blocks to compute again; unset it"
+      )
+    return kind(**settings)
+
+  return make
+
+
+DECODERS = {
+  "batchnorm": _decoder(decoders.BatchNormDecoder),
+  "cbatchnorm": _decoder(decoders.CBatchNormDecoder),
+  "cbatchnorm2": _decoder(decoders.CBatchNormDecoder2),
+  "cbatchnorm_noresnet": _decoder(decoders.CBatchNormNoResnetDecoder, has_blocks=False),
+  "simple": _decoder(decoders.SimpleDecoder, has_norm=False),
+}
 
 
 class LatentCode(NamedTuple):
-  """What a decoder knows of its shapes: the latent of this system.
+  """The latent of this system.
 
   Attributes:
-    c: (b, c) code of what was observed, or None.
+    c: (b, c) code of the observation, or None.
     z: (b, z) random part, or None.
   """
 
@@ -87,15 +128,26 @@ class OccupancyNetwork(nn.Module):
     return self.decoder(points, code.z, code.c, train=train)
 
 
-def method(net: OccupancyNetwork, *, tau: float, kl_weight: float = 1.0) -> Method:
+def method(
+  net: OccupancyNetwork,
+  *,
+  tau: float,
+  candidates: tuple[float, ...] = (),
+  kl_weight: float = 1.0,
+  posterior_points: int = 0,
+) -> Method:
   """An occupancy network as a Method.
 
   Args:
     net: the module.
     tau: occupancy probability of the surface; also of the IoU that training reports.
-    kl_weight: of KL(q || N(0, 1)) in the loss of a model with z (paper, Eq. 4: 1).
+    candidates: probabilities among which validation chooses; () for tau alone.
+    kl_weight: weight of KL(q || N(0, 1)) in the loss of a model with z; 1 in the
+      paper's Eq. 4.
+    posterior_points: see `types.BuildOptions`.
   """
   level = losses.logit(tau)
+  levels = tuple(losses.logit(candidate) for candidate in candidates) or (level,)
 
   def init(key, batch):
     return net.init(key, batch, None, train=True)
@@ -119,6 +171,8 @@ def method(net: OccupancyNetwork, *, tau: float, kl_weight: float = 1.0) -> Meth
       kl = losses.kl_to_standard_normal(*posterior)
       scalars |= {"cross_entropy": value, "kl": kl}
       value = value + kl_weight * kl
+    # Comparable between training and validation, which have other numbers of points.
+    scalars["loss_per_point"] = value / batch["points"].shape[1]
     return value, (stats, {"loss": value, **scalars})
 
   def encode(variables, inputs):
@@ -130,17 +184,72 @@ def method(net: OccupancyNetwork, *, tau: float, kl_weight: float = 1.0) -> Meth
   def posterior(variables, batch):
     return net.apply(variables, batch, method="posterior_of")
 
-  def with_z(latent, z):
+  def insert(latent, z):
     return latent._replace(z=z)
 
-  generative = {"z_dim": net.z_dim, "posterior": posterior, "with_z": with_z}
+  def score(variables, batch):
+    """Loss and IoU of every shape, with z at the mean of its posterior."""
+    latent = encode(variables, batch["inputs"])
+    occupancies, kl = batch["occupancies"], 0.0
+    if net.z_dim:
+      some = slice(posterior_points or None)
+      labelled = {name: batch[name][:, some] for name in ("points", "occupancies")}
+      mean, logstd = posterior(variables, {**batch, **labelled})
+      latent = insert(latent, mean)
+      kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
+    logits = decode(variables, latent, batch["points"])
+    cross_entropy = jax.vmap(losses.occupancy_cross_entropy)
+    loss = cross_entropy(logits[:, None], occupancies[:, None]) + kl_weight * kl
+    return {
+      "loss": loss,
+      "loss_per_point": loss / occupancies.shape[1],
+      "iou": losses.iou_at_levels(logits, occupancies, levels),
+    }
+
+  def fidelity(variables, latent, batch):
+    logits = decode(variables, latent, batch["points"])
+    value = losses.occupancy_cross_entropy(logits, batch["occupancies"])
+    return value / batch["points"].shape[1]
+
   return Method(
-    net,
     init,
     loss,
     encode,
     decode,
-    "field",
-    level,
-    **(generative if net.z_dim else {}),
+    Field(level, levels),
+    score,
+    LatentPrior(net.z_dim, posterior, insert) if net.z_dim else None,
+    fidelity,
+  )
+
+
+def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
+  """The occupancy network that the fields of configs/models/onet.py describe.
+
+  Raises:
+    ValueError: a name that no table has, or fields that do not go together.
+  """
+  norm = {
+    "axis_name": options.axis_name,
+    "unbiased_variance": model["unbiased_variance"],
+  }
+  encoder = lookup(ENCODERS, model["encoder"], "model.encoder")(model, **norm)
+  make_decoder = lookup(DECODERS, model["decoder"], "model.decoder")
+  encoder_latent, z_dim = None, model["z_dim"]
+  if z_dim:
+    encoder_latent = latent_encoder.LatentEncoder(z_dim, model["latent_hidden_size"])
+  elif encoder is None:
+    raise ValueError(
+      "config.model has neither an encoder nor a z_dim: every shape would be the same; "
+      "set one of them"
+    )
+  decoder = make_decoder(model, options.remat, **norm)
+  net = OccupancyNetwork(encoder, decoder, encoder_latent, z_dim)
+  chosen = options.threshold
+  return method(
+    net,
+    tau=model["tau"] if chosen is None else chosen,
+    candidates=tuple(model["tau_grid"]) if chosen is None else (),
+    kl_weight=model["kl_weight"],
+    posterior_points=options.posterior_points,
   )

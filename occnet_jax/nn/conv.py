@@ -63,18 +63,65 @@ class Conv(nn.Module):
     return y + bias.reshape((1,) * (axes + 1) + (-1,))
 
 
+class ConvTranspose(nn.Module):
+  """Transposed convolution: every input adds its multiple of the kernel to the result.
+
+  PyTorch's ConvTranspose. A side n becomes stride (n - 1) - 2 padding + kernel_size +
+  output_padding. The kernel (*window, o, i) is that of the convolution whose transpose
+  this is, which takes o features to i.
+
+  Attributes:
+    features: size of the last axis of the result.
+    kernel_size: side of the window, the same along every axis.
+    stride: distance of the windows of two neighbouring inputs.
+    padding: entries cut from either end of every axis of the result.
+    output_padding: entries added to the high end of every axis of the result.
+  """
+
+  features: int
+  kernel_size: int = 3
+  stride: int = 2
+  padding: int = 1
+  output_padding: int = 1
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *s i"]) -> Float[Array, "b *t o"]:
+    axes = x.ndim - 2
+    # PyTorch takes the size of the result for the fan-in of a transposed convolution.
+    default = uniform_by_fan_in(self.kernel_size**axes * self.features)
+    shape = (self.kernel_size,) * axes + (self.features, x.shape[-1])
+    kernel = self.param("kernel", default, shape)
+    bias = self.param("bias", default, (self.features,))
+    # As a convolution of the input with stride - 1 zeros between its entries: the
+    # window is reversed, and padding by kernel_size - 1 lets it touch each entry once.
+    low = self.kernel_size - 1 - self.padding
+    y = lax.conv_transpose(
+      x,
+      kernel,
+      (self.stride,) * axes,
+      [(low, low + self.output_padding)] * axes,
+      dimension_numbers=_dimension_numbers(axes),
+      transpose_kernel=True,
+    )
+    return y + bias.reshape((1,) * (axes + 1) + (-1,))
+
+
+def _dimension_numbers(axes: int) -> tuple[str, str, str]:
+  letters = "DHW"[-axes:]
+  return f"N{letters}C", f"{letters}IO", f"N{letters}C"
+
+
 def convolve_by_xla(
   x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], stride: int, padding: int
 ) -> Float[Array, "b *t o"]:
   """The convolution of XLA."""
   axes = x.ndim - 2
-  letters = "DHW"[-axes:]
   return lax.conv_general_dilated(
     x,
     kernel,
     (stride,) * axes,
     [(padding, padding)] * axes,
-    dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    dimension_numbers=_dimension_numbers(axes),
   )
 
 
@@ -217,6 +264,13 @@ def _pool_backward(width, padding, sides, place, cotangent):
 
 
 _max_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def unflatten_channels_first(
+  rows: Float[Array, "b k"], side: int, axes: int
+) -> Float[Array, "b *s f"]:
+  """The inverse of `flatten_channels_first` for images or grids of equal sides."""
+  return jnp.moveaxis(rows.reshape(rows.shape[0], -1, *(side,) * axes), 1, -1)
 
 
 def flatten_channels_first(x: Float[Array, "b *s f"]) -> Float[Array, "b k"]:

@@ -1,7 +1,9 @@
 """Linear maps with PyTorch's initial values (device, jnp).
 
-Weight and bias are uniform in +-1/sqrt(fan_in), as in the reference implementation.
+Kernel and bias are uniform in +-1/sqrt(fan_in), as in the reference implementation.
 """
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -22,10 +24,10 @@ def uniform_by_fan_in(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Linear(nn.Module):
-  """[x, context] @ kernel + bias; the one place where a matrix product stands.
+  """[part, part, ...] @ kernel + bias, mostly of a single part.
 
-  `context` (b, j) is what all points of a shape share: its part of the product is
-  computed once per shape instead of being tiled over the points.
+  A part (b, j) beside parts (b, t, i) holds features that all points of a shape have in
+  common; its product is computed once per shape instead of once per point.
 
   Attributes:
     features: size of the last axis of the result.
@@ -39,17 +41,61 @@ class Linear(nn.Module):
   bias_init: nn.initializers.Initializer | None = None
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, "... i"], context: Float[Array, "b j"] | None = None
-  ) -> Float[Array, "... o"]:
-    own = x.shape[-1]
-    fan_in = own + (0 if context is None else context.shape[-1])
+  def __call__(self, *parts: Float[Array, "..."]) -> Float[Array, "... o"]:
+    """The map of the parts side by side, as `multiply_parts` takes them."""
+    fan_in = sum(part.shape[-1] for part in parts)
     default = uniform_by_fan_in(fan_in)
     kernel = self.param("kernel", self.kernel_init or default, (fan_in, self.features))
-    y = matmul(x, kernel[:own])
-    if context is not None:
-      y = y + matmul(context, kernel[own:])[:, None]
+    y = multiply_parts(parts, kernel)
     if not self.use_bias:
       return y
     bias = self.param("bias", self.bias_init or default, (self.features,))
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+    return y + _as_row(bias, y.ndim)
+
+
+class WeightNormLinear(nn.Module):
+  """Linear map whose kernel is a direction and a length: g v / |v| for each output.
+
+  Salimans and Kingma, "Weight normalization", NeurIPS 2016. It starts as a plain linear
+  map with PyTorch's initial values: g = |v|.
+
+  Attributes:
+    features: size of the last axis of the result.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, *parts: Float[Array, "..."]) -> Float[Array, "... o"]:
+    """The map of the parts side by side, as `multiply_parts` takes them."""
+    fan_in = sum(part.shape[-1] for part in parts)
+    default = uniform_by_fan_in(fan_in)
+    direction = self.param("kernel", default, (fan_in, self.features))
+    length = jnp.sqrt(jnp.square(direction).sum(0))
+    scale = self.param("scale", lambda key: length)
+    bias = self.param("bias", default, (self.features,))
+    y = multiply_parts(parts, direction * (scale / length)[None])
+    return y + _as_row(bias, y.ndim)
+
+
+def multiply_parts(
+  parts: Sequence[Float[Array, "..."]], kernel: Float[Array, "i o"]
+) -> Float[Array, "... o"]:
+  """The product of arrays side by side along the last axis with one kernel.
+
+  Args:
+    parts: features (b, t, i) of points, or (b, i) of shapes, which all points of a
+      shape share.
+    kernel: one row for each feature, in the order of the parts.
+  """
+  axes, row, total = max(part.ndim for part in parts), 0, None
+  for part in parts:
+    product = matmul(part, kernel[row : row + part.shape[-1]])
+    row += part.shape[-1]
+    product = product if part.ndim == axes else product[:, None]
+    total = product if total is None else total + product
+  return total
+
+
+def _as_row(bias: Float[Array, " o"], axes: int) -> Float[Array, "..."]:
+  return bias.reshape((1,) * (axes - 1) + (-1,))

@@ -64,6 +64,9 @@ def _normalise_backward(axis_name, saved, cotangents):
   return dx, sum_dy_x, sum_dy
 
 
+normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
 def _mean(x: Float[Array, " f"], axis_name: str | None) -> Float[Array, " f"]:
   return x if axis_name is None else lax.pmean(x, axis_name)
 

@@ -32,10 +32,11 @@ class ResnetPointnet(nn.Module):
     net = Linear(2 * self.hidden_dim, name="fc_pos")(
       fourier_features(points, self.octaves)
     )
-    pooled = None
+    parts = (net,)
     for i in range(5):
-      net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(net, pooled)
+      net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(*parts)
       pooled = net.max(1)
+      parts = net, pooled
     return Linear(self.c_dim, name="fc_c")(nn.relu(pooled))
 
 
@@ -60,8 +61,9 @@ class PointnetSimple(nn.Module):
     net = Linear(2 * self.hidden_dim, name="fc_pos")(
       fourier_features(points, self.octaves)
     )
-    pooled = None
+    parts = (nn.relu(net),)
     for i in range(4):
-      net = Linear(self.hidden_dim, name=f"fc_{i}")(nn.relu(net), pooled)
+      net = Linear(self.hidden_dim, name=f"fc_{i}")(*parts)
       pooled = nn.relu(net.max(1))
+      parts = nn.relu(net), pooled
     return Linear(self.c_dim, name="fc_c")(pooled)

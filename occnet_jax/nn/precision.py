@@ -2,13 +2,14 @@
 
 "float32", or "bfloat16": operands rounded to bfloat16, sums and results in float32, in
 both directions. Parameters, norms, activations, losses and convolutions stay float32
-(as JAX has it: TF32 on NVIDIA devices). A product is bfloat16 only while a function
-that `scoped` made is traced, so nothing has to be handed through the layers.
+(by JAX's default that is TF32 on NVIDIA devices). A product is bfloat16 only while a
+function that `scoped` made is traced, so no layer takes a precision argument. The scope
+is part of the key of jit's cache: a function that was compiled outside a scope is
+traced again inside it.
 
 Shape letters: i features in, o features out.
 """
 
-import contextvars
 import functools
 import pathlib
 from collections.abc import Callable
@@ -20,15 +21,15 @@ from jax import lax
 from jaxtyping import Array, Float
 
 PRECISIONS = ("float32", "bfloat16", "auto")
-_CURRENT = contextvars.ContextVar("precision", default="float32")
+_SCOPE = jax.make_user_context("float32")
 _CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
 def resolve(name: str) -> str:
-  """The precision itself: "auto" is bfloat16 where the first device computes in it.
+  """Replaces "auto" by "bfloat16" where the first device computes in it.
 
   Raises:
-    ValueError: there is no such precision.
+    ValueError: a name that is not in PRECISIONS.
   """
   if name not in PRECISIONS:
     raise ValueError(f"the precision is {name!r}; want one of: {', '.join(PRECISIONS)}")
@@ -47,16 +48,11 @@ def resolve(name: str) -> str:
 
 def scoped(name: str, function: Callable) -> Callable:
   """The function with its matrix products in this precision, "auto" not allowed."""
-  if name == "float32":
-    return function
 
   @functools.wraps(function)
   def within(*args, **kwargs):
-    token = _CURRENT.set(name)
-    try:
+    with _SCOPE(name):
       return function(*args, **kwargs)
-    finally:
-      _CURRENT.reset(token)
 
   return within
 
@@ -64,13 +60,14 @@ def scoped(name: str, function: Callable) -> Callable:
 def matmul(
   x: Float[Array | np.ndarray, "... i"], w: Float[Array | np.ndarray, "i o"]
 ) -> Float[Array | np.ndarray, "... o"]:
-  """x @ w in the precision of the scope that is traced.
+  """x @ w in the precision of the enclosing scope.
 
-  As a product of two matrices also where x has more axes: the gradient by w is then one
-  too, while over several axes XLA copies both of its operands, transposed, on one core.
+  An x of more axes is flattened to a matrix, so that the gradient by w is a product of
+  two matrices as well. For a gradient over several axes XLA copies both of its
+  operands, transposed, on one core.
   """
   rows = x.reshape(-1, x.shape[-1])
-  product = rows @ w if _CURRENT.get() == "float32" else _narrow(rows, w)
+  product = rows @ w if _SCOPE.value == "float32" else _narrow(rows, w)
   return product.reshape(*x.shape[:-1], w.shape[1])
 
 
@@ -78,9 +75,10 @@ def matmul(
 def _narrow(
   x: Float[Array | np.ndarray, "n i"], w: Float[Array | np.ndarray, "i o"]
 ) -> Float[Array, "n o"]:
-  """Rounds the operands only: a result of bfloat16 is slower on CPUs (and less true).
+  """The product of operands rounded to bfloat16, summed and returned in float32.
 
-  Autodiff alone would multiply the float32 cotangent, off the fast path.
+  A result in bfloat16 is slower on CPUs and less exact. The gradient is written by
+  hand because autodiff would multiply by the cotangent in float32, off the fast path.
   """
   return lax.dot_general(
     x.astype(jnp.bfloat16),
@@ -94,8 +92,8 @@ def _forward(x, w):
   return _narrow(x, w), (x.astype(jnp.bfloat16), w.astype(jnp.bfloat16))
 
 
-def _backward(kept, cotangent):
-  x, w = kept
+def _backward(residuals, cotangent):
+  x, w = residuals
   return _narrow(cotangent, w.T), _narrow(x.T, cotangent)
 
 

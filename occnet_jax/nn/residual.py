@@ -15,13 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.norm import (
-  BatchNorm,
-  ConditionalBatchNorm,
-  _normalise_backward,
-  _normalise_forward,
-  normalise,
-)
+from occnet_jax.nn.norm import BatchNorm, ConditionalBatchNorm
 
 
 class ResnetBlockFC(nn.Module):
@@ -37,23 +31,16 @@ class ResnetBlockFC(nn.Module):
   hidden: int | None = None
 
   @nn.compact
-  def __call__(
-    self, x: Float[Array, "... i"], context: Float[Array, "b j"] | None = None
-  ) -> Float[Array, "... o"]:
-    """The block for [x, context], where `context` is shared as in `Linear`."""
-    size = x.shape[-1] + (0 if context is None else context.shape[-1])
-    activated = None if context is None else nn.relu(context)
-    dx = Linear(self.hidden or min(size, self.features), name="fc_0")(
-      nn.relu(x), activated
-    )
+  def __call__(self, *parts: Float[Array, "..."]) -> Float[Array, "... o"]:
+    """The block of x = [part, part, ...], as `Linear` takes them."""
+    size = sum(part.shape[-1] for part in parts)
+    hidden = self.hidden or min(size, self.features)
+    dx = Linear(hidden, name="fc_0")(*(nn.relu(part) for part in parts))
     zeros = nn.initializers.zeros_init()
     dx = Linear(self.features, kernel_init=zeros, name="fc_1")(nn.relu(dx))
-    if size != self.features:
-      x = Linear(self.features, use_bias=False, name="shortcut")(x, context)
-    return x + dx
-
-
-normalise.defvjp(_normalise_forward, _normalise_backward)
+    if size == self.features and len(parts) == 1:
+      return parts[0] + dx
+    return Linear(self.features, use_bias=False, name="shortcut")(*parts) + dx
 
 
 class ConditionalResnetBlock(nn.Module):

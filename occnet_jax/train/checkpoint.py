@@ -2,10 +2,10 @@
 
 <workdir>/checkpoints/latest/<step> and .../best/<step>, each written by Orbax, complete
 or not at all: the state as host arrays (so that it restores on any number of devices),
-the run's config, and a record with the step, the chosen threshold tau, the scores of
-validation and a digest of all of it, against which every read is checked. The newest
-two of each kind are kept. A run moves a damaged one to .../damaged/ and resumes from
-the one before; a reader refuses it and names the others.
+the run's config, and a record with the step, the scores of validation, the level of
+the surface that it chose, and a digest of all of it, against which every read is
+checked. The newest two of each kind are kept. A run moves a damaged one to .../damaged/
+and resumes from the one before; a reader refuses it and names the others.
 """
 
 import logging

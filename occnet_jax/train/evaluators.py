@@ -1,85 +1,105 @@
-"""IoU on held-out shapes at many thresholds at once (device and host)."""
+"""Evaluators: what is computed of a state every so many steps (device and host).
+
+An evaluator is a record, and the loop has a list of them. Validation is the first; the
+command line adds pictures and the Chamfer distance of a few meshes.
+"""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from occnet_jax import losses
 from occnet_jax.train import multihost
 from occnet_jax.train import step as step_lib
-from occnet_jax.types import Batch, Method, Variables
+from occnet_jax.types import Batch, Field, Method, ScoreFn, ShapeScores, Variables
+
+Results = dict[str, Any]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def score(
-  method: Method,
-  variables: Variables,
-  batch: Batch,
-  levels: Float[Array, " k"],
-  posterior_points: int = 0,
-) -> tuple[Float[Array, " b"], Float[Array, "b k"]]:
-  """Loss of every shape, and its IoU at every logit level.
+class Evaluator(NamedTuple):
+  """One kind of evaluation.
 
-  With a random z both are those of its posterior's mean, and the loss has its KL. The
-  posterior sees `posterior_points` of a shape's points, 0 for all: its encoder pools
-  over them by maximum, so it wants as many as in training.
+  Attributes:
+    name: the group of its results in the log.
+    every: steps from one evaluation to the next; the last state is always evaluated.
+    fn: (variables, results) -> more results: numbers, which the log and the record of
+      the checkpoint keep, and pictures (h, w, 3) uint8. `results` are those of the
+      evaluators before it at this step.
   """
-  latent = method.encode(variables, batch["inputs"])
-  inside, kl = batch["occupancies"], 0.0
-  if method.posterior is not None:
-    some = slice(posterior_points or None)
-    seen = {name: batch[name][:, some] for name in ("points", "occupancies")}
-    mean, logstd = method.posterior(variables, {**batch, **seen})
-    latent = method.with_z(latent, mean)
-    kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
-  logits = method.decode(variables, latent, batch["points"])
-  loss = jax.vmap(losses.occupancy_cross_entropy)(logits[:, None], inside[:, None]) + kl
-  iou = jax.vmap(losses.batch_iou, in_axes=(0, 0, None))
-  ious = jax.lax.map(lambda level: iou(logits[:, None], inside[:, None], level), levels)
-  return loss, ious.T
+
+  name: str
+  every: int
+  fn: Callable[[Variables, Results], Results]
+
+
+def make_validation(
+  method: Method,
+  batches: Callable[[], Iterator[tuple[Batch, int]]],
+  every: int,
+) -> Evaluator:
+  """The evaluator that means over the validation split come from; see `validate`."""
+  return Evaluator(
+    "val", every, lambda variables, results: validate(method, variables, batches())
+  )
 
 
 def validate(
-  method: Method,
-  variables: Variables,
-  batches: Iterable[tuple[Batch, int]],
-  taus: tuple[float, ...],
-  *,
-  posterior_points: int = 0,
+  method: Method, variables: Variables, batches: Iterable[tuple[Batch, int]]
 ) -> dict[str, float]:
-  """Means over shapes, and the threshold that does best.
+  """Means of the method's scores over shapes, at the level that does best.
 
   Args:
-    method: what is judged.
+    method: any.
     variables: its variables.
-    batches: (batch, how many of its shapes count), as `data.loader` yields them; each
-      is spread over the devices, and each process has its own.
-    taus: the probabilities to try.
-    posterior_points: as of `score`.
+    batches: (batch, number of its shapes that count), as `data.loader` yields them;
+      each is spread over the devices, and each process has its own.
 
   Returns:
-    loss (summed over the points of a shape), iou at the best tau, and that tau.
+    A number for each score. Those with one value per candidate level are taken at the
+    candidate where the first of them is highest; `level` is that candidate. For other
+    methods `level` is the one that is given.
 
   Raises:
     ValueError: there is no shape.
   """
-  levels = jnp.asarray([losses.logit(tau) for tau in taus])
-  sums = np.zeros(2 + len(taus))  # of shapes, their loss and their IoU
+  sums: dict[str, Any] = {}
+  shapes = 0
   for batch, count in batches:
-    loss, iou = jax.device_get(
-      score(method, variables, step_lib.shard_batch(batch), levels, posterior_points)
+    scores = jax.device_get(
+      _score(method.score, variables, step_lib.shard_batch(batch))
     )
-    sums += [count, loss[:count].sum(), *iou[:count].sum(0)]
-  shapes, loss, *ious = multihost.sum_over_processes(sums)
-  if not shapes:
+    shapes += count
+    for name, values in scores.items():
+      sums[name] = sums.get(name, 0.0) + np.sum(values[:count], 0, np.float64)
+  names = sorted(sums)
+  total = multihost.sum_over_processes(
+    np.concatenate([[shapes], *(np.ravel(sums[name]) for name in names)])
+  )
+  if not total[0]:
     raise ValueError("the validation split is empty; prepare more shapes")
-  best = int(np.argmax(ious))
-  return {
-    "loss": float(loss / shapes),
-    "iou": float(ious[best] / shapes),
-    "tau": taus[best],
+  sizes = [np.size(sums[name]) for name in names]
+  parts = np.split(total[1:] / total[0], np.cumsum(sizes)[:-1])
+  means = {
+    name: part.reshape(np.shape(sums[name]))
+    for name, part in zip(names, parts, strict=True)
   }
+  return _at_best_level(method, means)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score(score: ScoreFn, variables: Variables, batch: Batch) -> ShapeScores:
+  return score(variables, batch)
+
+
+def _at_best_level(method: Method, means: dict[str, np.ndarray]) -> dict[str, float]:
+  swept = [name for name, mean in means.items() if mean.ndim]
+  best = int(np.argmax(means[swept[0]])) if swept else 0
+  results = {
+    name: float(mean[best] if mean.ndim else mean) for name, mean in means.items()
+  }
+  output = method.output
+  if isinstance(output, Field):
+    results["level"] = output.candidates[best] if swept else output.level
+  return results

@@ -83,7 +83,7 @@ def read(path: pathlib.Path) -> Restored:
   saved_digest = record.pop("digest", None)
   if saved_digest is not None and saved_digest != digest(state, config, record):
     raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, config_lib.migrate(config), record)
+  return Restored(state, config_lib.migrate(config), config_lib.migrate_record(record))
 
 
 def _require_backend() -> None:

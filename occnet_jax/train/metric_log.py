@@ -39,7 +39,7 @@ class MetricLog:
     path = directory / "metrics.jsonl"
     rows = [row for row in read(path) if row["step"] <= start]
     if validation_pending:
-      rows = [row for row in rows if row["step"] < start or "val/iou" not in row]
+      rows = [row for row in rows if row["step"] < start or not _is_evaluation(row)]
     with atomic_write(path) as scratch:
       scratch.write_text("".join(json.dumps(row) + "\n" for row in rows))
     self._file = path.open("a")
@@ -102,6 +102,10 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
       damaged[0],
     )
   return rows
+
+
+def _is_evaluation(row: dict[str, Any]) -> bool:
+  return not any(name.startswith("train/") for name in row)
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

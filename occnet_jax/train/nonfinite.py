@@ -66,7 +66,7 @@ def diagnose(directory: pathlib.Path) -> list[str]:
   state, config, _ = integrity.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
     batch = dict(file)
-  method = registry.build(config["model"], tau=config["model"]["tau"])
+  method = registry.build(config["model"])
   key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
   variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
   loss, gradients = _gradients(method, variables, batch, jax.random.fold_in(key, 0))

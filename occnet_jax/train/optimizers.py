@@ -1,31 +1,34 @@
 """Optimisers and learning-rate schedules, by name (device)."""
 
-from collections.abc import Mapping
-from typing import Any
-
+import jax
 import optax
 import optax.contrib
 
-from occnet_jax.config import lookup
+from occnet_jax.config import OptimSettings, lookup
 
-# Schedules of `steps` steps that begin at the peak rate, after the warm-up. wsd is
-# warm-up, stable, decay: constant for four fifths, then linear to zero.
+CODES = "embedding"  # the parameter of a nn.embedding.CodeTable
+# (settings, steps after the warm-up) -> learning rate by step
 SCHEDULES = {
-  "constant": lambda peak, steps: optax.constant_schedule(peak),
-  "cosine": lambda peak, steps: optax.cosine_decay_schedule(peak, max(steps, 1)),
-  "wsd": lambda peak, steps: optax.join_schedules(
+  "constant": lambda optim, steps: optax.constant_schedule(optim.learning_rate),
+  "cosine": lambda optim, steps: optax.cosine_decay_schedule(
+    optim.learning_rate, max(steps, 1)
+  ),
+  "wsd": lambda optim, steps: optax.join_schedules(  # warm-up, stable, decay
     [
-      optax.constant_schedule(peak),
-      optax.linear_schedule(peak, 0.0, max(steps // 5, 1)),
+      optax.constant_schedule(optim.learning_rate),
+      optax.linear_schedule(optim.learning_rate, 0.0, max(steps // 5, 1)),
     ],
     [steps - steps // 5],
+  ),
+  "halve": lambda optim, steps: optax.exponential_decay(
+    optim.learning_rate, optim.halve_every, 0.5, staircase=True
   ),
 }
 
 
 OPTIMIZERS = {
   "adam": lambda optim, rate: optax.adam(rate),
-  "adamw": lambda optim, rate: optax.adamw(rate, weight_decay=optim["weight_decay"]),
+  "adamw": lambda optim, rate: optax.adamw(rate, weight_decay=optim.weight_decay),
   # Three Newton-Schulz steps after Schatten scaling train as well as five without it.
   "muon": lambda optim, rate: optax.contrib.muon(
     rate, ns_steps=3, preconditioning="schatten"
@@ -34,48 +37,50 @@ OPTIMIZERS = {
 }
 
 
-BATCH_SIZE = 64  # the reference's batch size, for which learning rates are given
-# Factors of the learning rate for a batch of ratio * BATCH_SIZE shapes.
-SCALINGS = {
-  "none": lambda ratio: 1.0,
-  "linear": lambda ratio: ratio,  # for SGD: Goyal et al. 2017
-  "root": lambda ratio: ratio**0.5,  # for Adam: Malladi et al. 2022
-}
-
-
-def optimizer(
-  optim: Mapping[str, Any], steps: int, batch_size: int = BATCH_SIZE
-) -> optax.GradientTransformation:
-  """The optimiser that config.optim describes.
+def make(optim: OptimSettings, steps: int) -> optax.GradientTransformation:
+  """The optimiser of a run.
 
   Args:
-    optim: the fields of config.optim.
+    optim: settings.
     steps: number of steps of the run, with which the schedule ends.
-    batch_size: number of shapes per step, by which the learning rate may be scaled.
 
   Raises:
-    ValueError: an unknown name, a negative gradient norm, or a weight decay that the
-      optimiser does not have.
+    ValueError: an unknown name, a negative gradient norm, or settings that do not go
+      together.
   """
-  if optim["weight_decay"] and optim["name"] != "adamw":
+  if optim.weight_decay and optim.name != "adamw":
     raise ValueError(
-      f"config.optim.weight_decay is {optim['weight_decay']} with optimiser "
-      f"{optim['name']!r}, which has none; set config.optim.name to adamw"
+      f"config.optim.weight_decay is {optim.weight_decay} with optimiser "
+      f"{optim.name!r}, which has none; set config.optim.name to adamw"
     )
-  if optim["clip_norm"] < 0:  # would turn every update round
+  if optim.clip_norm < 0:  # it would reverse the direction of every update
     raise ValueError(
-      f"config.optim.clip_norm is {optim['clip_norm']}; want the largest norm of a "
+      f"config.optim.clip_norm is {optim.clip_norm}; want the largest norm of a "
       "gradient, or 0 for no clipping"
     )
-  scale = lookup(SCALINGS, optim["batch_scaling"], "optim.batch_scaling")
-  peak = optim["learning_rate"] * scale(batch_size / BATCH_SIZE)
-  warmup = optim["warmup_steps"]
-  schedule = lookup(SCHEDULES, optim["schedule"], "optim.schedule")
-  rate = schedule(peak, steps - warmup)
-  if warmup:
-    ramp = optax.linear_schedule(0.0, peak, warmup)
-    rate = optax.join_schedules([ramp, rate], [warmup])
-  update = lookup(OPTIMIZERS, optim["name"], "optim.name")(optim, rate)
-  if optim["clip_norm"]:
-    return optax.chain(optax.clip_by_global_norm(optim["clip_norm"]), update)
-  return update
+  if (optim.schedule == "halve") != (optim.halve_every > 0):
+    raise ValueError(
+      f"config.optim.halve_every is {optim.halve_every} with schedule "
+      f"{optim.schedule!r}; want a number of steps with halve, and 0 with all others"
+    )
+  schedule = lookup(SCHEDULES, optim.schedule, "optim.schedule")
+  rate = schedule(optim, steps - optim.warmup_steps)
+  if optim.warmup_steps:
+    ramp = optax.linear_schedule(0.0, optim.learning_rate, optim.warmup_steps)
+    rate = optax.join_schedules([ramp, rate], [optim.warmup_steps])
+  update = lookup(OPTIMIZERS, optim.name, "optim.name")(optim, rate)
+  before = [optax.clip_by_global_norm(optim.clip_norm)] if optim.clip_norm else []
+  after = [_scale_codes(optim.code_rate)] if optim.code_rate != 1 else []
+  return optax.chain(*before, update, *after) if before or after else update
+
+
+def _scale_codes(factor: float) -> optax.GradientTransformation:
+  """Multiplies the updates of a code table's rows, whose learning rate is another."""
+
+  def scale(path, update):
+    is_code = any(getattr(key, "key", None) == CODES for key in path)
+    return factor * update if is_code else update
+
+  return optax.stateless(
+    lambda updates, params: jax.tree_util.tree_map_with_path(scale, updates)
+  )

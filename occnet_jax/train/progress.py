@@ -74,7 +74,8 @@ class Progress:
     self._since, self._steps = time.perf_counter(), 0  # of the rate
     self._slow = -1  # starved flushes in a row; the first one has the compilation
     self._skipped = 0  # skipped steps in a row
-    self._shapes, self._total, self._validation = shapes, steps, ""
+    self._shapes, self._total = shapes, steps
+    self._evaluated: dict[str, float] = {}
     has_bar = is_main and sys.stdout.isatty()
     self._has_lines, self._line_due = is_main and not has_bar, time.monotonic()
     self._bar = tqdm.tqdm(
@@ -129,9 +130,9 @@ class Progress:
     """Shows a flush in the bar or, once a minute, on a line."""
     loss, iou = (means.get(f"train/{k}", float("nan")) for k in ("loss", "iou"))
     text = (
-      f"loss {loss:.1f} iou {iou:.3f} | {timing['train/shapes_per_second']:.0f} "
+      f"loss {loss:.4g} iou {iou:.3f} | {timing['train/shapes_per_second']:.0f} "
       f"shapes/s, {timing['train/waiting_for_data']:.0%} waiting for data"
-      f"{self._validation}"
+      f"{self._evaluation_text()}"
     )
     self._bar.set_postfix_str(text, refresh=False)
     is_due = time.monotonic() >= self._line_due or step == self._total
@@ -164,7 +165,7 @@ class Progress:
     if self._slow == STARVED_FLUSHES:
       self.say(
         f"warning: the device waits for data in {waiting:.0%} of the time; keep the "
-        "data in memory (config.data.residence = host or device) or read it with more "
+        "data in memory (config.data.placement = host or device) or read it with more "
         "processes (config.data.workers)"
       )
     return {
@@ -172,6 +173,10 @@ class Progress:
       "train/shapes_per_second": rate * self._shapes,
       "train/waiting_for_data": waiting,
     }
+
+  def _evaluation_text(self) -> str:
+    shown = ", ".join(f"{name} {x:.3g}" for name, x in self._evaluated.items())
+    return f" | {shown}" if shown else ""
 
   def _stalled(self, seconds: float) -> None:
     self.say(
@@ -186,17 +191,19 @@ class Progress:
   def _restart_clock(self) -> None:
     self._since, self._steps = time.perf_counter(), 0
 
-  def validated(
+  def evaluated(
     self,
     step: int,
-    scores: dict[str, float],
-    picture: Picture | None = None,
+    group: str,
+    numbers: dict[str, float],
+    pictures: dict[str, Picture],
   ) -> None:
-    """Logs the validation scores of the state at `step`, and a picture of it."""
-    self._log.write(step, {f"val/{name}": value for name, value in scores.items()})
-    if picture is not None:
-      self._log.show(step, "val/shapes", picture)
-    self._validation = f" | val iou {scores['iou']:.3f} at tau {scores['tau']:g}"
+    """Logs the results of one evaluator for state `step` under its name."""
+    if numbers:
+      self._log.write(step, {f"{group}/{name}": x for name, x in numbers.items()})
+      self._evaluated |= {f"{group} {name}": x for name, x in numbers.items()}
+    for name, picture in pictures.items():
+      self._log.show(step, f"{group}/{name}", picture)
     self._restart_clock()
 
   def __enter__(self) -> "Progress":

@@ -1,4 +1,4 @@
-"""What a run is at step s: everything that the next step depends on (device)."""
+"""The training state: everything that the next step depends on (device)."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class TrainState:
   """A pytree of arrays; saved whole, so that a resumed run is the same run.
 
   Attributes:
-    step: how many batches this state has seen.
+    step: number of batches that this state was trained on.
     key: the run's random key; step s draws from fold_in(key, s).
     params, batch_stats: the network's variables.
-    opt_state: the optimiser's.
+    opt_state: state of the optimiser.
     ema: exponential moving average of {"params", "batch_stats"}, or None.
   """
 
@@ -49,10 +49,11 @@ def create(
   """The state before the first batch.
 
   Args:
-    method: what is trained.
-    optimizer: how.
-    batch: any batch of the form that training will see; only its shapes count.
-    seed: of initial values and of every draw of the run.
+    method: the system.
+    optimizer: its optimiser.
+    batch: any batch as training will have them; only shapes and types of its arrays
+      count.
+    seed: seed of initial values and of every draw of the run.
     ema: whether to keep an exponential moving average of the variables.
   """
   init_key, key = jax.random.split(jax.random.PRNGKey(seed))

@@ -1,7 +1,7 @@
 """Curves over training steps as inline SVG (host).
 
-Plain SVG needs no library on the page and prints sharply. Colours are CSS classes, so
-that the page decides them.
+Plain SVG needs no library on the page and prints sharply. Colours are CSS classes that
+the page defines.
 """
 
 import html
@@ -13,19 +13,21 @@ from numpy.typing import ArrayLike
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 28, 14, 46
-BINS = 240  # longer curves are averaged, and drawn with their range
+BINS = 240  # longer curves are averaged over so many bins, and drawn with their range
+
+TICKS = 5  # on an axis, about
 
 Curve = tuple[ArrayLike, ArrayLike]  # steps, values
 
 
 class Chart(NamedTuple):
-  """One picture.
+  """Curves that share two axes.
 
   Attributes:
     title: heading.
-    unit: of the values; names the vertical axis.
+    unit: of the values, printed along the vertical axis.
     curves: steps and values by name.
-    log: logarithmic values, as far as all are positive.
+    log: whether the vertical axis is logarithmic; linear if a value is not positive.
   """
 
   title: str
@@ -35,7 +37,7 @@ class Chart(NamedTuple):
 
 
 def draw(chart: Chart) -> str:
-  """The chart as a `<figure>`; says so where there is nothing to draw."""
+  """The chart as a `<figure>`, with a sentence in place of curves if there are none."""
   curves = {name: _finite(*curve) for name, curve in chart.curves.items()}
   curves = {name: curve for name, curve in curves.items() if len(curve[0])}
   title = html.escape(chart.title)
@@ -60,7 +62,7 @@ def draw(chart: Chart) -> str:
 
 
 class _Scale:
-  """From steps and values to places in the picture, and the ticks between."""
+  """Positions of steps and values in the picture, and its ticks."""
 
   def __init__(self, last: float, low: float, high: float, log: bool):
     self.log = log
@@ -83,11 +85,11 @@ class _Scale:
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
 
 
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
-  """About `count` round numbers that enclose low and high."""
+def _ticks(low: float, high: float) -> list[float]:
+  """About TICKS round numbers that enclose low and high."""
   if high <= low:
     low, high = low - abs(low) / 2 - 0.5, high + abs(high) / 2 + 0.5
-  raw = (high - low) / count
+  raw = (high - low) / TICKS
   size = 10 ** math.floor(math.log10(raw))
   step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw)
   first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -149,8 +151,8 @@ def _curve(number: int, steps: np.ndarray, values: np.ndarray, scale: _Scale) ->
 
 
 def _path(steps: np.ndarray, values: np.ndarray, scale: _Scale) -> str:
-  places = zip(scale.x(steps), scale.y(values), strict=True)
-  return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+  points = zip(scale.x(steps), scale.y(values), strict=True)
+  return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def _key(number: int, name: str, steps: np.ndarray, values: np.ndarray) -> str:

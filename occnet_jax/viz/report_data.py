@@ -1,156 +1,200 @@
-"""Gathers what a run left in its workdir into report.html (host)."""
+"""Gathers the results in a run's workdir into report.html (host)."""
 
 import csv
+import hashlib
 import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from occnet_jax.config import Settings
 from occnet_jax.data import loader
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import evaluate, resume_log, tables
+from occnet_jax.evaluation import evaluate, tables
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.geometry import grids, mesh_io
 from occnet_jax.train import metric_log
+from occnet_jax.viz import pages
 from occnet_jax.viz.charts import Chart
-from occnet_jax.viz.report import ReportShape, write_report
+from occnet_jax.viz.report import ReportShape, read_digest, write_report
 
-MEASURED = pathlib.Path("evaluation", "measured.jsonl")
 SECONDS = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
+_SOURCES = (".py", ".html", ".css", ".js")
 
 
 def gather(
-  config: dict[str, Any],
+  settings: Settings,
   workdir: pathlib.Path,
   shapes: Examples,
   transform: loader.Transform,
 ) -> pathlib.Path:
-  """Writes <workdir>/report.html from evaluation/, logs/ and meshes/, if they changed.
+  """Writes <workdir>/report.html, unless it already shows exactly this.
+
+  The page holds a digest of its content and of the code that draws it; only a page with
+  another digest is written anew. Wall times alone do not make a page stale: they grow
+  with every call, also with one that has nothing to do.
 
   Args:
-    config: of the run.
+    settings: settings of the run.
     workdir: of the run, evaluated.
     shapes: the split that was evaluated, with the fields `evaluate.FIELDS`.
-    transform: (example, generator) -> the arrays of which `inputs` were seen.
+    transform: (example, generator) -> the arrays of one shape, of which `inputs` are
+      shown.
 
   Raises:
-    ValueError: the run was not evaluated.
+    ValueError: the run was not evaluated on this split of this data set.
   """
-  settings, rows = measured(workdir)
-  path, logs = workdir / "report.html", workdir / "logs" / "metrics.jsonl"
-  sources = [source for source in (workdir / MEASURED, logs) if source.exists()]
-  if path.exists() and all(_time(path) > _time(source) for source in sources):
-    return path
-  write_report(
-    path,
-    title=f"Occupancy network: {config['name']}",
-    facts=_facts(config, workdir, settings, rows),
-    summary=tables.summarise(rows),
-    charts=_charts(config, metric_log.read(logs)),
-    shapes=report_shapes(config, workdir, shapes, transform),
-  )
+  measured_with, rows = measured(settings, workdir)
+  content = {
+    "title": f"Occupancy network: {settings.name}",
+    "summary": tables.summarise(rows),
+    "charts": _charts(metric_log.read(workdir / "logs" / "metrics.jsonl")),
+    "shapes": report_shapes(settings, workdir, shapes, transform),
+  }
+  facts = _facts(settings, measured_with)
+  digest = _digest(content, facts, seconds_per_mesh(rows))
+  path = workdir / "report.html"
+  if read_digest(path) != digest:
+    facts |= times(workdir, rows)
+    write_report(path, facts=facts, digest=digest, **content)
   return path
 
 
 def report_shapes(
-  config: dict[str, Any],
+  settings: Settings,
   workdir: pathlib.Path,
   shapes: Examples,
   transform: loader.Transform,
 ) -> list[ReportShape]:
   """The shapes that a report shows, spread over those evaluated; see `gather`."""
-  _, rows = measured(workdir)
-  chosen = loader.evenly_spaced(len(rows), config["report"]["shapes"]).tolist()
-  credits = _credits(pathlib.Path(config["data"]["dir"], "prepare_report.csv"))
-  return [_shape(config, workdir, shapes, transform, rows[i], credits) for i in chosen]
+  _, rows = measured(settings, workdir)
+  chosen = loader.evenly_spaced(len(rows), settings.report.shapes).tolist()
+  credits = _credits(pathlib.Path(settings.data.dir, "prepare_report.csv"))
+  return [
+    _shape(settings, workdir, shapes, transform, rows[i], credits) for i in chosen
+  ]
 
 
-def measured(workdir: pathlib.Path) -> tuple[dict[str, Any], list[Row]]:
+def measured(
+  settings: Settings, workdir: pathlib.Path
+) -> tuple[dict[str, Any], list[Row]]:
   """Settings and rows of the evaluation, by category and id.
 
   Raises:
-    ValueError: there was none.
+    ValueError: the run was not evaluated on config.test.split of config.data.
   """
-  settings, rows = resume_log.read(workdir / MEASURED)
+  origin = evaluate.make_origin(settings.test.split, settings.data._asdict())
+  measured_with, rows = evaluate.read_rows(workdir / evaluate.MEASURED, origin)
   if not rows:
-    raise ValueError(f"{workdir}: is not evaluated yet; run --mode=evaluate first")
-  return settings, sorted(rows, key=lambda row: (row["category"], row["id"]))
+    raise ValueError(
+      f"{workdir}: split {origin.split!r} of {settings.data.dir} is not evaluated "
+      "yet; run --mode=evaluate first"
+    )
+  return measured_with, sorted(rows, key=lambda row: (row["category"], row["id"]))
 
 
-def _facts(
-  config: dict[str, Any], workdir: pathlib.Path, settings: dict, rows: list[Row]
-) -> dict[str, str]:
-  model = config["model"]
-  facts = {
-    "Config": config["name"],
-    "Network": f"{model['name']}: {model['encoder']}, {model['decoder']}",
-    "Checkpoint": f"step {settings['step']}, best in validation",
-    "Threshold tau": f"{settings['tau']:.2f}, chosen in validation",
-    "Data": f"{config['data']['dir']}, split {config['test']['split']}",
+def _digest(*content: Any) -> str:
+  """SHA-256 of nested content, and of the code and templates that make a page of it."""
+  digest = hashlib.sha256()
+  sources = [path for path in pages.ROOT.rglob("*") if path.suffix in _SOURCES]
+  for path in sorted(sources):
+    digest.update(path.read_bytes())
+  digest.update(repr(tables.COLUMNS).encode())
+  _update(digest, content)
+  return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+  """Feeds a value into a hash such that equal bytes mean equal values."""
+  if isinstance(value, np.ndarray):
+    digest.update(f"{value.dtype}{value.shape}".encode())
+    digest.update(np.ascontiguousarray(value).tobytes())
+  elif isinstance(value, dict):
+    _update(digest, list(value.items()))
+  elif isinstance(value, list | tuple):
+    digest.update(f"[{len(value)}".encode())
+    for part in value:
+      _update(digest, part)
+  else:
+    digest.update(f"{value!r};".encode())
+
+
+def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
+  model, level = settings.model, measured_with["level"]
+  parts = [model[name] for name in ("encoder", "decoder") if name in model]
+  level = "none" if level is None else f"{level:.3g}, chosen in validation"
+  return {
+    "Config": settings.name,
+    "Network": f"{model['name']}: {', '.join(parts)}",
+    "Checkpoint": f"step {measured_with['step']}, best in validation",
+    "Level of the surface": level,
+    "Data": f"{settings.data.dir}, split {settings.test.split}",
   }
-  return facts | times(workdir, rows)
 
 
 def times(workdir: pathlib.Path, rows: list[Row]) -> dict[str, str]:
   """Wall time of the run by stage, and mean seconds per mesh by stage of extraction."""
   path = workdir / "wall_time.json"
   wall = json.loads(path.read_text()) if path.exists() else {}
-  found = {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
+  by_stage = {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
+  return by_stage | seconds_per_mesh(rows)
+
+
+def seconds_per_mesh(rows: list[Row]) -> dict[str, str]:
+  """Mean seconds per mesh by stage of extraction, for stages that took any time."""
+  facts = {}
   for stage in SECONDS:
     seconds = [row[f"seconds_{stage}"] for row in rows if f"seconds_{stage}" in row]
     if any(seconds):
-      name = f"Time per mesh, {stage.replace('_', ' ')}"
-      found[name] = f"{np.mean(seconds):.3f} s"
-  return found
-
-
-def _time(path: pathlib.Path) -> float:
-  return path.stat().st_mtime
+      facts[f"Time per mesh, {stage}"] = f"{np.mean(seconds):.3f} s"
+  return facts
 
 
 def _duration(seconds: float) -> str:
   return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _charts(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Chart]:
-  def per_point(curve, points):
-    return curve[0], [value / points for value in curve[1]]
-
-  validated = config["val"]["points"] or config["prep"]["points"]
-  loss = {
-    "training": per_point(
-      metric_log.curve(rows, "train/loss"), config["data"]["points"]
-    ),
-    "validation": per_point(metric_log.curve(rows, "val/loss"), validated),
-  }
-  iou = {
-    f"training, tau {config['model']['tau']:g}": metric_log.curve(rows, "train/iou"),
-    "validation, best tau": metric_log.curve(rows, "val/iou"),
-  }
+def _charts(rows: list[dict[str, Any]]) -> list[Chart]:
+  # A sum over points is shown per point where the method logs it so: training and
+  # validation have other numbers of points.
+  per_point = any("train/loss_per_point" in row for row in rows)
+  name = "loss_per_point" if per_point else "loss"
+  loss, iou = (
+    {
+      "training": metric_log.curve(rows, f"train/{score}"),
+      "validation": metric_log.curve(rows, f"val/{score}"),
+    }
+    for score in (name, "iou")
+  )
   return [
-    Chart("Cross-entropy", "nats per point", loss, log=True),
+    Chart("Loss", "nats per point" if per_point else "loss", loss, log=True),
     Chart("IoU at the sampled points", "IoU", iou),
   ]
 
 
-def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape:
+def _shape(settings, workdir, shapes, transform, row: Row, credits) -> ReportShape:
   category, id, index = row["category"], row["id"], row["index"]
   example = shapes[index]
-  form = config["generation"]["format"]
+  if evaluate.shape_names(example) != {"category": category, "id": id}:
+    raise ValueError(
+      f"{workdir}: {category} {id} is no longer shape {index} of its split; the data "
+      "set has changed: run --mode=generate and --mode=evaluate again"
+    )
+  form = settings.generation.format
   reconstruction = None
   if not row.get("missing"):
     path = evaluate.mesh_path(workdir, category, id, form)
     empty = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     reconstruction = mesh_io.read_mesh(path) if row["faces"] else empty
-  solid = pathlib.Path(config["data"]["dir"], "solids", category, f"{id}.ply")
+  solid = pathlib.Path(settings.data.dir, "solids", category, f"{id}.ply")
   cloud = example["pointcloud"]
-  inputs = transform(example, loader.shape_rng(config["seed"], index))["inputs"]
+  inputs = transform(example, loader.shape_rng(settings.seed, index))["inputs"]
   return ReportShape(
     id=id,
     category=category,
     metrics=row,
-    seen=seen(config["data"]["inputs"], inputs),
+    observation=viewable(settings.data.inputs, inputs),
     reconstruction=reconstruction,
     truth=mesh_io.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),
@@ -160,7 +204,7 @@ def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape
 
 
 def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
-  """Who made a shape and under which licence, by category and id, where it is known."""
+  """Author and licence of shapes by category and id, for those that have them."""
   if not path.exists():
     return {}
   with path.open(newline="", encoding="utf-8") as stream:
@@ -172,8 +216,8 @@ def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
     }
 
 
-def seen(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
-  """An observation as `ReportShape.seen` has it."""
+def viewable(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
+  """Inputs of a network as `ReportShape.observation`: a grid becomes a mesh."""
   if kind == "voxels":
     return grids.cube_surface(inputs > 0.5)
   return None if kind in ("index", "none") else inputs

@@ -1,4 +1,7 @@
-"""Pictures of meshes, without a display (host)."""
+"""Pictures of meshes and inputs, and PNG sheets of them, without a display (host).
+
+Shape letters: n points, h side of a picture.
+"""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,29 +12,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from occnet_jax.files import atomic_write
-from occnet_jax.geometry import cameras
-from occnet_jax.viz.report import ReportShape
+from occnet_jax.geometry import frames, photos, rendering
+from occnet_jax.viz.report import Mesh, ReportShape
 
-AZIMUTH, ELEVATION = 30.0, 25.0  # degrees: the face of the object, from its left
-BALLS = 2000  # points of a true surface that is known by points only
-
-
-def picture(mesh: trimesh.Trimesh, side: int = 256) -> UInt8[np.ndarray, "h h 3"]:
-  """A mesh of the cube's frame before white; plain white if it has no face."""
-  from occnet_jax.geometry import rendering
-  from occnet_jax.geometry.solids import Solid
-
-  if not len(mesh.faces):
-    return np.full((side, side, 3), 255, np.uint8)
-  vertices = np.asarray(mesh.vertices, np.float64)
-  solid = Solid(vertices, np.asarray(mesh.faces, np.int64))
-  # One distance for all, or a row of pictures would hide how sizes differ.
-  corners = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3), -1).reshape(-1, 3)
-  distance = cameras.closest_distance(corners, AZIMUTH, ELEVATION)
-  world = cameras.world_matrix(AZIMUTH, ELEVATION, distance)
-  return rendering.render(
-    rendering.Scene(solid), world, cameras.camera_matrix(side), side
-  )
+Picture = UInt8[np.ndarray, "h h 3"]
+MAX_BALLS = 2000  # points drawn of a true surface that has no mesh
+INPUT_SIDE = 224  # pixels of a picture of one input, or of one reconstruction
+MAX_INPUT_BALLS, INPUT_BALL_RADIUS = 3000, 0.008  # of a cloud; in units of its extent
+FRONT, BACK = 330.0, 150.0  # azimuths of reconstructions in degrees
 
 
 def write_sheet(
@@ -41,43 +29,91 @@ def write_sheet(
   columns: int,
   side: int = 256,
 ) -> None:
-  """Writes a PNG with a picture of every mesh, row by row."""
-  _write_tiles(path, [picture(mesh, side) for mesh in meshes], columns)
+  """Writes a PNG with a picture of every mesh, row by row.
+
+  Args:
+    path: of the PNG.
+    meshes: in the unit-cube frame.
+    columns: number of pictures in a row.
+    side: of a picture in pixels.
+  """
+  tiles = [
+    rendering.draw(np.asarray(mesh.vertices), np.asarray(mesh.faces), side)
+    for mesh in meshes
+  ]
+  _write_tiles(path, tiles, columns)
 
 
 def write_shapes(
   path: pathlib.Path, shapes: Sequence[ReportShape], side: int = 192
 ) -> None:
-  """Writes a PNG of shapes, two a row: what was seen, the reconstruction, the truth.
+  """Writes a PNG of shapes, two a row: input, reconstruction, truth.
 
-  What the network did not see and what was not reconstructed stays white.
+  The tile of a missing input or reconstruction is white.
   """
   tiles = []
   for shape in shapes:
-    truth = shape.truth or _balls(shape.truth_points[:BALLS])
-    for part in (shape.seen, shape.reconstruction, truth):
-      if part is None:
-        part = np.zeros((0, 3))
-      if isinstance(part, np.ndarray) and part.ndim > 2:  # a picture, or the first
-        image = Image.fromarray(np.uint8(255 * part.reshape(-1, *part.shape[-3:])[0]))
-        tiles.append(np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)))
-        continue
-      vertices, faces = part if isinstance(part, tuple) else _balls(part)
-      tiles.append(picture(trimesh.Trimesh(vertices, faces, process=False), side))
+    truth = shape.truth or _balls(
+      shape.truth_points[:MAX_BALLS], trimesh.creation.icosphere(1, 0.012)
+    )
+    tiles.append(_tile(shape.observation, side))
+    tiles += [_tile(mesh, side) for mesh in (shape.reconstruction, truth)]
   _write_tiles(path, tiles, columns=6)
 
 
-def _balls(points: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
-  """Vertices and faces of a small ball around each point."""
-  ball = trimesh.creation.icosphere(1, 0.012)
-  vertices = points[:, None] + ball.vertices[None]
+def draw_input(kind: str, observed: np.ndarray) -> Picture | None:
+  """An object as `user_inputs.read_item` returns it; None if it cannot be drawn.
+
+  Args:
+    kind: of config.data.inputs: cloud, image, images or voxels.
+    observed: (n, 3), (h, h, 3), (k, h, h, 3) or (r, r, r).
+  """
+  if kind.startswith("image"):
+    return photos.contact_sheet(observed if observed.ndim == 4 else observed[None])
+  if not rendering.is_available() or not observed.any():
+    return None
+  if kind == "voxels":
+    boxes = trimesh.voxel.VoxelGrid(observed > 0).as_boxes()
+    vertices, faces = np.asarray(boxes.vertices), np.asarray(boxes.faces)
+  else:
+    points = frames.to_frame(observed, *frames.cloud_frame(observed))
+    points = points[:: -(-len(points) // MAX_INPUT_BALLS)]
+    ball = trimesh.creation.icosahedron().apply_scale(INPUT_BALL_RADIUS)
+    vertices, faces = _balls(points, ball)
+  return rendering.draw(vertices, faces, INPUT_SIDE, azimuth=FRONT, fit=True)
+
+
+def draw_front_and_back(mesh: trimesh.Trimesh) -> dict[str, Picture]:
+  """Pictures "front" and "back" of a mesh in any frame; {} without Embree."""
+  if not rendering.is_available():
+    return {}
+  vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+  return {
+    name: rendering.draw(vertices, faces, INPUT_SIDE, azimuth=azimuth, fit=True)
+    for name, azimuth in (("front", FRONT), ("back", BACK))
+  }
+
+
+def _tile(part: np.ndarray | Mesh | None, side: int) -> Picture:
+  """A cloud, a mesh, the first of some images, or white for None."""
+  if part is None:
+    return np.full((side, side, 3), 255, np.uint8)
+  if isinstance(part, np.ndarray) and part.ndim > 2:
+    image = Image.fromarray(np.uint8(255 * part.reshape(-1, *part.shape[-3:])[0]))
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+  if isinstance(part, np.ndarray):
+    part = _balls(part, trimesh.creation.icosphere(1, 0.012))
+  return rendering.draw(*part, side)
+
+
+def _balls(points: Float[np.ndarray, "n 3"], ball: trimesh.Trimesh) -> Mesh:
+  """Vertices and faces of a ball around each point."""
+  vertices = points[:, None] + np.asarray(ball.vertices)[None]
   first = len(ball.vertices) * np.arange(len(points)).reshape(-1, 1, 1)
   return vertices.reshape(-1, 3), (first + ball.faces[None]).reshape(-1, 3)
 
 
-def _write_tiles(
-  path: pathlib.Path, tiles: Sequence[UInt8[np.ndarray, "h h 3"]], columns: int
-) -> None:
+def _write_tiles(path: pathlib.Path, tiles: Sequence[Picture], columns: int) -> None:
   side = len(tiles[0]) if tiles else 1
   sheet = np.full((-(-len(tiles) // columns) * side, columns * side, 3), 255, np.uint8)
   for i, tile in enumerate(tiles):

@@ -1,18 +1,22 @@
-"""Memory that is freed and taken again."""
+"""Freed memory stays with the process and is used again."""
 
+import ctypes
 import platform
 import subprocess
 import sys
+import types
 
 import pytest
+
+from occnet_jax.cli import process
 
 _PROGRAM = """
 import resource
 import sys
 import threading
-from occnet_jax import allocator
+from occnet_jax.cli import process
 if sys.argv[1] == "keep":
-  allocator.keep_freed_memory()
+  process.keep_freed_memory()
 def take_twice():
   for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -25,7 +29,7 @@ thread.join()
 """
 
 
-def _faults_of_the_second_buffer(way):
+def _page_faults_of_the_second_buffer(way):
   done = subprocess.run(
     [sys.executable, "-c", _PROGRAM, way], capture_output=True, text=True, check=True
   )
@@ -34,5 +38,13 @@ def _faults_of_the_second_buffer(way):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="left as it is")
 def test_a_buffer_that_was_freed_costs_no_page_faults_again():
-  kept, given_back = map(_faults_of_the_second_buffer, ("keep", "as it is"))
+  kept, given_back = map(_page_faults_of_the_second_buffer, ("keep", "as it is"))
   assert kept < 100 < given_back
+
+
+def test_a_refused_memory_setting_is_a_warning(monkeypatch, caplog):
+  library = types.SimpleNamespace(mallopt=lambda name, value: int(name != -1))
+  monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+  monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+  process.keep_freed_memory()
+  assert "refused the memory settings [-1]" in caplog.text

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import runpy
 
 import jax
@@ -12,9 +13,9 @@ import trimesh
 from PIL import Image
 
 from occnet_jax.cli import reconstruct as reconstruct_lib
-from occnet_jax.cli.reconstruct import find, reconstruct
+from occnet_jax.cli.reconstruct import reconstruct
 from occnet_jax.data import inputs
-from occnet_jax.data.user_inputs import read_grid
+from occnet_jax.data.user_inputs import find_items, read_grid
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -71,7 +72,7 @@ def save_run(workdir, kind):
   form = inputs.make(config["data"]).spec[None]
   points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3)).astype(np.float32)
   batch = {"points": points, "occupancies": points[..., 0] * 0, "inputs": form}
-  method = registry.build(config["model"], tau=0.5)
+  method = registry.build(config["model"])
   state = state_lib.create(method, optax.sgd(1e-3), batch, seed=0, ema=False)
   # At first the code counts for nothing.
   rng = np.random.default_rng(1)
@@ -135,11 +136,11 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
   (tmp_path / "in" / "c.png").write_bytes(b"nothing")
   args = run_of("image"), tmp_path / "in", tmp_path / "in" / "out"  # within the source
   asked = []
-  observe = reconstruct_lib._observe
+  read = reconstruct_lib._read
   monkeypatch.setattr(
     reconstruct_lib,
-    "_observe",
-    lambda model, one: (asked.append(one.name), observe(model, one))[1],
+    "_read",
+    lambda model, item: (asked.append(item.name), read(model, item))[1],
   )
   reconstruct(*args)
   assert asked == [*names]
@@ -159,7 +160,7 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
 def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   path = photo(tmp_path / "in" / "a.png")
   config = make_config("image")
-  config["test"]["tau"] = 0.999999
+  config["test"]["threshold"] = 0.999999
   out = tmp_path / "out"
   reconstruct(run_of("image"), tmp_path / "in", out, overriding=config)
   row = report(out)["a.png"]
@@ -167,7 +168,7 @@ def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   assert not (out / "a.glb").exists()
   assert (out / "index.html").read_text().count("data:image/png;base64,") == 1
   target = tmp_path / "a.ply"
-  with pytest.raises(ValueError, match="no surface: the network sees no"):
+  with pytest.raises(ValueError, match="no surface: no point has an occupancy"):
     reconstruct(run_of("image"), path, target, overriding=config)
   assert not target.exists()
 
@@ -184,9 +185,9 @@ def test_the_picture_on_the_page_is_the_object_in_its_mask(run_of, tmp_path):
   rows = report(out)
   assert rows["b.png"]["outcome"] == "failed" and "no mask" in rows["b.png"]["reason"]
   assert rows["cars/a.jpg"]["outcome"] == "mesh"
-  seen = np.asarray(Image.open(out / "pictures" / "cars" / "a-seen.png")).astype(int)
-  assert seen.shape == (SIDE, SIDE, 3)
-  rows, columns = np.nonzero(seen[..., 1] < 128)
+  shown = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
+  assert shown.shape == (SIDE, SIDE, 3)
+  rows, columns = np.nonzero(shown[..., 1] < 128)
   width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
   np.testing.assert_allclose((width, height), (0.61 * SIDE, 0.305 * SIDE), atol=1.5)
   np.testing.assert_allclose((rows.mean(), columns.mean()), (SIDE - 1) / 2, atol=1)
@@ -216,7 +217,7 @@ def test_images_of_one_folder_are_one_object(run_of, tmp_path):
     "x",
     "y/deep",
   }
-  sheet = Image.open(tmp_path / "out" / "pictures" / "x-seen.png")
+  sheet = Image.open(tmp_path / "out" / "pictures" / "x-input.png")
   assert sheet.size == (2 * SIDE, 2 * SIDE)
   reconstruct(run, tmp_path / "in" / "x", tmp_path / "one.glb")
   one, same = (
@@ -244,15 +245,33 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   assert (np.abs(b.vertices - [10, 0, 0]) < 0.56).all()
   assert report(out)["c.xyz"]["outcome"] == "failed"
   shares = [
-    (np.asarray(Image.open(out / "pictures" / f"{name}-seen.png")) < 255).mean()
+    (np.asarray(Image.open(out / "pictures" / f"{name}-input.png")) < 255).mean()
     for name in "ab"
   ]
   assert min(shares) > 0.05 and max(shares) < 0.8
   config = make_config("cloud")
-  config["test"]["tau"] = 0.999999
+  config["test"]["threshold"] = 0.999999
   reconstruct(run_of("cloud"), tmp_path / "in", out, overriding=config)
   assert report(out)["a.npy"]["outcome"] == "no surface"
   assert not (out / "a.glb").exists()
+
+
+def test_a_file_name_that_is_no_utf_8_does_not_spoil_its_folder(run_of, tmp_path):
+  cloud = np.asarray(trimesh.creation.icosphere(3).vertices)
+  (tmp_path / "in").mkdir()
+  np.savetxt(tmp_path / "in" / "a.xyz", cloud)
+  try:
+    np.savetxt(tmp_path / "in" / os.fsdecode(b"caf\xe9.xyz"), cloud)
+    np.savetxt(tmp_path / "in" / os.fsdecode(b"\xe9.xyz"), cloud[:2])
+  except OSError:
+    pytest.skip("this file system takes names in UTF-8 only")
+  out = tmp_path / "out"
+  reconstruct(run_of("cloud"), tmp_path / "in", out)
+  outcomes = {name: row["outcome"] for name, row in report(out).items()}
+  assert outcomes == {"a.xyz": "mesh", "caf\ufffd.xyz": "mesh", "\ufffd.xyz": "failed"}
+  assert len(list(out.glob("*.glb"))) == 2
+  page = (out / "index.html").read_text(encoding="utf-8")
+  assert "caf\ufffd.xyz" in page
 
 
 def write_binvox(path, grid):
@@ -278,7 +297,7 @@ def test_grids_of_every_format_are_read_with_their_axes_in_order(run_of, tmp_pat
   rows = report(tmp_path / "out")
   assert [row["outcome"] for row in rows.values()][:3] == ["mesh"] * 3
   pictures = tmp_path / "out" / "pictures"
-  assert (pictures / "c-seen.png").exists() and not (pictures / "d-seen.png").exists()
+  assert (pictures / "c-input.png").exists() and not (pictures / "d-input.png").exists()
 
 
 def test_a_grid_that_does_not_fit_is_refused(tmp_path):
@@ -313,5 +332,5 @@ def test_a_file_of_another_kind_says_what_the_network_wants(run_of, tmp_path):
       reconstruct(run_of("image"), path.parent, wrong)
   with pytest.raises(ValueError, match=r"masks are for photographs"):
     reconstruct(run_of("cloud"), path, target, masks=path)
-  with pytest.raises(ValueError, match=r"is 'none', so it sees no files"):
-    find(path, target, "none")
+  with pytest.raises(ValueError, match=r"is 'none', so it takes no files"):
+    find_items(path, target, "none")

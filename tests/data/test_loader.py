@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from occnet_jax.data import inputs, loader
+from occnet_jax.config import parse
+from occnet_jax.data import batches as batches_lib
+from occnet_jax.data import loader
 from occnet_jax.train import loop
 from tests.helpers import ROOT
 
@@ -87,10 +89,11 @@ def test_one_batch_is_that_of_its_step_and_reads_nothing_ahead():
 def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
   kind, tiny_config, monkeypatch
 ):
-  tiny_config["data"] |= {"inputs": kind, "residence": "stream"}
-  data = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  batch = next(loop.train_batches(tiny_config, data, 0))
-  example = loader.example_batch(inputs.make(tiny_config["data"]).spec, 128, 8)
+  tiny_config["data"] |= {"inputs": kind, "placement": "stream"}
+  settings = parse(tiny_config)
+  data = batches_lib.place_train(settings.data, batches_lib.open_train(settings.data))
+  batch = next(batches_lib.train_batches(settings, data, 0))
+  example = batches_lib.example_batch(settings.data, 8)
   assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
     name: (x.shape, x.dtype) for name, x in example.items()
   }
@@ -99,9 +102,9 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
 def test_training_reads_no_shape_to_know_the_shapes_of_its_arrays(
   tiny_config, tmp_path, monkeypatch
 ):
-  split = Counted(loop.open_train_split(tiny_config))
-  monkeypatch.setattr(loop, "open_train_split", lambda config: split)
-  tiny_config["data"]["residence"] = "host"
+  split = Counted(batches_lib.open_train(parse(tiny_config).data))
+  monkeypatch.setattr(batches_lib, "open_train", lambda data: split)
+  tiny_config["data"]["placement"] = "host"
   tiny_config["train"].update(steps=0)
   loop.train(tiny_config, tmp_path)
   assert split.reads == len(split)  # once each, into memory

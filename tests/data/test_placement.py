@@ -5,23 +5,30 @@ import jax
 import numpy as np
 import pytest
 
+from occnet_jax.config import parse
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader, placement
 from occnet_jax.train import checkpoint, loop, metric_log
 
 VARIANTS = {
   "cloud": {},
-  "noise, stretch": {"float16_noise": 1e-3, "stretch": 0.3},
+  "noise, stretch": {"float16_noise": 1e-3, "random_stretch": 0.3},
   "voxels": {"inputs": "voxels"},
   "index": {"inputs": "index"},
   "none": {"inputs": "none"},
 }
 
 
+def place(config):
+  data = parse(config).data
+  return batches_lib.place_train(data, batches_lib.open_train(data))
+
+
 def batches(config, where, start=0, count=3):
-  config["data"]["residence"] = where
-  data = loop.place_train_split(config, loop.open_train_split(config))
+  config["data"]["placement"] = where
+  data = place(config)
   assert data.placement == where
-  drawn = itertools.islice(loop.train_batches(config, data, start), count)
+  drawn = itertools.islice(batches_lib.train_batches(parse(config), data, start), count)
   if data.gather_fn is None:
     return list(drawn)
   return [data.gather_fn(data.device_arrays, batch) for batch in drawn]
@@ -45,7 +52,7 @@ def test_points_from_the_device_and_several_steps_a_call_train_the_same_network(
   tiny_config["train"] |= {"validate_every": 4, "steps": 8}
   losses = []
   for where, steps_per_call in (("stream", 1), ("device", 2)):
-    tiny_config["data"]["residence"] = where
+    tiny_config["data"]["placement"] = where
     tiny_config["train"]["steps_per_call"] = steps_per_call
     loop.train(tiny_config, tmp_path / where)
     rows = metric_log.read(tmp_path / where / "logs" / "metrics.jsonl")
@@ -114,7 +121,7 @@ def test_an_empty_split_cannot_be_placed_on_the_device():
 
 
 def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
-  examples = loop.open_train_split(tiny_config)
+  examples = batches_lib.open_train(parse(tiny_config).data)
   one = examples[0]
   size = one["points"]["points"].nbytes + one["points"]["occupancies"].nbytes
   size = (size + one["pointcloud"]["points"].nbytes) * len(examples)
@@ -143,7 +150,7 @@ def test_the_nearest_place_with_room_is_chosen(tiny_config, monkeypatch):
 def test_free_memory_is_shared_by_the_processes_of_a_machine_not_by_devices(
   tiny_config, monkeypatch
 ):
-  examples = loop.open_train_split(tiny_config)
+  examples = batches_lib.open_train(parse(tiny_config).data)
   size = len(examples) * np.mean([placement.nbytes(e) for e in (examples[0],)])
   monkeypatch.setattr(placement.host_memory, "available", lambda: 4 * size)
   monkeypatch.setattr(placement.jax, "local_device_count", lambda: 8)
@@ -161,21 +168,21 @@ def test_free_memory_is_shared_by_the_processes_of_a_machine_not_by_devices(
 
 
 def test_what_a_device_cannot_draw_is_an_error_that_names_the_way_out(tiny_config):
-  tiny_config["data"] |= {"residence": "device", "sampling": "equal"}
+  tiny_config["data"] |= {"placement": "device", "sampling": "equal"}
   with pytest.raises(ValueError, match=r"need the host; set it to host or stream"):
-    loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  tiny_config["data"] |= {"residence": "stream", "sampling": "evenly"}
+    place(tiny_config)
+  tiny_config["data"] |= {"placement": "stream", "sampling": "evenly"}
   with pytest.raises(ValueError, match=r"'evenly'; want one of: uniform, equal"):
-    loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  tiny_config["data"] |= {"residence": "disk"}
+    place(tiny_config)
+  tiny_config["data"] |= {"placement": "disk"}
   with pytest.raises(ValueError, match=r"'disk'; want one of: auto, stream"):
-    loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
+    place(tiny_config)
 
 
 def test_the_device_gets_draws_alone(tiny_config):
-  tiny_config["data"]["residence"] = "device"
-  data = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  batch = next(loop.train_batches(tiny_config, data, 0))
+  tiny_config["data"]["placement"] = "device"
+  data = place(tiny_config)
+  batch = next(batches_lib.train_batches(parse(tiny_config), data, 0))
   sent = sum(array.nbytes for array in jax.tree.leaves(batch))
   assert sent < 8 * 4 * (128 + 32 * 4 + 2)
   assert loader.batch_indices(

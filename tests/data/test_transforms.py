@@ -3,20 +3,15 @@ import io
 import numpy as np
 from PIL import Image
 
+from configs import base
+from occnet_jax.config import DataSettings
 from occnet_jax.data import inputs, transforms
 from occnet_jax.data.inputs import HOST
 from occnet_jax.data.transforms import Draws
 
-DATA = {
-  "inputs": "cloud",
-  "cloud_points": 30,
-  "cloud_sigma": 0.005,
-  "image_side": 32,
-  "image_crop": 1.0,
-  "image_views": 3,
-  "voxel_side": 8,
-  "stretch": 0.0,
-}
+DATA = DataSettings(**base.get_config().to_dict()["data"])._replace(
+  cloud_points=30, image_side=32, image_views=3, voxel_side=8
+)
 
 
 def subsample(labelled, *, seed=0, **settings):
@@ -26,7 +21,7 @@ def subsample(labelled, *, seed=0, **settings):
 
 
 def observe(**changed):
-  return inputs.make(DATA | changed)
+  return inputs.make(DATA._replace(**changed))
 
 
 def make_example(n=1003, seed=0):

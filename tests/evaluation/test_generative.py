@@ -9,8 +9,8 @@ RNG = np.random.default_rng(0)
 
 
 def test_chamfer_of_all_pairs_is_that_of_brute_force():
-  made = [RNG.standard_normal((30, 3)) for _ in range(3)]
-  true = [RNG.standard_normal((40, 3)) for _ in range(2)]
+  made = [RNG.standard_normal((30 + n, 3)) for n in range(3)]
+  true = [RNG.standard_normal((40 - n, 3)) for n in range(2)]
   found = generative.chamfer_matrix(made, true)
   for i, a in enumerate(made):
     for j, b in enumerate(true):
@@ -34,3 +34,7 @@ def test_one_shape_made_again_and_again_covers_one():
 def test_no_shapes_are_an_error():
   with pytest.raises(ValueError, match="0 generated and 5 reference shapes"):
     generative.coverage_and_mmd(np.zeros((0, 5)))
+
+
+def test_the_matrix_of_an_empty_set_is_empty():
+  assert generative.chamfer_matrix([], [np.zeros((2, 3))] * 5).shape == (0, 5)

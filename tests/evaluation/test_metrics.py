@@ -68,6 +68,19 @@ def test_nested_boxes_overlap_by_the_ratio_of_their_volumes():
   np.testing.assert_allclose(measure(inner, box())["iou"], 0.24, atol=0.01)
 
 
+def test_half_of_a_shape_is_accurate_and_precise_but_not_complete():
+  left, right = box((0.3, 0.3, 0.3), (-0.35, 0, 0)), box((0.3, 0.3, 0.3), (0.35, 0, 0))
+  both = np.concatenate([left[0], right[0]]), np.concatenate([left[1], right[1] + 8])
+  row = measure(left, both)
+  assert row["accuracy"] < 0.005
+  # The right box is 0.35 + 0.2 from the face of the left one, on average.
+  np.testing.assert_allclose(row["completeness"], 0.55 / 2, rtol=0.02)
+  assert row["precision_1pct"] > 0.99
+  np.testing.assert_allclose(row["recall_1pct"], 0.5, atol=0.02)
+  np.testing.assert_allclose(row["f_score_1pct"], 2 / 3, atol=0.02)
+  np.testing.assert_allclose(row["iou"], 0.5, atol=0.02)
+
+
 def test_half_overlapping_boxes_share_a_third():
   shifted = box((0.5, 1, 1), (0.25, 0, 0)), box((0.5, 1, 1), (0, 0, 0))
   np.testing.assert_allclose(measure(*shifted)["iou"], 1 / 3, atol=0.01)

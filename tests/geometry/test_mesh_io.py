@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry import mesh_io, pointcloud_io
 
 
 def _volume(vertices, faces):
@@ -210,6 +210,57 @@ def test_text_ply_polygons_of_any_size_enclose_their_volume(tmp_path):
   np.testing.assert_allclose(
     _volume(*mesh_io.read_mesh(tmp_path / "a.ply")), pentagon, rtol=1e-6
   )
+
+
+def test_text_ply_whose_rows_span_two_lines_is_read(tmp_path):
+  corners, polygons = _pentagon_prism()
+  lines = [f"{x} 9\n{y} {z}" for x, y, z in corners.tolist()]
+  lines += [" ".join(map(str, [len(face), *face])) + "\n-7" for face in polygons]
+  head = _ply("ascii", len(corners), len(polygons))
+  (tmp_path / "a.ply").write_bytes(head + "\n".join(lines).encode())
+  pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
+  vertices, faces = mesh_io.read_mesh(tmp_path / "a.ply")
+  np.testing.assert_allclose(_volume(vertices, faces), pentagon, rtol=1e-6)
+  (tmp_path / "a.ply").write_bytes(head + "\n".join(lines[:12]).encode())
+  with pytest.raises(ValueError, match="promises 7 elements 'face', but ends after 2"):
+    mesh_io.read_mesh(tmp_path / "a.ply")
+
+
+L_SHAPE = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]
+
+
+def _l_prism(start):
+  """Corners and polygons of an upright L, its caps begun at a chosen corner."""
+  corners = np.array([(x, y, z) for z in (0, 1) for x, y in L_SHAPE], float)
+  cap = [(i + start) % 6 for i in range(6)]
+  sides = [[i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6] for i in range(6)]
+  return corners, [cap[::-1], [i + 6 for i in cap], *sides]
+
+
+def _write_polygons(path, corners, polygons):
+  if path.suffix == ".off":
+    path.write_text(_off(corners, polygons))
+  elif path.suffix == ".obj":
+    lines = [f"v {x} {y} {z}" for x, y, z in corners.tolist()]
+    lines += ["f " + " ".join(str(i + 1) for i in face) for face in polygons]
+    path.write_text("\n".join(lines))
+  else:
+    head = _ply("binary_little_endian", len(corners), len(polygons))
+    path.write_bytes(head + _ply_body("<", corners, polygons))
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".off", ".ply"])
+@pytest.mark.parametrize("start", range(6))
+def test_a_concave_polygon_is_covered_from_whichever_corner_it_begins(
+  tmp_path, start, suffix
+):
+  path = tmp_path / f"a{suffix}"
+  _write_polygons(path, *_l_prism(start))
+  mesh = trimesh.Trimesh(*mesh_io.read_mesh(path), process=False)
+  np.testing.assert_allclose(mesh.area, 2 * 3 + 8)
+  np.testing.assert_allclose(mesh.volume, 3)
+  points = pointcloud_io.read_cloud(path)
+  assert not ((points[:, 0] > 1.001) & (points[:, 1] > 1.001)).any()
 
 
 def test_stl_is_read_as_text_or_binary_whatever_its_first_word(tmp_path):

@@ -85,14 +85,14 @@ def test_an_off_file_of_polygons_is_a_mesh(tmp_path):
 
 
 BROKEN = {
-  "a.ply": (b"ply\nelement vertex 3\n", "cannot be read as a point cloud"),
-  "b.ply": (b"\x00\x01", "cannot be read as a point cloud"),
+  "a.ply": (b"ply\nelement vertex 3\n", "has no PLY header"),
+  "b.ply": (b"\x00\x01", "has no PLY header"),
   "c.xyz": (b"1 2 3\n1 2\n", "cannot be read as a point cloud"),
   "d.txt": (b"1 2 3\n4 five 6\n", "cannot be read as a point cloud .*five"),
   "e.npy": (b"12", "cannot be read as a point cloud"),
   "f.npz": (b"12", "cannot be read as a point cloud"),
   "g.off": (b"", "cannot be read"),
-  "h.obj": (b"v 1 2 x\n", "cannot be read as a point cloud"),
+  "h.obj": (b"v 1 2 x\n", "cannot be read .*convert string 'x'"),
   "i.stl": (b"", "has no faces"),
   "j.glb": (b"glTF", "cannot be read as a mesh"),
   "k.xyz": (b"", "0 points, want at least 3"),
@@ -111,6 +111,104 @@ def test_a_faulty_file_is_named_with_what_is_wrong(name, tmp_path):
   with pytest.raises(ValueError, match=message) as caught:
     pointcloud_io.read_cloud(tmp_path / name)
   assert str(tmp_path / name) in str(caught.value)
+
+
+_PLY_HEAD = (
+  "ply\nformat {form} 1.0\nelement vertex {count}\nproperty float x\n"
+  "property float y\nproperty float z\n{more}end_header\n"
+)
+
+
+def ply_head(count=50, form="ascii", more=""):
+  return _PLY_HEAD.format(count=count, form=form, more=more)
+
+
+CUT = {
+  "a.ply": (ply_head() + text(CLOUD[:20])).encode(),
+  "b.ply": ply_head(form="binary_little_endian").encode()
+  + CLOUD[:20].astype("<f4").tobytes(),
+  "c.off": ("OFF\n50 0 0\n" + text(CLOUD[:20])).encode(),
+  "d.pts": ("50\n" + text(CLOUD[:20])).encode(),
+  "e.xyz": ("50\n" + text(CLOUD[:20])).encode(),
+  "f.txt": ("//X Y Z\n50\n" + text(CLOUD[:20])).encode(),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_file_with_fewer_points_than_it_promises_is_refused(name, tmp_path):
+  (tmp_path / name).write_bytes(CUT[name])
+  with pytest.raises(ValueError, match=r"promises 50 .*, but ends after 20"):
+    pointcloud_io.read_cloud(tmp_path / name)
+
+
+COLOURS = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
+COUNTED = np.column_stack([np.arange(50), CLOUD])
+# Files of other programs that hold CLOUD, though not as x y z from the first column on.
+UNUSUAL = {
+  "german.csv": text(CLOUD, ";").replace(".", ","),
+  "german_tabs.txt": "x\ty\tz\n" + text(CLOUD, "\t").replace(".", ","),
+  "numbered.csv": "id,x,y,z\n" + text(COUNTED, ","),
+  "named.csv": "name,X [m],Y [m],Z [m]\n"
+  + "".join(f"P{i},{row}" for i, row in enumerate(text(CLOUD, ",").splitlines(True))),
+  "reversed.csv": "z,y,x\n" + text(CLOUD[:, ::-1], ","),
+  "quoted.csv": '"x";"y";"z"\n' + text(CLOUD, ";"),
+  "comment.txt": "# z y x\n" + text(CLOUD[:, ::-1]),
+  "cloudcompare.txt": "//X Y Z R G B\n50\n" + text(np.hstack([CLOUD, CLOUD])),
+  "mark.xyz": "\ufeff" + text(CLOUD),
+  "title.txt": "Scan of a chair, 12 May\n" + text(np.hstack([CLOUD, CLOUD])),
+  "trailing.csv": "x;y;z;\n" + text(CLOUD, ";").replace("\n", ";\n"),
+  "intensity.xyz": text(np.hstack([CLOUD, COUNTED[:, :1]])),
+  "tabs.obj": "  v\t" + text(CLOUD, "\t").strip().replace("\n", "\n  v\t"),
+  "realsense.ply": ply_head(more=COLOURS) + text(CLOUD).replace("\n", "\n9 9 9\n"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_the_columns_that_a_file_means_are_read(name, tmp_path):
+  (tmp_path / name).write_text(UNUSUAL[name], encoding="utf-8")
+  points = pointcloud_io.read_cloud(tmp_path / name)
+  np.testing.assert_allclose(points, CLOUD, atol=1e-6)
+
+
+def test_comments_in_latin_1_and_text_in_utf_16_can_be_read(tmp_path):
+  (tmp_path / "a.xyz").write_bytes(
+    "# gr\u00f6\u00dfe\n".encode("latin-1") + text(CLOUD).encode()
+  )
+  (tmp_path / "b.xyz").write_text(text(CLOUD), encoding="utf-16")
+  for name in ("a.xyz", "b.xyz"):
+    np.testing.assert_allclose(pointcloud_io.read_cloud(tmp_path / name), CLOUD)
+
+
+AMBIGUOUS = {
+  "a.txt": (text(CLOUD).replace(".", ","), "a comma may be a decimal mark"),
+  "b.xyz": (text(COUNTED.astype(object)), "first of 4 columns counts the rows"),
+  "c.csv": ("a,b,c,d\n" + text(COUNTED, ","), "want x, y and z among them"),
+  "d.csv": ("x,y,z\n" + text(COUNTED, ","), "3 columns are named .* there are 4"),
+  "e.txt": (text(CLOUD.T), r"shape \(3, 50\)"),
+  "f.csv": (text(np.hstack([CLOUD, CLOUD]), ";").replace(";", ";;"), "convert string"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_text_that_may_mean_other_points_is_refused(name, tmp_path):
+  content, message = AMBIGUOUS[name]
+  (tmp_path / name).write_text(content)
+  with pytest.raises(ValueError, match=message):
+    pointcloud_io.read_cloud(tmp_path / name)
+
+
+def test_an_array_with_a_point_in_every_column_is_refused(tmp_path):
+  np.save(tmp_path / "a.npy", CLOUD.T)
+  np.savez(tmp_path / "a.npz", points=CLOUD.T)
+  for name in ("a.npy", "a.npz"):
+    with pytest.raises(ValueError, match=r"shape \(3, 50\).*transpose it"):
+      pointcloud_io.read_cloud(tmp_path / name)
+
+
+def test_a_ply_without_points_has_too_few(tmp_path):
+  (tmp_path / "a.ply").write_text(ply_head(0))
+  with pytest.raises(ValueError, match="0 points, want at least 3"):
+    pointcloud_io.read_cloud(tmp_path / "a.ply")
 
 
 def test_a_missing_file_is_named(tmp_path):

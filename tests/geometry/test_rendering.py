@@ -1,6 +1,8 @@
 """Pictures against closed forms of perspective, and their way to the reader."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -216,3 +218,37 @@ def test_a_picture_that_is_none_is_refused_in_words(encoded, message):
 def test_a_view_that_is_not_there_is_refused(index):
   with pytest.raises(ValueError, match=f"view {index} of 2, want 0 to 1"):
     images.decode_view({"images": [b"", b""]}, index)
+
+
+def test_a_drawing_without_faces_is_white():
+  image = rendering.draw(np.zeros((0, 3)), np.zeros((0, 3), np.int64), 20)
+  assert image.shape == (20, 20, 3) and image.dtype == np.uint8 and (image == 255).all()
+
+
+def test_drawings_of_the_unit_cube_frame_compare_in_size():
+  big, small = (
+    rendering.draw(factor * BALL.vertices, BALL.faces, 200) for factor in (1.0, 0.5)
+  )
+  areas = [np.count_nonzero(image[..., 0] < 255) for image in (big, small)]
+  assert 4 < areas[0] / areas[1] < 5  # perspective makes the nearer surface larger
+
+
+def test_a_fitted_drawing_is_the_same_wherever_the_mesh_lies():
+  vertices = CUBE.vertices * [1, 0.5, 0.25]
+  near, far = (
+    rendering.draw(v, CUBE.faces, 100, azimuth=330.0, fit=True)
+    for v in (vertices, 8 * vertices + [64, 0, -32])  # powers of two: without rounding
+  )
+  np.testing.assert_array_equal(near, far)
+  rows, columns = np.nonzero(near[..., 0] < 255)
+  border = min(rows.min(), columns.min(), 99 - rows.max(), 99 - columns.max())
+  assert 5 <= border <= 7  # six of a hundred pixels stay free
+
+
+def test_the_renderer_is_imported_where_a_scene_is_made_only():
+  code = (
+    "import sys\nfrom data_prep.watertight import solid\n"
+    "from occnet_jax.geometry import rendering\n"
+    "assert rendering.is_available() and 'embreex' not in sys.modules\n"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)

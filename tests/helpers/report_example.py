@@ -49,7 +49,7 @@ def write(path):
   lost = tables.missing_row("chair", "id-missing", "the field is <NaN>")
   rows = [row("car", "id-good", 0.5), row("car", "id-empty", 0.0), lost]
   cloud = 0.4 * normals[:300]
-  seen = {"truth_points": 0.4 * normals, "truth_normals": normals}
+  surface = {"truth_points": 0.4 * normals, "truth_normals": normals}
   report.write_report(
     path,
     title=TITLE,
@@ -58,7 +58,7 @@ def write(path):
     charts=CHARTS,
     shapes=[
       report.ReportShape(
-        "id-good", "car", rows[0], cloud, ball(), **seen, credit=CREDIT
+        "id-good", "car", rows[0], cloud, ball(), **surface, credit=CREDIT
       ),
       report.ReportShape("id-empty", "car", rows[1], cloud, nothing, truth=box()),
       report.ReportShape("id-missing", "chair", lost, cloud, None),

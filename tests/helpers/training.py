@@ -4,21 +4,15 @@ import jax
 import numpy as np
 import optax
 
+from configs.models import onet
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
 
-MODEL = {
-  "name": "onet",
-  "encoder": "pointnet_resnet",
+MODEL = onet.get_config().to_dict() | {
   "encoder_hidden_size": 8,
   "c_dim": 8,
-  "decoder": "cbatchnorm",
   "hidden_size": 16,
-  "leaky": False,
-  "octaves": 0,
-  "unbiased_variance": True,
-  "z_dim": 0,
-  "kl_weight": 1.0,
+  "tau": 0.5,
 }
 
 
@@ -37,7 +31,7 @@ def make_batch(seed, b=4, t=32, n=16):
 
 def make_run(optimizer=None, ema=False):
   optimizer = optimizer or optax.sgd(1e-3)  # Adam would hide a factor in the gradient
-  method = registry.build(MODEL, tau=0.5)
+  method = registry.build(MODEL)
   state = state_lib.create(method, optimizer, make_batch(0), seed=0, ema=ema)
   # Zero layers would leave the encoder without a gradient at first.
   state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))

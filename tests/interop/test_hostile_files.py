@@ -190,6 +190,19 @@ def test_little_input_takes_little_memory(tmp_path, pickled):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("key", [2**61 - 1, 1 - 2**61, 5 * (2**61 - 1), 2.0**61])
+def test_keys_that_could_share_one_hash_are_refused(tmp_path, key):
+  path = wrap(tmp_path / "keys.pt", pickle.dumps({key: 1}, 2))
+  with pytest.raises(ValueError, match=r"keys\.pt: holds a dict with the key"):
+    file.read(path)
+
+
+@pytest.mark.parametrize("key", [0, -1, 2**48 + 7, 2**61 - 2, 0.5, True, None, "text"])
+def test_other_keys_are_read(tmp_path, key):
+  path = wrap(tmp_path / "keys.pt", pickle.dumps({key: 1}, 2))
+  assert file.read(path) == {key: 1}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pickletools, of escapes
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_file_is_read_or_refused(tmp_path, seed):

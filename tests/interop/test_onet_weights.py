@@ -141,7 +141,7 @@ def test_parameters_by_address_and_without_updates_are_imported(tmp_path, templa
     ),
     (
       {"optimizer": {"state": {0: {"exp_avg": 1}}, "param_groups": [{"params": [0]}]}},
-      "its optimizer knows 1 parameters, its model 97",
+      "its optimizer has 1 parameters, its model 97",
     ),
     (
       {
@@ -188,6 +188,15 @@ def test_torchvisions_weights_are_imported_without_their_classifier(tmp_path):
   identical(
     resnet_weights.read_torchvision(tmp_path / "resnet18.pth", template), variables
   )
+  encoder = {k: {"features": template[k], "fc": k} for k in variables}
+  made = resnet_weights.with_pretrained_features(tmp_path / "resnet18.pth", encoder)
+  identical({k: tree["features"] for k, tree in made.items()}, variables)
+  assert {k: tree["fc"] for k, tree in made.items()} == {k: k for k in variables}
+  assert encoder["params"]["features"] is template["params"]
+  with pytest.raises(ValueError, match=r"resnet18\.pth, but .*encoder is no ResNet"):
+    resnet_weights.with_pretrained_features(
+      tmp_path / "resnet18.pth", {"params": {"conv1": 0}, "batch_stats": {}}
+    )
   del state["bn1.bias"]
   file.write(tmp_path / "resnet18.pth", state)
   with pytest.raises(ValueError, match=r"resnet18\.pth: .*lacks bn1\.bias"):

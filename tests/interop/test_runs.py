@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from occnet_jax.data import inputs as inputs_lib
+from occnet_jax.config import parse
+from occnet_jax.data.batches import example_batch
 from occnet_jax.interop import onet_weights, runs
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -25,8 +26,8 @@ def make_config(**changed):
 
 
 def random_variables(config):
-  method = registry.build(config["model"], tau=0.2)
-  forms = registry.variable_forms(method, inputs_lib.make(config["data"]).spec)
+  method = registry.build(config["model"])
+  forms = registry.variable_specs(method, example_batch(parse(config).data))
   return jax.tree.map(
     lambda form: RNG.random(form.shape, "f4") * np.float32(0.1), forms
   )
@@ -69,8 +70,8 @@ def test_export_of_import_is_the_same_file(file, tmp_path):
   config = make_config()
   runs.import_torch(config, tmp_path / "run", str(path))
   runs.export_torch(tmp_path / "run", str(tmp_path / "again.pt"))
-  template = registry.variable_forms(
-    registry.build(config["model"], tau=0.2), inputs_lib.make(config["data"]).spec
+  template = registry.variable_specs(
+    registry.build(config["model"]), example_batch(parse(config).data)
   )
   first = onet_weights.read_checkpoint(path, template)
   second = onet_weights.read_checkpoint(tmp_path / "again.pt", template)
@@ -116,6 +117,6 @@ def test_a_truncated_file_leaves_nothing_behind(file, tmp_path):
 
 
 def test_fourier_features_have_no_place_in_the_reference(file, tmp_path):
-  config = make_config(**{"model.octaves": 3})
-  with pytest.raises(ValueError, match=r"octaves is 3, want 0"):
+  config = make_config(**{"model.fourier_octaves": 3})
+  with pytest.raises(ValueError, match=r"fourier_octaves is 3, want 0"):
     runs.import_torch(config, tmp_path / "run", str(file[0]))

@@ -110,7 +110,7 @@ def test_exported_variables_come_back_bit_for_bit(case):
   jax.tree.map(np.testing.assert_array_equal, back, variables)
 
 
-def test_kernels_are_turned():
+def test_kernels_are_transposed():
   template = template_of(*CASES["enc_resnet34"])
   state = reference_state("enc_resnet34", "encoder")
   params = from_state_dict(state, template)["params"]["encoder"]
@@ -196,7 +196,7 @@ def with_one(value):
     ),
   ],
 )
-def test_all_that_does_not_fit_is_told(pointnet_case, changes, message):
+def test_all_that_does_not_fit_is_named(pointnet_case, changes, message):
   template, state = pointnet_case
   with pytest.raises(ValueError, match=message):
     from_state_dict(change(state, **changes), template)
@@ -213,7 +213,7 @@ def test_all_that_does_not_fit_is_told(pointnet_case, changes, message):
     ("decoder.encoder.conv1_1.weight", "Deep Marching Cubes"),
   ],
 )
-def test_checkpoints_of_other_methods_are_told(pointnet_case, name, method):
+def test_checkpoints_of_other_methods_are_recognised(pointnet_case, name, method):
   template, state = pointnet_case
   with pytest.raises(ValueError, match=f"a checkpoint of {method} .*{name}"):
     from_state_dict(change(state, add=[name]), template)

@@ -1,11 +1,11 @@
 """Codes found by optimisation, for a decoder whose best code is known."""
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from occnet_jax import losses
 from occnet_jax.models.latent_optimization import fit_latent
-from occnet_jax.types import Method
+from occnet_jax.types import Field, Method
 
 
 def ball(variables, latent, points):
@@ -14,7 +14,13 @@ def ball(variables, latent, points):
   return 50 * (latent - radius)
 
 
-METHOD = Method(nn.Module(), None, None, None, ball, "field", 0.0)
+def fidelity(variables, latent, batch):
+  values = ball(variables, latent, batch["points"])
+  entropy = losses.occupancy_cross_entropy(values, batch["occupancies"])
+  return entropy / batch["points"].shape[1]
+
+
+METHOD = Method(None, None, None, ball, Field(0.0), None, fidelity=fidelity)
 
 
 def labelled(radii):
@@ -25,9 +31,10 @@ def labelled(radii):
 
 def fit(prior):
   points, inside = labelled([0.2, 0.3, 0.45])
+  batch = {"points": points, "occupancies": inside}
   start = jnp.full((3, 1), 0.35)
-  settings = {"steps": 200, "learning_rate": 1e-2, "prior": prior}
-  return fit_latent(METHOD, {}, start, points, inside, **settings)[:, 0]
+  settings = {"steps": 200, "learning_rate": 1e-2, "prior_weight": prior}
+  return fit_latent(METHOD, {}, start, batch, **settings)[:, 0]
 
 
 def test_the_code_of_each_shape_is_found():

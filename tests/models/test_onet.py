@@ -1,18 +1,15 @@
 """The generative model and several views against closed forms and simpler models."""
 
-import runpy
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.models import onet as onet_config
 from occnet_jax import losses
-from occnet_jax.models import registry
-from occnet_jax.train.evaluators import score
+from occnet_jax.models import onet, registry
+from occnet_jax.types import Field
 
-BASE = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "base.py"))
 SMALL = {
   "encoder_hidden_size": 8,
   "c_dim": 6,
@@ -22,9 +19,9 @@ SMALL = {
 RNG = np.random.default_rng(0)
 
 
-def build(**changed):
-  model = BASE["get_config"]().model.to_dict() | SMALL | changed
-  return registry.build(model, tau=0.2)
+def build(options=(), **changed):
+  model = onet_config.get_config().to_dict() | SMALL | changed
+  return registry.build(model, **dict(options))
 
 
 def batch(b=3, t=20, inputs=None):
@@ -70,11 +67,11 @@ def test_the_loss_of_the_generative_model_is_cross_entropy_and_weighted_kl(weigh
   variables = init(method, data)
   key = jax.random.key(3)
   value, (stats, scalars) = method.loss(variables, data, key, True)
-  mean, logstd = method.posterior(variables, data)
+  mean, logstd = method.prior.posterior(variables, data)
   z = mean + jnp.exp(logstd) * jax.random.normal(key, mean.shape)
   logits = method.decode(
     variables,
-    method.with_z(method.encode(variables, data["inputs"]), z),
+    method.prior.insert(method.encode(variables, data["inputs"]), z),
     data["points"],
   )
   wanted = losses.occupancy_cross_entropy(logits, data["occupancies"])
@@ -91,7 +88,7 @@ def test_a_code_and_a_random_latent_go_together():
   variables = init(method, data)
   latent = method.encode(variables, data["inputs"])
   assert latent.c.shape == (3, 6) and not np.asarray(latent.z).any()
-  moved = method.with_z(latent, jnp.ones((3, 4)))
+  moved = method.prior.insert(latent, jnp.ones((3, 4)))
   a, b = (method.decode(variables, x, data["points"]) for x in (latent, moved))
   assert np.abs(a - b).max() > 1e-3
 
@@ -124,28 +121,56 @@ def test_fields_that_do_not_go_together_are_refused(changed, message):
 
 
 def test_validation_shows_the_posterior_as_many_points_as_training():
-  method, data = build(**UNCONDITIONAL), batch(t=40)
+  method, data = build({"posterior_points": 10}, **UNCONDITIONAL), batch(t=40)
   variables = init(method, data)
-  loss, _ = score(method, variables, data, jnp.zeros(1), 10)
+  loss = method.score(variables, data)["loss"]
   few = {name: data[name][:, :10] for name in ("points", "occupancies")}
-  mean, logstd = method.posterior(variables, {**data, **few})
-  latent = method.with_z(method.encode(variables, data["inputs"]), mean)
+  mean, logstd = method.prior.posterior(variables, {**data, **few})
+  latent = method.prior.insert(method.encode(variables, data["inputs"]), mean)
   logits = method.decode(variables, latent, data["points"])
   wanted = losses.occupancy_cross_entropy(logits, data["occupancies"])
   wanted += losses.kl_to_standard_normal(mean, logstd)
   np.testing.assert_allclose(loss.mean(), wanted, rtol=1e-5)
-  of_all, _ = score(method, variables, data, jnp.zeros(1))
+  of_all = build(**UNCONDITIONAL).score(variables, data)["loss"]
   assert abs(of_all.mean() - wanted) > 1e-4
 
 
-@pytest.mark.parametrize("name", sorted(registry.DECODERS))
+def test_scores_are_those_of_every_shape_at_every_candidate():
+  method, data = build(**UNCONDITIONAL, tau_grid=(0.3, 0.5)), batch()
+  variables = init(method, data)
+  scores = method.score(variables, data)
+  mean, _ = method.prior.posterior(variables, data)
+  latent = method.prior.insert(method.encode(variables, data["inputs"]), mean)
+  probabilities = 1 / (1 + np.exp(-method.decode(variables, latent, data["points"])))
+  for column, tau in enumerate((0.3, 0.5)):
+    predicted, inside = probabilities >= tau, np.asarray(data["occupancies"]) > 0.5
+    both = (predicted & inside).sum(1) / np.maximum((predicted | inside).sum(1), 1)
+    np.testing.assert_allclose(scores["iou"][:, column], both, rtol=1e-6)
+  np.testing.assert_allclose(method.output.candidates, (np.log(3 / 7), 0), rtol=1e-15)
+
+
+def test_a_threshold_that_is_given_is_the_only_candidate():
+  method = build({"threshold": 0.2})
+  assert method.output == Field(np.log(0.25), (np.log(0.25),))
+  assert build({"level": 1.5}).output.level == 1.5
+  assert build({"level": 1.5, "threshold": 0.2}).output.level == np.log(0.25)
+
+
+def test_equal_configs_build_the_same_functions():
+  assert build().decode is build().decode
+  assert build({"level": 1.0}).encode is build().encode
+  assert build(hidden_size=16).decode is not build().decode
+
+
+@pytest.mark.parametrize("name", sorted(onet.DECODERS))
 def test_every_decoder_is_built_as_the_config_says(name):
-  net = build(decoder=name, hidden_size=48, leaky=True, octaves=2).net.decoder
+  model = {"hidden_size": 48, "decoder_leaky": True, "fourier_octaves": 2}
+  net = onet.DECODERS[name]({"decoder": name, **model}, False)
   assert (net.hidden_size, net.leaky, net.octaves) == (48, True, 2)
   assert getattr(net, "n_blocks", 5) == 5
 
 
 def test_a_decoder_without_blocks_cannot_compute_them_twice():
-  model = BASE["get_config"]().model.to_dict() | {"decoder": "cbatchnorm_noresnet"}
+  model = onet_config.get_config().to_dict() | {"decoder": "cbatchnorm_noresnet"}
   with pytest.raises(ValueError, match=r"remat is set, but .*'cbatchnorm_noresnet'"):
-    registry.build(model, tau=0.2, remat=True)
+    registry.build(model, remat=True)

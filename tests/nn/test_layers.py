@@ -113,14 +113,14 @@ def test_affine_batch_norm_on_two_devices_equals_one():
     np.testing.assert_allclose(a[0], b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_context_equals_its_copies_at_every_point():
-  x, context = draw(2, 7, 4), draw(2, 3)
-  tiled = jnp.concatenate([x, jnp.broadcast_to(context[:, None], (2, 7, 3))], -1)
+def test_shared_features_equal_their_copies_at_every_point():
+  x, shared = draw(2, 7, 4), draw(2, 3)
+  tiled = jnp.concatenate([x, jnp.broadcast_to(shared[:, None], (2, 7, 3))], -1)
   for layer in (Linear(5), ResnetBlockFC(5)):
     params = layer.init(jax.random.key(0), tiled)
     params = jax.tree.map(lambda a: a + 0.1, params)  # no zero layer hides a fault
     np.testing.assert_allclose(
-      layer.apply(params, x, context), layer.apply(params, tiled), rtol=1e-4, atol=1e-5
+      layer.apply(params, x, shared), layer.apply(params, tiled), rtol=1e-4, atol=1e-5
     )
 
 
@@ -145,7 +145,7 @@ def test_the_point_cloud_network_has_as_many_parameters_as_the_reference():
     "z_dim": 0,
     "kl_weight": 1.0,
   }
-  method = registry.build(model, tau=0.2)
+  method = registry.build(model)
   batch = {"points": jnp.zeros((1, 2, 3)), "inputs": jnp.zeros((1, 2, 3))}
   shapes = jax.eval_shape(method.init, jax.random.key(0), batch)
   assert sum(np.prod(a.shape) for a in jax.tree.leaves(shapes["params"])) == 10_373_889

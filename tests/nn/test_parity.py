@@ -1,21 +1,29 @@
 """Networks against recorded outputs of the reference, which parity.py describes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from occnet_jax import losses
 from occnet_jax.nn.decoders import CBatchNormDecoder
 from tests.helpers.parity import (
+  CASES,
+  FITTED,
   KINKED,
   SPEC,
   arguments,
   as_variables,
   largest_errors,
+  load,
+  network,
   place,
   state_dict,
 )
 
 
-@pytest.mark.parametrize("case", SPEC)
+@pytest.mark.parametrize("case", CASES)
 def test_the_network_matches_the_reference(case):
   limits = {"outputs": 1e-5, "gradients": KINKED.get(case, 1e-4)}
   for name, error in largest_errors(case).items():
@@ -46,3 +54,28 @@ def test_a_layer_of_the_reference_finds_its_place_by_its_name():
   path, kernel = place("block0.bn_0.fc_gamma.weight", np.zeros((8, 4)))
   assert path == ("params", "block0", "bn_0", "conv_gamma", "kernel")
   assert kernel.shape == (4, 8)
+
+
+def test_a_code_fitted_to_distances_takes_the_steps_of_deepsdf():
+  given, recorded = load(FITTED, "in/"), load(FITTED, "eval/")
+  net, variables = network(FITTED), as_variables(state_dict(SPEC[FITTED]))
+  points = jnp.asarray(given["xyz"][None])
+  distances = jnp.asarray(given["sdf_gt"][None, :, 0])
+
+  def loss(code):
+    errors = losses.clamped_l1(
+      net.apply(variables, points, code, train=False), distances
+    )
+    return errors + 1e-4 * jnp.square(code).mean()
+
+  step = jax.jit(jax.value_and_grad(loss))
+  adam, code = optax.adam(5e-3), jnp.asarray(given["code"])
+  state, codes, values = adam.init(code), [], []
+  for _ in recorded["losses"]:
+    value, gradient = step(code)
+    updates, state = adam.update(gradient, state)
+    code = optax.apply_updates(code, updates)
+    values.append(value)
+    codes.append(code[0])
+  np.testing.assert_allclose(values, recorded["losses"], rtol=1e-5)
+  np.testing.assert_allclose(codes, recorded["codes"], rtol=1e-4, atol=1e-6)

@@ -35,8 +35,7 @@ def run():
   }
   batch = jax.tree.map(jnp.asarray, batch)
   methods = {
-    name: registry.build(MODEL, tau=0.5, precision=name)
-    for name in ("float32", "bfloat16")
+    name: registry.build(MODEL, precision=name) for name in ("float32", "bfloat16")
   }
   variables = methods["float32"].init(jax.random.key(0), batch)
   leaves, tree = jax.tree.flatten(variables["params"])
@@ -125,6 +124,21 @@ def test_scopes_do_not_leak(run):
   np.testing.assert_array_equal(before, logits(methods["float32"], variables, batch))
 
 
+def test_a_scope_reaches_into_a_function_that_was_compiled_outside_it():
+  square = jax.jit(lambda a: precision.matmul(a, a))
+  a = jnp.full((2, 2), 1.001)  # bfloat16 rounds it to 1
+  np.testing.assert_allclose(square(a), 2 * 1.001**2, rtol=1e-6)
+  np.testing.assert_array_equal(precision.scoped("bfloat16", square)(a), 2)
+  np.testing.assert_allclose(square(a), 2 * 1.001**2, rtol=1e-6)
+
+
+def test_the_innermost_scope_counts():
+  inner = precision.scoped("float32", precision.matmul)
+  a = jnp.full((2, 2), 1.001)
+  found = precision.scoped("bfloat16", inner)(a, a)
+  np.testing.assert_allclose(found, 2 * 1.001**2, rtol=1e-6)
+
+
 def test_only_devices_that_compute_in_bfloat16_get_it_by_themselves(monkeypatch):
   class Device:
     def __init__(self, platform, capability):
@@ -147,7 +161,7 @@ def test_no_layer_multiplies_matrices_past_the_helper():
   sources = [
     path
     for path in (ROOT / "occnet_jax" / "nn").glob("*.py")
-    if path.name not in ("precision.py", "convolution.py", "winograd.py")
+    if path.name not in ("precision.py", "conv.py", "winograd.py")
   ]
   for path in sources:
     text = path.read_text()

@@ -74,22 +74,48 @@ def state_dict(case):
   """The weights of a case of spec.json in the reference's layout, by name.
 
   They are random but not degenerate: no layer is zero and no statistic at its default.
+  Transposed convolutions, too, divide by the size of all axes but the first.
   """
   generator, named = Generator(case["seed"]), {}
   for row in case["modules"]:
-    name, shapes = row["module"], row["tensors"]
-    if row["kind"] == "bn":
-      named[f"{name}.running_mean"] = 0.3 * generator.randn(shapes["running_mean"])
-      named[f"{name}.running_var"] = 0.5 + generator.rand(shapes["running_var"])
-      if "weight" in shapes:
-        named[f"{name}.weight"] = 1 + 0.2 * generator.randn(shapes["weight"])
-        named[f"{name}.bias"] = 0.2 * generator.randn(shapes["bias"])
-      continue
-    scale = math.prod(shapes["weight"][1:]) ** -0.5
-    if name.endswith(("gamma", "beta")):
-      scale *= 0.5
-    named[f"{name}.weight"] = scale * generator.randn(shapes["weight"])
-    if "bias" in shapes:
-      bias = 0.1 * generator.randn(shapes["bias"])
-      named[f"{name}.bias"] = bias + 1 if name.endswith("gamma") else bias
+    name = row["module"]
+    draw = {"bn": _batch_norm, "norm": _norm, "weight_norm": _weight_norm}.get(
+      row["kind"], _linear
+    )
+    tensors = draw(generator, row["tensors"], row.get("scale", 1.0), name)
+    named |= {f"{name}.{leaf}": tensor for leaf, tensor in tensors.items()}
+  return named
+
+
+def _batch_norm(generator, shapes, gain, name):
+  named = {"running_mean": 0.3 * generator.randn(shapes["running_mean"])}
+  named["running_var"] = 0.5 + generator.rand(shapes["running_var"])
+  if "weight" in shapes:
+    named |= _norm(generator, shapes, gain, name)
+  return named
+
+
+def _norm(generator, shapes, gain, name):
+  del gain, name
+  weight = 1 + 0.2 * generator.randn(shapes["weight"])
+  return {"weight": weight, "bias": 0.2 * generator.randn(shapes["bias"])}
+
+
+def _weight_norm(generator, shapes, gain, name):
+  del name
+  fan_in = shapes["weight_v"][1]
+  direction = generator.randn(shapes["weight_v"]) * fan_in**-0.5
+  length = (1 + 0.2 * generator.randn(shapes["weight_g"])) * gain
+  bias = 0.1 * gain * generator.randn(shapes["bias"])
+  return {"weight_v": direction, "weight_g": length, "bias": bias}
+
+
+def _linear(generator, shapes, scale, name):
+  gain = scale * math.prod(shapes["weight"][1:]) ** -0.5
+  if name.endswith(("gamma", "beta")):
+    gain *= 0.5
+  named = {"weight": gain * generator.randn(shapes["weight"])}
+  if "bias" in shapes:
+    bias = 0.1 * scale * generator.randn(shapes["bias"])
+    named["bias"] = bias + 1 if name.endswith("gamma") else bias
   return named

@@ -22,7 +22,7 @@ CONFIG = {"name": "test", "model": {"hidden_size": 16}}
 
 def save(workdir, state, kind="latest", record=None):
   with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
-    checkpoints.save(kind, state, record or {"tau": 0.3, "iou": 0.5})
+    checkpoints.save(kind, state, record or {"level": 0.3, "iou": 0.5})
 
 
 def test_a_saved_state_comes_back_whole(tmp_path):
@@ -31,7 +31,7 @@ def test_a_saved_state_comes_back_whole(tmp_path):
   _, _, fresh = make_run(optax.adam(1e-3), ema=True)
   with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
     resumed = checkpoints.resume(jax.tree.map(np.zeros_like, fresh))
-    assert checkpoints.record("latest") == {"step": 7, "tau": 0.3, "iou": 0.5}
+    assert checkpoints.record("latest") == {"step": 7, "level": 0.3, "iou": 0.5}
     assert checkpoints.record("best") is None
   assert int(resumed.step) == 7
   assert jax.tree.structure(resumed) == jax.tree.structure(state)
@@ -45,7 +45,7 @@ def test_nothing_saved_leaves_the_fresh_state(tmp_path):
 
 
 def test_what_two_devices_saved_one_device_restores(tmp_path):
-  method = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  method = registry.build(MODEL, axis_name=step_lib.AXIS)
   _, optimizer, state = make_run()
   step = step_lib.data_parallel(step_lib.make_step(method, optimizer))
   batch = step_lib.split_over_devices(make_batch(0), 2)
@@ -115,7 +115,7 @@ def save_several(workdir):
   with checkpoint.Checkpoints(workdir, CONFIG, keep_period=0) as checkpoints:
     for kind, step in (("latest", 4), ("best", 6), ("latest", 8), ("latest", 12)):
       now = state.replace(step=state.step + step)
-      checkpoints.save(kind, now, {"tau": 0.3, "iou": step / 100})
+      checkpoints.save(kind, now, {"level": 0.3, "iou": step / 100})
   return state, workdir / "checkpoints"
 
 
@@ -271,7 +271,7 @@ def test_arrays_of_old_states_do_not_stay_in_memory(tmp_path):
     assert int(checkpoints.resume(state).step) == 12
     for kind in checkpoint.KINDS:
       assert jax.tree.leaves(checkpoints._newest[kind].state) == []
-      assert checkpoints.record(kind)["tau"] == 0.3
+      assert checkpoints.record(kind)["level"] == 0.3
 
 
 def test_a_process_that_does_not_write_neither_saves_nor_resumes(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def test_a_killed_loader_process_ends_the_run_which_then_resumes_exactly(
   whole, tiny_data, tmp_path
 ):
   workdir = tmp_path / "run"
-  (process,) = reliability.start(workdir, tiny_data, residence="stream", workers=1)
+  (process,) = reliability.start(workdir, tiny_data, placement="stream", workers=1)
   while process.is_alive() and not reliability._rows(workdir):
     time.sleep(0.001)
   for child in psutil.Process(process.pid).children():

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from occnet_jax import losses
 from occnet_jax.train import checkpoint, loop, metric_log, progress
 from tests.helpers.training import assert_close
 
@@ -72,8 +73,8 @@ def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
   best = max(validated, key=lambda row: row["val/iou"])
   record = checkpoint.restore(tmp_path).record
   assert record["step"] == best["step"]
-  assert record["tau"] == best["val/tau"]
-  assert record["tau"] in tiny_config["test"]["tau_grid"]
+  assert record["level"] == best["val/level"]
+  assert record["level"] in [losses.logit(p) for p in tiny_config["model"]["tau_grid"]]
 
 
 def test_statistics_of_no_average_are_refused(tiny_config, tmp_path):

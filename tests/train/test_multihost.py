@@ -28,7 +28,7 @@ CONFIG = {
   "train.log_every": 2,
   "train.save_every": 4,
   "train.validate_every": 4,
-  "train.pictures": 0,
+  "train.preview_shapes": 0,
   "val.batch_size": 3,
   "test.shapes": 3,
   "test.samples": 1000,
@@ -97,7 +97,7 @@ def test_two_processes_train_what_one_does(runs):
     kernels = [each.state[name]["decoder"]["bn"] for each in saved]
     flat = [np.concatenate([np.ravel(x) for x in _leaves(each)]) for each in kernels]
     np.testing.assert_allclose(*flat, rtol=1e-3, atol=1e-4)
-  assert saved[0].record["tau"] == saved[1].record["tau"]
+  assert saved[0].record["level"] == saved[1].record["level"]
 
 
 def test_two_processes_make_the_meshes_that_one_does(runs):

@@ -5,6 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from occnet_jax.config import parse
+from occnet_jax.data import batches as batches_lib
+from occnet_jax.data import source
 from occnet_jax.train import checkpoint, loop, metric_log
 
 
@@ -21,11 +24,12 @@ def test_a_step_that_is_not_finite_ends_the_run_and_can_be_diagnosed(
   directory = tmp_path / "failures" / "step_1"
   assert int(checkpoint.read(directory / "checkpoint").state["step"]) == 1
 
-  data = loop.source.open_split(
+  data = source.open_split(
     tiny_config["data"]["dir"], "train", {"id": True, "points": {"points": True}}
   )
-  placed = loop.place_train_split(tiny_config, loop.open_train_split(tiny_config))
-  wanted = next(loop.train_batches(tiny_config, placed, 1))
+  settings = parse(tiny_config)
+  split = batches_lib.place_train(settings.data, batches_lib.open_train(settings.data))
+  wanted = next(batches_lib.train_batches(settings, split, 1))
   with np.load(directory / "batch.npz") as batch:
     assert set(batch) == set(wanted)
     for name in batch:
@@ -55,13 +59,13 @@ def test_a_step_that_is_not_finite_ends_the_run_and_can_be_diagnosed(
 def test_skipped_steps_are_counted_and_change_nothing(
   tiny_config, tmp_path, monkeypatch
 ):
-  batches = loop.train_batches
+  batches = batches_lib.train_batches
 
-  def damaged(config, placed, start):
-    for step, batch in enumerate(batches(config, placed, start), start):
+  def damaged(settings, split, start, *part):
+    for step, batch in enumerate(batches(settings, split, start, *part), start):
       yield {**batch, "points": batch["points"] * (np.nan if step == 5 else 1)}
 
-  monkeypatch.setattr(loop, "train_batches", damaged)
+  monkeypatch.setattr(batches_lib, "train_batches", damaged)
   tiny_config["train"].update(on_nonfinite="skip", steps=8)
   loop.train(tiny_config, tmp_path)
   rows = metric_log.read(tmp_path / "logs" / "metrics.jsonl")

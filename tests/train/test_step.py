@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,28 +7,38 @@ import optax
 import pytest
 
 from configs import base
+from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import optimizers
-from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from tests.helpers.training import MODEL, assert_close, make_batch, make_run
 
+OPTIM = config_lib.OptimSettings(**base.get_config().to_dict()["optim"])
 
-@pytest.mark.parametrize(("scaling", "factor"), [("linear", 4), ("root", 2)])
-def test_a_larger_batch_has_a_larger_rate(scaling, factor):
-  optim = base.get_config().to_dict()["optim"] | {"name": "sgd"}
-  optimizer = optimizers.optimizer(
-    optim | {"batch_scaling": scaling}, 9, batch_size=256
-  )
-  update, _ = optimizer.update(jnp.ones(()), optimizer.init(jnp.ones(())))
-  assert update == pytest.approx(-factor * optim["learning_rate"])
+
+def test_rows_of_a_code_table_have_a_rate_of_their_own():
+  optimizer = optimizers.make(OPTIM._replace(name="sgd", code_rate=3.0), 9)
+  params = {"encoder": {"embedding": jnp.ones(2)}, "decoder": {"kernel": jnp.ones(2)}}
+  update, _ = optimizer.update(params, optimizer.init(params), params)
+  rate = OPTIM.learning_rate
+  np.testing.assert_allclose(update["encoder"]["embedding"], -3 * rate, rtol=1e-6)
+  np.testing.assert_allclose(update["decoder"]["kernel"], -rate, rtol=1e-6)
+
+
+def test_halvings_are_a_schedule_of_their_own():
+  optim = OPTIM._replace(name="sgd", schedule="halve", halve_every=2)
+  schedule = optimizers.SCHEDULES["halve"](optim, 9)
+  factors = [float(schedule(step)) / OPTIM.learning_rate for step in range(5)]
+  np.testing.assert_allclose(factors, [1, 1, 0.5, 0.5, 0.25])
+  with pytest.raises(ValueError, match=r"halve_every is 2 with schedule 'constant'"):
+    optimizers.make(optim._replace(schedule="constant"), 9)
 
 
 def test_two_devices_compute_what_one_does():
   assert jax.local_device_count() == 2
   method, optimizer, state = make_run()
   alone = jax.jit(step_lib.make_step(method, optimizer))
-  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  both = registry.build(MODEL, axis_name=step_lib.AXIS)
   mapped = step_lib.data_parallel(step_lib.make_step(both, optimizer))
   together = step_lib.replicate(jax.device_get(state))
   for step_number in range(3):
@@ -44,7 +56,7 @@ def test_two_devices_compute_what_one_does():
 def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
   method, optimizer, state = make_run()
   batch = step_lib.split_over_devices(make_batch(0), 2)
-  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  both = registry.build(MODEL, axis_name=step_lib.AXIS)
   stats = []
   for each in (method, both):
     step = step_lib.data_parallel(step_lib.make_step(each, optimizer))
@@ -55,7 +67,7 @@ def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
 
 def test_the_mapped_step_compiles_once():
   _, optimizer, state = make_run()
-  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  both = registry.build(MODEL, axis_name=step_lib.AXIS)
   traces = []
 
   def counted(variables, batch, key, train):
@@ -99,7 +111,7 @@ def test_devices_that_do_not_divide_the_batch_are_an_error():
 
 def test_several_steps_in_one_call_are_those_steps():
   _, optimizer, state = make_run(optax.adam(1e-3), ema=True)
-  both = registry.build(MODEL, tau=0.5, axis_name=step_lib.AXIS)
+  both = registry.build(MODEL, axis_name=step_lib.AXIS)
   step = step_lib.make_step(both, optimizer, ema_decay=0.9)
   batches = [step_lib.split_over_devices(make_batch(seed), 2) for seed in range(3)]
   single, scanned = (step_lib.replicate(jax.device_get(state)) for _ in range(2))
@@ -113,37 +125,32 @@ def test_several_steps_in_one_call_are_those_steps():
   assert_close(single, scanned, rtol=1e-3, atol=1e-4)
 
 
-def test_accumulated_gradients_are_the_whole_batch_s_where_no_norm_mixes_shapes():
-  model = MODEL | {"decoder": "simple"}
-  method = registry.build(model, tau=0.5)
-  state = state_lib.create(method, optax.sgd(1e-3), make_batch(0), seed=0, ema=False)
-  state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))
-  found = [
-    jax.jit(step_lib.make_step(method, optax.sgd(1e-3), accumulate=parts))(
-      state, make_batch(1), 0
+def test_shard_map_takes_the_very_same_steps_as_pmap():
+  """The twin that data_parallel can become when pmap goes."""
+  _, optimizer, state = make_run(optax.adam(1e-3), ema=True)
+  both = registry.build(MODEL, axis_name=step_lib.AXIS)
+  step = step_lib.make_step(both, optimizer, ema_decay=0.9)
+  axis = jax.sharding.PartitionSpec(step_lib.AXIS)
+  whole = jax.sharding.PartitionSpec()
+  mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (step_lib.AXIS,))
+  twin = jax.jit(
+    jax.shard_map(
+      functools.partial(step, axis=step_lib.AXIS),
+      mesh=mesh,
+      in_specs=(whole, axis, whole),
+      out_specs=(whole, whole),
+      check_vma=False,
     )
-    for parts in (1, 2, 4)
-  ]
-  for new, scalars in found[1:]:
-    assert_close(found[0][0].params, new.params, rtol=1e-5, atol=1e-6)
-    assert_close(found[0][1], scalars, rtol=1e-5)
-
-
-def test_accumulation_hands_the_statistics_of_batch_norm_from_part_to_part():
-  method, optimizer, state = make_run(optax.sgd(0.0))
-  step = jax.jit(step_lib.make_step(method, optimizer, accumulate=2))
-  new, _ = step(state, make_batch(0), 0)
-  one = jax.jit(step_lib.make_step(method, optimizer))
-  for half in (slice(0, 2), slice(2, 4)):
-    part = {name: array[half] for name, array in make_batch(0).items()}
-    state, _ = one(state, part, int(state.step))
-  assert_close(state.batch_stats, new.batch_stats, rtol=1e-5, atol=1e-6)
-
-
-def test_parts_that_do_not_divide_the_batch_are_an_error():
-  method, optimizer, state = make_run()
-  with pytest.raises(ValueError, match=r"4 shapes on a device in 3 parts"):
-    step_lib.make_step(method, optimizer, accumulate=3)(state, make_batch(0), 0)
+  )
+  mapped = step_lib.data_parallel(step)
+  states = [step_lib.replicate(jax.device_get(state)) for _ in range(2)]
+  for number in range(3):
+    batch = make_batch(number)
+    split = step_lib.split_over_devices(batch, 2)
+    states[0], scalars = mapped(states[0], split, np.int32(number), None)
+    states[1], others = twin(states[1], batch, np.int32(number))
+    assert_close(scalars, others, rtol=0, atol=0)
+  assert_close(*states, rtol=0, atol=0)
 
 
 def poisoned(seed):

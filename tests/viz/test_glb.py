@@ -39,7 +39,7 @@ def array(document, body, number):
   return values / 32767 if accessor["normalized"] else values
 
 
-def places(data, name):
+def instances(data, name):
   document, body = take_apart(data)
   instancing = document["nodes"][0]["extensions"]["EXT_mesh_gpu_instancing"]
   return array(document, body, instancing["attributes"][name])
@@ -86,7 +86,7 @@ def test_a_large_mesh_loses_faces_but_stays_closed():
 def test_a_large_mesh_that_cannot_be_collapsed_becomes_discs():
   vertices, faces = sphere(6)
   fin = np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]])  # three faces on one edge
-  centres = places(
+  centres = instances(
     glb.mesh_glb(vertices, np.concatenate([faces, fin]), COLOUR), "TRANSLATION"
   )
   assert centres.shape == (glb.MAX_DISCS, 3)
@@ -94,7 +94,7 @@ def test_a_large_mesh_that_cannot_be_collapsed_becomes_discs():
 
 def test_balls_lie_at_the_points():
   points = np.random.default_rng(0).normal(size=(300, 3))
-  centres = places(glb.cloud_glb(points, COLOUR), "TRANSLATION")
+  centres = instances(glb.cloud_glb(points, COLOUR), "TRANSLATION")
   np.testing.assert_allclose(centres, points, rtol=1e-6)
   assert len(glb.cloud_glb(points, COLOUR)) < 10_000
 
@@ -102,7 +102,7 @@ def test_balls_lie_at_the_points():
 def test_of_many_points_some_are_shown_in_smaller_balls():
   points = np.random.default_rng(0).normal(size=(5000, 3))
   many, few = glb.cloud_glb(points, COLOUR), glb.cloud_glb(points[:300], COLOUR)
-  shown = places(many, "TRANSLATION").tolist()
+  shown = instances(many, "TRANSLATION").tolist()
   assert len(shown) == glb.MAX_BALLS
   assert shown[0] == points[0].astype(np.float32).tolist()
   assert shown[-1] == points[-1].astype(np.float32).tolist()
@@ -115,7 +115,7 @@ def test_discs_face_along_the_normals():
   normals = np.concatenate([rng.normal(size=(500, 3)), [[0, 0, 1], [0, 0, -2.0]]])
   unit = normals / np.linalg.norm(normals, axis=1, keepdims=True)
   data = glb.surface_glb(unit * 0.4, normals, COLOUR)
-  turned = Rotation.from_quat(places(data, "ROTATION")).apply([0, 0, 1])
+  turned = Rotation.from_quat(instances(data, "ROTATION")).apply([0, 0, 1])
   np.testing.assert_allclose(turned, unit, atol=1e-3)
 
 
@@ -138,5 +138,5 @@ def test_colours_are_linear_in_the_file(colour):
 
 
 def test_a_normal_straight_back_turns_the_z_axis_over():
-  (turn,) = glb._turns_from_z(np.array([[0, 0, -1]], np.float32))
-  np.testing.assert_allclose(Rotation.from_quat(turn).apply([0, 0, 1]), [0, 0, -1])
+  (rotation,) = glb._rotations_from_z(np.array([[0, 0, -1]], np.float32))
+  np.testing.assert_allclose(Rotation.from_quat(rotation).apply([0, 0, 1]), [0, 0, -1])

@@ -4,13 +4,15 @@ import base64
 import html.parser
 import math
 import re
+import tomllib
 
 import numpy as np
 import pytest
 import trimesh
 
 from occnet_jax.evaluation import tables
-from occnet_jax.viz import report
+from occnet_jax.viz import pages, report
+from tests.helpers import ROOT
 from tests.helpers.report_example import CHARTS, CREDIT, FACTS, TITLE, ball, box, write
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -103,7 +105,7 @@ def test_every_shape_is_there_with_its_pictures_or_the_reason_why_not(page):
     "True shape of car id-empty",
     "Input points of chair id-missing",
   ]
-  assert "Empty: the network sees nothing solid here." in words
+  assert "Empty: no point exceeds the threshold." in words
   assert "Missing: there is no mesh." in words
   assert "Not kept in this data set." in words
 
@@ -128,13 +130,13 @@ def test_nothing_is_fetched(page):
 
 
 def test_the_style_loads_nothing():
-  style = report._asset("report.css")
+  style = pages.asset("report.css")
   assert "url(" not in style
   assert "@import" not in style
 
 
 def test_the_viewer_does_not_end_its_script_early():
-  assert not re.search("<script|</script", report._asset("model-viewer.min.js"), re.I)
+  assert not re.search("<script|</script", pages.asset("model-viewer.min.js"), re.I)
 
 
 def test_a_run_without_measurements_still_has_a_page(tmp_path):
@@ -146,5 +148,15 @@ def test_a_run_without_measurements_still_has_a_page(tmp_path):
 
 
 def test_a_figure_that_cannot_be_formed_says_so():
-  assert "n/a" in report._number(math.nan, "iou")
-  assert report._number(0.12345, "iou") == "0.123"
+  assert report.format_figure(math.nan, "iou") == "n/a"
+  assert report.format_figure(0.12345, "iou") == "0.123"
+
+
+def test_an_installed_package_has_every_template_and_asset():
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+  patterns = project["tool"]["setuptools"]["package-data"]["occnet_jax"]
+  package = ROOT / "occnet_jax"
+  packed = {path for pattern in patterns for path in package.glob(pattern)}
+  used = {path for path in (package / "viz").rglob("*") if path.is_file()}
+  used = {path for path in used if path.suffix not in (".py", ".pyc")}
+  assert len(used) > 6 and used <= packed

@@ -1,4 +1,4 @@
-"""Sheets of pictures: what stands in which tile."""
+"""Sheets of pictures: the content of every tile."""
 
 import numpy as np
 import pytest
@@ -23,11 +23,11 @@ def _tiles(path, shapes):
   return [tile for row in rows for tile in row]
 
 
-def _shape(seen, reconstruction=_MESH, **truth):
-  return ReportShape("a", "box", {}, seen, reconstruction, **truth)
+def _shape(observation, reconstruction=_MESH, **truth):
+  return ReportShape("a", "box", {}, observation, reconstruction, **truth)
 
 
-def test_every_shape_has_what_was_seen_its_reconstruction_and_the_truth(tmp_path):
+def test_every_shape_has_its_input_its_reconstruction_and_the_truth(tmp_path):
   views = np.zeros((2, 9, 9, 3))
   views[0] = 0.2, 0.4, 0.6
   shapes = [

@@ -1,10 +1,10 @@
-"""PyTorch's files without PyTorch: what torch.save wrote, and what torch.load reads.
+"""PyTorch's files without PyTorch: reads what torch.save writes, and writes the same.
 
 Two formats are read. Since version 1.6 a file is a zip archive of stored members:
 <name>/data.pkl, a pickle in which tensors stand for views of storages, and
 <name>/data/<key>, the bytes of each storage. Before, it was a sequence of pickles (a
 magic number, a version, the machine's byte order, the content, the keys of the
-storages) and then the storages. No pickle is executed; see `torch_pickle`.
+storages) and then the storages. No pickle is executed; see `reader`.
 
 Host, numpy. Tensors come as read-only arrays, bfloat16 as float32.
 """
@@ -25,6 +25,16 @@ from occnet_jax.interop.torch_format.reader import Refusal, Storage, short
 MAGIC = 0x1950A86A20F9469CFC6C
 MAGIC_START = b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little")
 VERSION = 1001
+_DAMAGE = (  # errors that zipfile and the readers below raise on damaged files
+  zipfile.BadZipFile,
+  RuntimeError,
+  OSError,
+  ValueError,
+  ArithmeticError,
+  LookupError,
+  EOFError,
+  struct.error,
+)
 WAY_OUT = "want a file that torch.save wrote (.pt or .pth); download or save it again"
 
 
@@ -36,7 +46,7 @@ def read(path: str | os.PathLike) -> Any:
     tensors that shared their storage still do.
 
   Raises:
-    ValueError: it is no such file, is damaged, or holds anything else.
+    ValueError: the file is missing, damaged, of another format, or holds other objects.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -51,10 +61,7 @@ def read(path: str | os.PathLike) -> Any:
     raise Refusal(f"is {_kind(path, start)}; {WAY_OUT}")
   except Refusal as error:
     raise ValueError(f"{path}: {error}") from error
-  except (
-    *(zipfile.BadZipFile, RuntimeError, OSError),  # zipfile, of damaged headers
-    *(ValueError, ArithmeticError, LookupError, EOFError, struct.error),
-  ) as error:
+  except _DAMAGE as error:
     raise ValueError(
       f"{path}: is cut short or damaged ({short(str(error), str)}); {WAY_OUT}"
     ) from error
@@ -63,14 +70,14 @@ def read(path: str | os.PathLike) -> Any:
 def write(path: str | os.PathLike, tree: Any) -> None:
   """Writes a file that torch.load(path, weights_only=True) reads.
 
-  The same tree gives the same bytes; the file is there whole or not at all.
+  The same tree gives the same bytes. The file is replaced in one piece.
 
   Args:
-    path: where to.
-    tree: nested dicts, lists, tuples, text, numbers and arrays (tensors to be).
+    path: of the file.
+    tree: nested dicts, lists, tuples, text, numbers and arrays, which become tensors.
 
   Raises:
-    ValueError: a value or a dtype that has no place in such a file.
+    ValueError: a value or a dtype that such a file cannot hold.
   """
   pickled, arrays = writer.dump(tree)
   members = {"data.pkl": pickled, "byteorder": b"little"}
@@ -92,7 +99,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _kind(path: pathlib.Path, start: bytes) -> str:
-  """What a file that is none of PyTorch's seems to be."""
+  """The likely format of a file that is not PyTorch's."""
   text = start.lstrip().lower()
   if not start:
     return "empty"
@@ -132,6 +139,16 @@ def _in_memory(dtype: np.dtype) -> np.dtype:
   return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype
 
 
+def _checked(
+  storages: dict[str, tuple[np.dtype, Storage]], dtype: np.dtype, key: str, count: int
+) -> Storage:
+  """A storage that was read before, if it is asked for with the same type and size."""
+  dtype_then, storage = storages[key]
+  if (dtype_then, len(storage.values)) != (dtype, count):
+    raise Refusal(f"holds storage {short(key)} with two types or sizes")
+  return storage
+
+
 def _read_zip(path: pathlib.Path) -> Any:
   with zipfile.ZipFile(path) as archive:
     entries = {info.filename: info for info in archive.infolist()}
@@ -155,8 +172,7 @@ def _read_zip(path: pathlib.Path) -> Any:
     storages: dict[str, tuple[np.dtype, Storage]] = {}
 
     def storage(dtype: np.dtype, key: str, count: int) -> Storage:
-      known, found = storages.get(key, (None, None))
-      if found is None:
+      if key not in storages:
         name = f"{root}/data/{key}"
         if name not in entries:
           raise Refusal(f"lacks storage {short(key)}; {WAY_OUT}")
@@ -165,18 +181,16 @@ def _read_zip(path: pathlib.Path) -> Any:
             f"holds {entries[name].file_size} bytes of storage {short(key)}, want "
             f"{count} numbers of {dtype}; download or save the file again"
           )
-        found = Storage(np.empty(count, _in_memory(dtype)))
-        _fill(found, archive.read(name), dtype, key)
-        storages[key] = (dtype, found)
-      elif (known, len(found.values)) != (dtype, count):
-        raise Refusal(f"holds storage {short(key)} with two types or sizes")
-      return found
+        numbers = Storage(np.empty(count, _in_memory(dtype)))
+        _fill(numbers, archive.read(name), dtype, key)
+        storages[key] = (dtype, numbers)
+      return _checked(storages, dtype, key, count)
 
     return reader.load(io.BytesIO(archive.read(f"{root}/data.pkl")), storage)
 
 
 def _check_entries(path: pathlib.Path, entries: list[zipfile.ZipInfo]) -> None:
-  """Raises unless every byte of the entries stands in the file, plainly and once."""
+  """Raises unless the entries are stored as they are, and none of them twice."""
   if not entries:
     raise Refusal(f"is an empty zip archive; {WAY_OUT}")
   for info in entries:
@@ -213,12 +227,9 @@ def _read_legacy(data: bytes) -> Any:
       if claimed > len(data):
         raise Refusal(f"is cut short: wants {claimed} bytes, has {len(data)}")
       storages[key] = (dtype, Storage(np.zeros(count, _in_memory(dtype))))
-    known, found = storages[key]
-    if (known, len(found.values)) != (dtype, count):
-      raise Refusal(f"holds storage {short(key)} with two types or sizes")
-    return found
+    return _checked(storages, dtype, key, count)
 
-  # The content comes before the numbers: its tensors are views of what is filled below.
+  # The content comes before the numbers: its tensors are views of arrays filled below.
   content = reader.load(stream, storage)
   keys = reader.load(stream)
   if (
@@ -228,9 +239,12 @@ def _read_legacy(data: bytes) -> Any:
   ):
     raise Refusal("lists other storages than its tensors use; save it again")
   for key in keys:
-    dtype, found = storages[key]
+    dtype, numbers = storages[key]
     (count,) = struct.unpack("<q", stream.read(8))
-    if count != len(found.values):
-      raise Refusal(f"holds {count} numbers of storage {key}, want {len(found.values)}")
-    _fill(found, stream.read(count * dtype.itemsize), dtype, key)
+    if count != len(numbers.values):
+      raise Refusal(
+        f"holds {count} numbers of storage {key}, want {len(numbers.values)}; "
+        "download or save the file again"
+      )
+    _fill(numbers, stream.read(count * dtype.itemsize), dtype, key)
   return content

@@ -1,11 +1,12 @@
-"""The pickles in PyTorch's files, read and written without running them (host, numpy).
+"""Reads the pickles in PyTorch's files without running them (host, numpy).
 
 A pickle is a program for a stack machine; Python's own machine calls whatever function
-it names. The one here knows the few instructions that tensors, numbers, strings and
+it names. The machine here knows the few instructions that tensors, numbers, strings and
 containers need, and calls nothing but the functions of `ALLOWED`, which build plain
-values. It is a machine of our own, and not a `pickle.Unpickler` with another
-`find_class`, because that one still lets a file set attributes of what it is given
-(BUILD) and reserve memory without bounds (LONG_BINPUT).
+values. A `pickle.Unpickler` with another `find_class` would not do: a file could still
+set attributes of objects (BUILD) and reserve memory without bounds (LONG_BINPUT,
+BYTEARRAY8). The pure Python `pickle._Unpickler` is private, and would need almost every
+instruction that is handled here to be replaced or removed.
 """
 
 import collections
@@ -13,6 +14,7 @@ import io
 import math
 import pickletools
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,16 +35,19 @@ STORAGES = {
 }
 
 
-PUSHED = {  # instructions that do no more than this
+PUSHED = {  # instructions that do no more than push their argument
   *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT"),
   *("BINFLOAT", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING"),
   *("SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
 }
 MAX_DIMENSIONS = 32
+# Below this modulus an integer is its own hash. Others can be chosen to share one hash,
+# and a dict of n such keys takes n^2 steps.
+HASH_MODULUS = sys.hash_info.modulus
 
 
 class Refusal(ValueError):
-  """What a file holds is well-formed and unwanted; the message says what it is."""
+  """A file's content is well-formed but not accepted; the message names it."""
 
 
 class Storage(NamedTuple):
@@ -151,6 +156,13 @@ ALLOWED |= {
 }
 
 
+def _is_key(value: Any) -> bool:
+  """True for text and for numbers whose hashes a file cannot make collide."""
+  if isinstance(value, int | float):
+    return abs(value) < HASH_MODULUS
+  return isinstance(value, str | None)
+
+
 class _Machine:
   """Runs one pickle; `storage(dtype, key, count)` gives the storages it asks for."""
 
@@ -162,9 +174,9 @@ class _Machine:
 
   def since_mark(self) -> list[Any]:
     start = self.marks.pop()
-    found = self.stack[start:]
+    items = self.stack[start:]
     del self.stack[start:]
-    return found
+    return items
 
   def named(self, name: str) -> None:
     if name not in ALLOWED:
@@ -182,12 +194,12 @@ class _Machine:
 
   def build(self) -> None:
     """Drops the state of an object: a state_dict's versions, a dtype's byte order."""
-    state, found = self.stack.pop(), self.stack[-1]
-    if isinstance(found, np.dtype):
+    state, target = self.stack.pop(), self.stack[-1]
+    if isinstance(target, np.dtype):
       if state[1] not in ("<", "|"):
         raise Refusal(f"holds a NumPy number in byte order {short(state[1])}, want <")
-    elif not isinstance(found, collections.OrderedDict):
-      raise Refusal(f"sets the state of {short(found)}, want plain containers only")
+    elif not isinstance(target, collections.OrderedDict):
+      raise Refusal(f"sets the state of {short(target)}, want plain containers only")
 
   def persistent(self) -> None:
     record = self.stack.pop()
@@ -210,8 +222,10 @@ class _Machine:
     if not isinstance(target, dict) or len(items) % 2:
       raise Refusal(f"puts items into {short(target)}, want a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
-      if not isinstance(key, str | int | float | None):  # quick to hash
-        raise Refusal(f"holds a dict with the key {short(key)}, want text or numbers")
+      if not _is_key(key):
+        raise Refusal(
+          f"holds a dict with the key {short(key)}, want text or numbers below 2^61"
+        )
       target[key] = value
 
   def append(self, items: list[Any]) -> None:
@@ -225,14 +239,20 @@ class _Machine:
     match name:
       case "PROTO" | "FRAME" | "STOP":
         pass
-      case "NONE" | "NEWTRUE" | "NEWFALSE":
-        stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
+      case "NONE":
+        stack.append(None)
+      case "NEWTRUE" | "NEWFALSE":
+        stack.append(name == "NEWTRUE")
       case pushed if pushed in PUSHED:
         stack.append(arg)
       case "MARK":
         self.marks.append(len(stack))
-      case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
-        stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list}.get(name, tuple)())
+      case "EMPTY_DICT":
+        stack.append({})
+      case "EMPTY_LIST":
+        stack.append([])
+      case "EMPTY_TUPLE":
+        stack.append(())
       case "TUPLE1" | "TUPLE2" | "TUPLE3":
         self.marks.append(len(stack) - int(name[-1]))
         stack.append(tuple(self.since_mark()))
@@ -278,18 +298,30 @@ class _Machine:
         )
 
 
+_BROKEN_PICKLE = (  # errors of instructions whose operands are not there or do not fit
+  ValueError,
+  LookupError,
+  TypeError,
+  AttributeError,
+  ArithmeticError,
+  struct.error,
+  MemoryError,
+  RecursionError,
+)
+
+
 def load(
   stream: io.BytesIO, storage: Callable[[np.dtype, str, int], Storage] | None = None
 ) -> Any:
-  """What one pickle describes; leaves the stream behind it.
+  """The value that one pickle describes; the stream then stands behind the pickle.
 
   Args:
-    stream: the pickle's bytes.
-    storage: (dtype, key, count) -> Storage, for the tensors; None where none may be.
+    stream: of bytes, at the start of the pickle.
+    storage: (dtype, key, count) -> Storage, for the tensors; None if there may be none.
 
   Raises:
-    Refusal: it holds something else than tensors, numbers, strings and containers.
-    ValueError: it is no pickle, or cut short.
+    Refusal: the pickle holds more than tensors, numbers, strings and containers.
+    ValueError: the stream holds no pickle, or part of one.
   """
   machine = _Machine(storage or _no_storage)
   try:
@@ -298,10 +330,7 @@ def load(
     (result,) = machine.stack
   except Refusal:
     raise
-  except (
-    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(struct.error, MemoryError, RecursionError),
-  ) as error:
+  except _BROKEN_PICKLE as error:
     raise ValueError(f"no whole pickle: {short(str(error), str)}") from error
   return result
 
@@ -311,7 +340,7 @@ def _no_storage(dtype: np.dtype, key: str, count: int) -> Storage:
 
 
 def short(value: Any, form: Callable[[Any], str] = repr) -> str:
-  """A value from a file, fit for one line of a message."""
+  """A value from a file, short enough for one line of a message."""
   if not isinstance(value, str | int | float | bytes | np.dtype | None):
     return f"a {type(value).__name__}"  # nested tuples can be long beyond measure
   text = form(value[:200] if isinstance(value, str | bytes) else value)

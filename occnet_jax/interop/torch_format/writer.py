@@ -1,4 +1,4 @@
-"""A tree of plain values as the pickle that PyTorch's loader expects (host, numpy)."""
+"""Writes a tree of plain values as the pickle that PyTorch loads (host, numpy)."""
 
 import collections
 import struct
@@ -118,7 +118,7 @@ def dump(tree: Any) -> tuple[bytes, list[np.ndarray]]:
     tree: nested dicts, lists, tuples, text, numbers and arrays.
 
   Raises:
-    ValueError: a value or a dtype that has no place in such a file.
+    ValueError: a value or a dtype that such a file cannot hold.
   """
   writer = _Writer()
   writer.value(tree)

@@ -4,6 +4,7 @@ import numpy as np
 import trimesh
 
 from data_prep.watertight import surface_metrics
+from occnet_jax.geometry import triangles
 
 
 def _arrays(*parts):
@@ -13,7 +14,7 @@ def _arrays(*parts):
 
 def test_normals_have_unit_length_and_none_where_there_is_no_area():
   vertices = np.array([[0.0, 0, 0], [2, 0, 0], [0, 3, 0], [4, 0, 0]])
-  normals, areas = surface_metrics.triangle_normals(
+  normals, areas = triangles.unit_normals_and_areas(
     vertices, np.array([[0, 1, 2], [0, 1, 3]])
   )
   np.testing.assert_allclose(normals, [[0, 0, 1], [0, 0, 0]])

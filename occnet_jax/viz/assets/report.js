@@ -45,7 +45,7 @@ function link(shape) {
     turn(followers, leader.getCameraOrbit().toString(), angle);
   }
 
-  // The wheel scrolls the page until a picture of this shape is taken hold of.
+  // The wheel scrolls the page until a picture of this shape is clicked.
   function allowZoom(allowed) {
     for (const viewer of viewers) viewer.disableZoom = !allowed;
     shape.classList.toggle("held", allowed);
@@ -66,7 +66,7 @@ function link(shape) {
   });
 }
 
-// Printers see no WebGL: an image of each picture, taken when it first stands still.
+// Printers cannot show WebGL: keeps an image of each viewer, taken soon after it loads.
 function keepForPrint(viewer) {
   const image = new Image();
   image.alt = viewer.getAttribute("alt");

@@ -1,0 +1,1 @@
+"""The fields of config.model, one file per system."""

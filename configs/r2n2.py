@@ -1,0 +1,31 @@
+"""3D-R2N2 as occupancy networks were compared with: a grid of 32^3 cells.
+
+  python main.py --config=configs/r2n2.py:image --workdir=runs/r2n2
+
+Variants: image (one view) and pointcloud (300 noisy points). The target is the grid of
+cells whose centre is inside (config.prep.voxel_side).
+"""
+
+from configs import base
+
+VARIANTS = {
+  "pointcloud": {},
+  "image": {
+    "prep.views": 24,
+    "data.inputs": "image",
+    "model.encoder": "resnet18",
+    "model.c_dim": 256,
+  },
+}
+
+
+def get_config(variant: str = "pointcloud"):
+  if variant not in VARIANTS:
+    known = ", ".join(VARIANTS)
+    raise ValueError(f"configs/r2n2.py:{variant}: unknown; want one of: {known}")
+  config = base.get_config("r2n2")
+  config.name = f"r2n2:{variant}"
+  config.data.targets = ("voxels",)
+  config.data.points = 64  # only the IoU that training logs depends on them
+  config.update_from_flattened_dict(VARIANTS[variant])
+  return config

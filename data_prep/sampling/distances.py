@@ -1,0 +1,31 @@
+"""Signed distances of labelled points (host, numpy and libigl).
+
+Shape letter: n points.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from data_prep.watertight.surface_metrics import point_to_mesh_distance
+from occnet_jax.geometry.solids import Solid
+
+
+def signed_distances(
+  solid: Solid,
+  points: Float[np.ndarray, "n 3"],
+  occupancies: UInt8[np.ndarray, "bytes"],
+) -> Float[np.ndarray, "n"]:
+  """Distance of each point to the solid's mesh, negative inside, in cube units.
+
+  The sign is that of the label, so the two never contradict each other. Where parts
+  overlap, the faces that lie buried in another part count as surface, too, so distances
+  inside are too short there.
+
+  Args:
+    solid: in the unit-cube frame.
+    points: as stored, in the type that distances get.
+    occupancies: their labels, eight to a byte.
+  """
+  inside = np.unpackbits(occupancies, count=len(points)).astype(bool)
+  lengths = point_to_mesh_distance(points.astype(np.float64), *solid)
+  return np.where(inside, -lengths, lengths).astype(points.dtype)

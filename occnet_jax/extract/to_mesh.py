@@ -1,0 +1,66 @@
+"""From a Method's latent to a mesh, whatever kind of output it has (host).
+
+The one place that matches on `Method.output`.
+"""
+
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from occnet_jax.extract import field as field_lib
+from occnet_jax.extract.grid.cell_faces import cell_faces
+from occnet_jax.extract.pipeline import extract_mesh
+from occnet_jax.types import Field, Grid, Latent, Mesh, Method, Points, Variables
+
+
+def to_mesh(
+  method: Method,
+  variables: Variables,
+  latent: Latent,
+  /,  # so that `method` can be an option of extract_mesh
+  *,
+  level: float | None = None,
+  field: field_lib.Field | None = None,
+  on_empty: str = "raise",
+  **options: Any,
+) -> trimesh.Trimesh:
+  """The mesh of one shape, in the cube's frame.
+
+  Args:
+    method: any.
+    variables: its variables.
+    latent: the latent of one shape, leading axis 1.
+    level: of the surface, in place of the method's own.
+    field: the shape's field, where it is evaluated together with others'; None for one
+      of its own.
+    on_empty: "raise" a ValueError where there is no surface, or return a mesh without
+      faces: "empty".
+    **options: of `extract_mesh`, for methods that are fields.
+
+  Raises:
+    ValueError: no surface and on_empty="raise"; options out of range.
+  """
+  match method.output:
+    case Field():
+      batch = options.pop("points_per_batch", None)
+      if field is None:
+        field = field_lib.decoder_field(method.decode, variables, latent, batch)
+      level = method.output.level if level is None else level
+      return extract_mesh(field, level=level, on_empty=on_empty, **options)
+    case Grid():
+      values = np.asarray(method.decode(variables, latent))[0]
+      level = method.output.level if level is None else level
+      vertices, faces = cell_faces(values >= level)
+    case Points():
+      vertices = np.asarray(method.decode(variables, latent))[0]
+      return trimesh.Trimesh(vertices, process=False)
+    case Mesh():
+      vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
+      vertices = vertices[0]
+  if not len(faces) and on_empty == "raise":
+    raise ValueError(
+      f"no surface: all {values.size} cells are below the level {level:.6g}; lower it, "
+      "or pass on_empty='empty'"
+    )
+  return trimesh.Trimesh(vertices, faces, process=False)

@@ -1,0 +1,144 @@
+"""Points from lines of text: XYZ, PTS, CSV and their relatives (host, numpy).
+
+Nobody standardised these files. What is read is a point per line, with an optional
+heading that names the columns, an optional count as in PTS, and comments. What could
+mean two things is refused, since wrong points look like a shape of their own.
+
+Shape letter: n points.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from occnet_jax.geometry.mesh_parsers import check_held, decode_text
+
+_COMMENTS = ("#", "//")  # CloudCompare writes its heading after the second
+_AXES = ("x", "y", "z")
+_UNIT = re.compile(r"[\s_]*[\[(].*")  # behind a name: "x [m]"
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+
+
+def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
+  """The columns x, y and z if a heading names them, else the first three.
+
+  Columns are separated by blanks, tabs, commas or semicolons. Commas between semicolons
+  or tabs are decimal marks.
+
+  Raises:
+    ValueError: a row is no point, a count promises more points than there are, there
+      are more columns than rows, or it is not clear which columns are meant.
+  """
+  rows, comment = _split_lines(decode_text(data))
+  heading, promised = "", 0
+  while rows and not _is_point(_fields(rows[0])):
+    if not promised and rows[0].isdecimal():
+      promised = int(rows.pop(0))
+    elif not heading and re.search(r"[^\W\d]", rows[0]):
+      heading = rows.pop(0)
+    else:
+      break  # a point whose columns have to be named, or no point at all
+  check_held("points", promised, len(rows))
+  if not rows:
+    return np.zeros((0, 3))
+  columns = len(_fields(rows[0]))
+  check_orientation(len(rows), columns)
+  named = _named_columns(heading, columns, comment)
+  points = _load(rows, named or (0, 1, 2))
+  steps = np.diff(points[:, 0])
+  if not named and columns > 3 and len(rows) > 2 and (steps == 1).all():
+    raise ValueError(
+      f"the first of {columns} columns counts the rows; want x y z first, or a heading "
+      "that names them"
+    )
+  return points
+
+
+def check_orientation(rows: int, columns: int) -> None:
+  """Raises ValueError for a table that holds a point in every column."""
+  if columns > 3 and rows < columns:
+    raise ValueError(
+      f"shape ({rows}, {columns}) has fewer rows than columns, want (n, 3) with a "
+      "point in every row; transpose it"
+    )
+
+
+def _split_lines(text: str) -> tuple[list[str], str]:
+  """Lines without comments and blanks, and the last comment above them."""
+  rows: list[str] = []
+  comment = ""
+  for line in text.splitlines():
+    line = line.strip()
+    if line.startswith(_COMMENTS):
+      comment = comment if rows else line.lstrip("#/ ")
+    elif line := line.partition("#")[0].rstrip():
+      rows.append(line)
+  return rows, comment
+
+
+def _delimiter(line: str) -> str | None:
+  """What separates the columns of a line: None for blanks, with or without commas."""
+  if ";" in line:
+    return ";"
+  if "\t" in line and "," in line:
+    return "\t"
+  fields = line.split(",")
+  return "," if len(fields) > 2 and all(len(f.split()) < 2 for f in fields) else None
+
+
+def _fields(line: str) -> list[str]:
+  """The columns of a line of numbers, with points as decimal marks."""
+  delimiter = _delimiter(line)
+  if delimiter in (";", "\t"):
+    fields = line.replace(",", ".").split(delimiter)
+  elif delimiter == ",":
+    fields = line.split(",")
+  else:
+    words = line.split()
+    if len(words) > 2 and all(map(_DECIMAL_COMMA.fullmatch, words)):
+      raise ValueError(
+        f"in {line[:60]!r} a comma may be a decimal mark or separate columns; write "
+        "decimal points"
+      )
+    fields = line.replace(",", " ").split()
+  fields = [field.strip().strip('"') for field in fields]
+  return fields[:-1] if fields and not fields[-1] else fields  # a separator at the end
+
+
+def _is_point(fields: Sequence[str]) -> bool:
+  try:
+    return len([float(field) for field in fields[:3]]) == 3
+  except ValueError:
+    return False
+
+
+def _named_columns(heading: str, columns: int, comment: str) -> tuple[int, ...]:
+  """The columns that a heading or a comment calls x, y and z; () if none does."""
+  for line, is_heading in ((heading, True), (comment, False)):
+    line = line.rstrip(";,\t ")
+    split = re.split(r"[;,\t]" if re.search(r"[;,\t]", line) else r"\s+", line)
+    names = [_UNIT.sub("", name.strip(" \"'").lower()) for name in split]
+    if all(names.count(axis) == 1 for axis in _AXES):
+      chosen = tuple(names.index(axis) for axis in _AXES)
+      if len(names) == columns or (not is_heading and max(chosen) < columns):
+        return chosen
+      if is_heading:
+        raise ValueError(
+          f"{len(names)} columns are named {names}, but there are {columns}"
+        )
+    elif is_heading and columns > 3 and len(names) == columns:
+      raise ValueError(f"columns are named {names[:9]}; want x, y and z among them")
+  return ()
+
+
+def _load(rows: Sequence[str], columns: tuple[int, ...]) -> Float[np.ndarray, "n 3"]:
+  delimiter = _delimiter(rows[0])
+  if delimiter in (";", "\t"):
+    rows = [row.replace(",", ".") for row in rows]
+  elif delimiter is None:
+    rows = [row.replace(",", " ") for row in rows]
+  return np.loadtxt(
+    rows, usecols=columns, delimiter=delimiter, quotechar='"', comments=None, ndmin=2
+  )

@@ -1,0 +1,108 @@
+"""Arrays of users as inputs: the same picture from an array as from a file."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from occnet_jax.data import user_inputs
+from occnet_jax.data.user_inputs import InputItem, prepare, read_item
+
+SIDE = 64
+IMAGE = (SIDE, SIDE, 3)
+
+
+def wide_photo(alpha=False):
+  """A red bar, almost as wide as the white photograph of 120 x 60 pixels."""
+  image = np.full((60, 120, 4), 255, np.uint8)
+  image[20:40, 5:115, :3] = 200, 50, 20
+  if alpha:
+    image[..., 3] = 0
+    image[20:40, 5:115, 3] = 255
+  return image if alpha else image[..., :3]
+
+
+def item_of(folder, *images):
+  paths = [pathlib.Path(folder, f"{i}.png") for i in range(len(images))]
+  for path, image in zip(paths, images, strict=True):
+    Image.fromarray(image).save(path)
+  return InputItem("x", "x", paths, [])
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_an_array_of_an_image_and_its_file_are_the_same_input(tmp_path, alpha):
+  photo = wide_photo(alpha)
+  from_array = prepare(photo, "image", IMAGE).inputs
+  from_file = prepare(
+    read_item(item_of(tmp_path, photo), "image", IMAGE), "image", IMAGE
+  )
+  np.testing.assert_array_equal(from_array, from_file.inputs)
+  assert from_array.shape == IMAGE and from_array.dtype == np.float32
+
+
+def test_a_wide_image_keeps_its_sides():
+  found = prepare(wide_photo(), "image", IMAGE).inputs
+  inked = (found < 0.9).any(2)
+  # The bar takes 110 of the 120 columns and 20 of the 120 rows of the white square.
+  np.testing.assert_allclose(inked.any(0).mean(), 110 / 120, atol=2 / SIDE)
+  np.testing.assert_allclose(inked.any(1).mean(), 20 / 120, atol=2 / SIDE)
+
+
+def test_a_transparent_image_shows_its_object_in_the_middle():
+  found = prepare(wide_photo(alpha=True), "image", IMAGE).inputs
+  rows, columns = np.nonzero((found < 0.9).any(2))
+  np.testing.assert_allclose(np.ptp(columns) + 1, 0.61 * SIDE, atol=2)
+  np.testing.assert_allclose((rows.mean(), columns.mean()), (SIDE - 1) / 2, atol=1)
+
+
+def test_several_images_may_differ_in_size(tmp_path):
+  images = [wide_photo(), wide_photo()[:, :70]]
+  found = prepare(images, "images", (4, *IMAGE)).inputs
+  assert found.shape == (2, *IMAGE)
+  read = read_item(item_of(tmp_path, *images), "images", (4, *IMAGE))
+  np.testing.assert_array_equal(prepare(read, "images", (4, *IMAGE)).inputs, found)
+
+
+@pytest.mark.parametrize(
+  "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)]
+)
+def test_images_of_another_form_are_refused(image):
+  with pytest.raises(ValueError, match=r"want \(h, w, 3\) or \(h, w, 4\) of uint8"):
+    prepare(image, "image", IMAGE)
+
+
+def test_a_cloud_comes_with_the_frame_that_its_mesh_goes_back_to():
+  cloud = np.random.default_rng(0).uniform(-1, 1, (500, 3)) * [5, 2, 1] + [100, 0, 0]
+  inputs, loc, scale = prepare(cloud, "cloud", (300, 3))
+  assert inputs.shape == (300, 3) and inputs.dtype == np.float32
+  assert np.abs(inputs).max() <= 0.5
+  back = inputs * scale + loc
+  gaps = np.linalg.norm(back[:, None] - cloud[None], axis=-1).min(1)
+  assert gaps.max() < 1e-4
+  same, loc, scale = prepare(cloud, "cloud", (300, 3), normalise=False)
+  assert scale == 1 and not loc.any() and same[:, 0].mean() > 90
+
+
+def test_few_points_are_drawn_again_and_a_seed_draws_the_same(tmp_path):
+  cloud = np.random.default_rng(0).normal(size=(5, 3))
+  first, second, third = (
+    prepare(cloud, "cloud", (300, 3), seed=seed).inputs for seed in (1, 1, 2)
+  )
+  assert len(np.unique(first, axis=0)) == 5
+  np.testing.assert_array_equal(first, second)
+  assert not np.array_equal(first, third)
+
+
+def test_other_shapes_of_clouds_are_refused():
+  with pytest.raises(ValueError, match=r"a cloud of shape \(5, 4\); want \(n, 3\)"):
+    prepare(np.zeros((5, 4)), "cloud", (300, 3))
+
+
+def test_items_keep_the_suffix_where_two_would_have_the_same_mesh(tmp_path):
+  for name in ("a.npy", "a.xyz", "b.ply", "c/b.ply"):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+  items = user_inputs.find_items(tmp_path, tmp_path / "out", "cloud")
+  stems = {item.name: item.stem for item in items}
+  assert stems == {"a.npy": "a.npy", "a.xyz": "a.xyz", "b.ply": "b", "c/b.ply": "c/b"}

@@ -1,0 +1,167 @@
+"""Meshes of a split and their figures: which mesh is compared with which shape."""
+
+import copy
+import csv
+
+import pytest
+import trimesh
+
+from occnet_jax.cli import stages
+from occnet_jax.evaluation import evaluate, resume_log
+from tests.helpers.box_split import box_shape, exact, make_split
+
+DATA = {"dir": "data/boxes", "points": 128, "placement": "auto", "workers": 2}
+TEST = evaluate.make_origin("test", DATA)
+
+
+def generate(shapes, directory, reconstruct=exact, origin=TEST, **settings):
+  evaluate.generate(
+    shapes,
+    range(len(shapes)),
+    reconstruct,
+    directory,
+    form="ply",
+    origin=origin,
+    settings={"step": 1, **settings},
+  )
+
+
+def measure(shapes, directory, origin=TEST):
+  return evaluate.evaluate(
+    shapes, range(len(shapes)), directory, form="ply", origin=origin, samples=2000
+  )
+
+
+def test_exact_meshes_have_the_figures_of_exact_meshes(tmp_path):
+  shapes = make_split("a")
+  generate(shapes, tmp_path)
+  rows = measure(shapes, tmp_path)
+  assert [(row["split"], row["id"], row["iou"]) for row in rows] == [
+    ("test", "a0", 1),
+    ("test", "a1", 1),
+    ("test", "a2", 1),
+  ]
+  with (tmp_path / "evaluation" / "per_mesh.csv").open() as file:
+    assert [row["iou"] for row in csv.DictReader(file)] == ["1"] * 3
+
+
+@pytest.mark.parametrize(
+  "other",
+  [
+    evaluate.make_origin("train", DATA),
+    evaluate.make_origin("test", {**DATA, "dir": "data/others"}),
+  ],
+  ids=["split", "data set"],
+)
+def test_meshes_of_another_split_or_data_set_are_not_measured(tmp_path, other):
+  shapes, others = make_split("a"), make_split("b")[::-1]
+  generate(shapes, tmp_path)
+  for _ in range(2):
+    with pytest.raises(ValueError, match=r"0 of 3 meshes of split .* --mode=generate"):
+      measure(others, tmp_path, other)
+    assert [row["iou"] for row in measure(shapes, tmp_path)] == [1, 1, 1]
+  generate(others, tmp_path, origin=other)
+  assert [row["iou"] for row in measure(others, tmp_path, other)] == [1, 1, 1]
+  with pytest.raises(ValueError, match="0 of 3 meshes"):
+    measure(shapes, tmp_path)
+
+
+def test_placement_and_workers_do_not_make_another_data_set():
+  assert evaluate.make_origin("test", {**DATA, "placement": "host"}) == TEST
+  assert evaluate.make_origin("test", {**DATA, "workers": 0}) == TEST
+
+
+def test_a_data_set_that_changed_under_its_name_is_an_error_until_it_is_generated(
+  tmp_path,
+):
+  before = make_split("a")
+  after = [box_shape("new", 0.9), *before[:2]]  # every index means another shape
+  generate(before, tmp_path)
+  with pytest.raises(ValueError, match=r"box a0 is no longer shape 0 .*generate again"):
+    measure(after, tmp_path)
+  with pytest.raises(ValueError, match="box a2 is no longer shape 2"):
+    evaluate.evaluate(
+      before[:2], range(3), tmp_path, form="ply", origin=TEST, samples=100
+    )
+  generate(after, tmp_path)
+  rows = measure(after, tmp_path)
+  assert [(row["id"], row["index"], row["iou"]) for row in rows] == [
+    ("a0", 1, 1),
+    ("a1", 2, 1),
+    ("new", 0, 1),
+  ]
+
+
+def test_only_what_is_missing_is_generated(tmp_path):
+  shapes, made = make_split("a"), []
+
+  def reconstruct(shape, index):
+    made.append(index)
+    return exact(shape, index)
+
+  generate(shapes[:2], tmp_path, reconstruct)
+  generate(shapes, tmp_path, reconstruct)
+  assert made == [0, 1, 2]
+  evaluate.mesh_path(tmp_path, "box", "a1", "ply").unlink()
+  generate(shapes, tmp_path, reconstruct)
+  assert made == [0, 1, 2, 1]
+  generate(shapes, tmp_path, reconstruct, step=2)
+  assert made == [0, 1, 2, 1, 0, 1, 2]
+
+
+def test_a_shape_that_fails_is_a_row_and_the_others_are_measured(tmp_path):
+  def reconstruct(shape, index):
+    if index == 1:
+      raise ValueError("the field is NaN")
+    return exact(shape, index)
+
+  shapes = make_split("a")
+  generate(shapes, tmp_path, reconstruct)
+  evaluate.mesh_path(tmp_path, "box", "a2", "ply").write_text("no mesh")
+  good, failed, broken = measure(shapes, tmp_path)
+  assert good["iou"] == 1
+  assert (failed["missing"], failed["reason"]) == (True, "the field is NaN")
+  assert broken["missing"] and "a2.ply" in broken["reason"]
+
+
+def test_processes_measure_what_one_process_does(tmp_path, monkeypatch):
+  shapes = make_split("a", evaluate.MIN_FOR_PROCESSES)
+  generate(shapes, tmp_path)
+  together = measure(shapes, tmp_path)
+  (tmp_path / evaluate.MEASURED).unlink()
+  monkeypatch.setattr(evaluate, "MIN_FOR_PROCESSES", 100)
+  assert measure(shapes, tmp_path) == together
+
+
+def test_a_shape_that_was_generated_twice_is_measured_once(tmp_path):
+  shapes = make_split("a")
+  generate(shapes, tmp_path)
+  path = tmp_path / evaluate.GENERATED
+  text = path.read_text()
+  path.write_text(text + text.split("\n", 1)[1])
+  assert len(resume_log.read(path)[1]) == 3
+  assert len(measure(shapes, tmp_path)) == 3
+
+
+def test_the_stage_measures_meshes_of_its_own_split_and_data_set_only(
+  tiny_config, tmp_path
+):
+  shapes = stages._open_test(tiny_config)()
+  evaluate.generate(
+    shapes,
+    range(len(shapes)),
+    lambda shape, index: trimesh.creation.box(),
+    tmp_path,
+    form="ply",
+    origin=evaluate.make_origin("test", tiny_config["data"]),
+    settings={"step": 1},
+  )
+  stages.evaluate(tiny_config, tmp_path)
+  before = (tmp_path / evaluate.MEASURED).read_text()
+  for section, field, value in (("test", "split", "val"), ("data", "points", 64)):
+    other = copy.deepcopy(tiny_config)
+    other[section][field] = value
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r": 0 of \d+ meshes of split"):
+      stages.evaluate(other, tmp_path)
+  assert (tmp_path / evaluate.MEASURED).read_text() == before

@@ -1,0 +1,197 @@
+"""The same battery for every published system, and for one of somebody else's."""
+
+import csv
+import importlib
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import occnet_jax
+from configs import base
+from occnet_jax import config as config_lib
+from occnet_jax.cli import stages
+from occnet_jax.data import batches as batches_lib
+from occnet_jax.models import registry
+from occnet_jax.train import evaluators, optimizers
+from occnet_jax.train import state as state_lib
+from occnet_jax.train import step as step_lib
+from occnet_jax.types import Field, Grid
+
+SMALL = {  # what makes each system small, and what it needs of the data
+  "deepsdf": {
+    "data.inputs": "index",
+    "data.targets": ("distances",),
+    "model.c_dim": 8,
+    "model.hidden_sizes": (32, 32, 32),
+    "model.skip_layers": (2,),
+    "model.dropout_rate": 0.0,
+    "val.split": "train",
+    "test.split": "train",
+  },
+  "onet": {
+    "model.encoder_hidden_size": 16,
+    "model.c_dim": 16,
+    "model.hidden_size": 16,
+  },
+  "r2n2": {
+    "data.targets": ("voxels",),
+    "model.encoder_hidden_size": 16,
+    "model.c_dim": 16,
+    "model.channels": (8, 8, 8, 8),
+  },
+}
+
+
+def make_config(name, data):
+  config = base.get_config(name)
+  config.update_from_flattened_dict(
+    {
+      "data.dir": str(data),
+      "data.points": 128,
+      "data.cloud_points": 32,
+      "data.workers": 0,
+      "optim.learning_rate": 3e-3,
+      "train.steps": 24,
+      "train.batch_size": 8,
+      "train.log_every": 8,
+      "train.save_every": 12,
+      "train.validate_every": 12,
+      "train.preview_shapes": 0,
+      "val.points": 500,
+      "val.shapes": 4,
+      "val.mesh_shapes": 2,
+      "test.shapes": 2,
+      "test.samples": 2000,
+      "generation.resolution_0": 8,
+      "generation.upsampling_steps": 1,
+      **SMALL[name],
+    }
+  )
+  return config.to_dict()
+
+
+@pytest.fixture(params=sorted(registry.METHODS))
+def config(request, tiny_data):
+  return make_config(request.param, tiny_data)
+
+
+def test_every_system_has_a_small_form_here_and_a_file_of_fields():
+  assert SMALL.keys() == registry.METHODS.keys()
+  for name in registry.METHODS:
+    fields = importlib.import_module(f"configs.models.{name}").get_config()
+    assert fields.name == name
+
+
+def test_twenty_steps_lower_a_finite_loss_and_scores_are_per_shape(config):
+  settings = config_lib.parse(config)
+  examples = batches_lib.open_train(settings.data)
+  config = config_lib.with_codes(config, len(examples))
+  batch = next(batches_lib.read_host_batches(settings, examples, 0))
+  batch = jax.tree.map(jnp.asarray, batch)
+  example = batches_lib.example_batch(settings.data, 8)
+  assert {k: (x.shape, x.dtype) for k, x in batch.items()} == {
+    k: (x.shape, x.dtype) for k, x in example.items()
+  }
+  method = registry.build(config["model"])
+  optimizer = optimizers.make(settings.optim, 20)
+  state = state_lib.create(method, optimizer, example, seed=0, ema=False)
+  step = jax.jit(step_lib.make_step(method, optimizer))
+  losses = []
+  for number in range(20):
+    state, scalars = step(state, batch, number)
+    losses.append(float(scalars["loss"]))
+  assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+  scores = method.score(state.variables, batch)
+  assert scores["loss"].shape == (8,)
+  if isinstance(method.output, Field) and method.output.candidates:
+    assert scores["iou"].shape == (8, len(method.output.candidates))
+  else:
+    assert scores["iou"].shape == (8,)
+  results = evaluators.validate(method, state.variables, [(batch, 8)])
+  assert 0 <= results["iou"] <= 1
+  np.testing.assert_allclose(results["loss"], np.mean(scores["loss"]), rtol=1e-4)
+
+
+def test_all_stages_run_and_what_was_saved_is_what_is_loaded(config, tmp_path):
+  stages.train(config, tmp_path)
+  stages.generate(config, tmp_path)
+  stages.evaluate(config, tmp_path)
+  stages.report(config, tmp_path)
+  with (tmp_path / "evaluation" / "per_mesh.csv").open() as stream:
+    rows = list(csv.DictReader(stream))
+  assert len(rows) == 2 and all(0 <= float(row["iou"]) <= 1 for row in rows)
+
+  model, again = occnet_jax.restore(tmp_path), occnet_jax.restore(tmp_path)
+  assert model.method.decode is again.method.decode  # nothing is compiled twice
+  assert {"loss", "iou", "chamfer_l1", "step"} <= model.record.keys()
+  inputs = batches_lib.example_batch(model.settings.data)["inputs"]
+  latent = model.encode(inputs)
+  jax.tree.map(np.testing.assert_array_equal, latent, again.encode(inputs))
+  mesh = model.extract(latent, on_empty="empty")
+  assert np.isfinite(mesh.vertices).all()
+  if isinstance(model.method.output, Grid):
+    with pytest.raises(ValueError, match="has no values at points"):
+      model.decode(latent, np.zeros((1, 5, 3)))
+    with pytest.raises(ValueError, match="no points whose labels"):
+      model.fit(np.zeros((1, 5, 3)), np.zeros((1, 5)))
+  else:
+    assert model.decode(latent, np.zeros((1, 5, 3))).shape == (1, 5)
+    fitted = model.fit(np.zeros((1, 5, 3)), np.zeros((1, 5)), steps=2)
+    assert jax.tree.structure(fitted) == jax.tree.structure(latent)
+
+
+OWN = """
+  import jax.numpy as jnp
+  from occnet_jax import losses
+  from occnet_jax.types import Field, Method
+
+  def build(model, options):
+    def decode(variables, latent, points):
+      return variables["params"]["sharpness"] * (latent - (points**2).sum(-1) ** 0.5)
+
+    def encode(variables, inputs):
+      return variables["params"]["scale"] * (inputs**2).sum(-1).mean(-1, keepdims=True)
+
+    def init(key, batch):
+      start = jnp.float32(model["start"])
+      return {"params": {"scale": start, "sharpness": jnp.ones(())}}
+
+    def loss(variables, batch, key, train):
+      logits = decode(variables, encode(variables, batch["inputs"]), batch["points"])
+      value = losses.occupancy_cross_entropy(logits, batch["occupancies"])
+      iou = losses.batch_iou(logits, batch["occupancies"], 0.0)
+      return value, ({}, {"loss": value, "iou": iou})
+
+    def score(variables, batch):
+      values = decode(variables, encode(variables, batch["inputs"]), batch["points"])
+      inside = batch["occupancies"]
+      return {
+        "loss": ((values > 0) != (inside > 0.5)).sum(-1) * 1.0,
+        "iou": losses.iou_at_levels(values, inside, (0.0,))[:, 0],
+      }
+
+    return Method(init, loss, encode, decode, Field(0.0), score)
+"""
+
+
+def test_a_system_in_a_file_of_its_own_trains_and_restores(
+  tiny_data, tmp_path, monkeypatch
+):
+  (tmp_path / "own_balls.py").write_text(textwrap.dedent(OWN))
+  monkeypatch.syspath_prepend(tmp_path)
+  config = make_config("onet", tiny_data)
+  config["model"] = {"name": "own_balls:build", "start": 1.0}
+  stages.train(config, tmp_path / "run")
+  model = occnet_jax.restore(tmp_path / "run")
+  angles = np.random.default_rng(0).standard_normal((300, 3))
+  ball = 0.4 * angles / np.linalg.norm(angles, axis=1, keepdims=True)
+  mesh = model.reconstruct(ball, normalise=False)
+  radius = float(model.encode(ball[None].astype(np.float32))[0, 0])
+  np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1), radius, rtol=1e-2)
+  with pytest.raises(ValueError, match=r"'own_balls:make'.*want a module"):
+    registry.build({"name": "own_balls:make"})
+  assert jnp.isfinite(model.record["loss"])

@@ -1,0 +1,123 @@
+"""Migration, validation and comparison of configs; workdirs of earlier versions."""
+
+import importlib
+import json
+import tarfile
+
+import jax
+import numpy as np
+import pytest
+
+import occnet_jax
+from configs import base, onet, r2n2
+from occnet_jax import config as config_lib
+from occnet_jax.train import checkpoint, loop
+from tests.helpers import ROOT
+
+OLD = ROOT / "tests" / "data" / "workdirs" / "workdir_0_1_0.tar.xz"
+RECIPES = [
+  *(("onet", [variant]) for variant in onet.VARIANTS),
+  *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
+  *((name, []) for name in ("deepsdf", "furniture", "own_data", "quickstart")),
+]
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+  """A run of version 0.1.0 with options that have other names now, and its outputs."""
+  folder = tmp_path_factory.mktemp("old")
+  with tarfile.open(OLD) as archive:
+    archive.extractall(folder, filter="data")
+  return folder
+
+
+def test_a_workdir_of_an_earlier_version_gives_the_same_network(old):
+  model = occnet_jax.restore(old / "workdir")
+  with np.load(old / "expected.npz") as file:
+    expected = dict(file)
+  assert model.record["step"] == expected["step"]
+  np.testing.assert_allclose(model.level, np.log(0.7 / 0.3), rtol=1e-12)
+  latent = model.encode(expected["cloud"][None])
+  logits = model.decode(latent, expected["points"][None])
+  np.testing.assert_allclose(logits, expected["logits"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_of_an_earlier_version_resumes_with_the_renamed_fields(
+  old, tiny_data, tmp_path
+):
+  workdir = old / "workdir"
+  before = json.loads((workdir / "config.json").read_text())
+  assert before["model"]["octaves"] == 2 and before["data"]["stretch"] == 0.2
+  config = base.get_config()
+  config.data.update(
+    dir=str(tiny_data), points=128, cloud_points=32, workers=0, random_stretch=0.2
+  )
+  config.model.update(
+    encoder_hidden_size=8, c_dim=8, hidden_size=8, fourier_octaves=2, tau=0.3
+  )
+  config.optim.update(learning_rate=3e-3, ema_decay=0.9)
+  config.train.update(batch_size=4, steps=64, save_every=2, validate_every=100)
+  config.val.points = 500
+  config = config.to_dict()
+  config_lib.check_workdir(config, workdir)
+  loop.train(config, workdir)
+  assert checkpoint.restore(workdir, 64).state["step"] == 64
+  with pytest.raises(ValueError, match=r"model\.fourier_octaves is 3, there 2"):
+    changed = config | {"model": config["model"] | {"fourier_octaves": 3}}
+    config_lib.check_workdir(changed, workdir)
+
+
+@pytest.mark.parametrize(("name", "variant"), RECIPES)
+def test_every_recipe_is_a_config(name, variant):
+  config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
+  settings = config_lib.parse(config)
+  assert settings.model["name"] in ("onet", "deepsdf", "r2n2")
+  assert config_lib.migrate(config) == config
+
+
+def test_added_fields_of_earlier_configs_have_values_that_change_nothing():
+  config = base.get_config().to_dict()
+  for name in config_lib.SINCE:
+    section, field = name.split(".")
+    del config[section][field]
+  migrated = config_lib.migrate(config)
+  assert migrated["data"]["placement"] == "stream"
+  assert config_lib.parse(migrated).generation.precision == "float32"
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "message"),
+  [
+    ("val.select", "chamfer_l1", r"'chamfer_l1'; want one of: iou, loss"),
+    ("train.on_nonfinite", "hope", r"is 'hope'; want stop or skip"),
+    ("optim.ema_batches", 2, r"ema_batches is 2 without averaged variables"),
+    ("train.steps_per_call", 7, r"steps is 300000; want a multiple of .*=7"),
+  ],
+)
+def test_settings_that_do_not_agree_are_refused(field, value, message):
+  config = base.get_config()
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=message):
+    config_lib.parse(config.to_dict())
+
+
+def test_unknown_and_missing_fields_are_named():
+  config = base.get_config().to_dict()
+  config["train"]["stepps"] = config["train"].pop("steps")
+  with pytest.raises(ValueError, match=r"config.train: stepps, steps missing or"):
+    config_lib.parse(config)
+
+
+def test_a_field_that_is_gone_is_refused_where_it_changed_the_result():
+  config = base.get_config().to_dict()
+  config["train"]["accumulate"] = 1
+  assert "accumulate" not in config_lib.migrate(config)["train"]
+  config["train"]["accumulate"] = 4
+  with pytest.raises(ValueError, match=r"config.train.accumulate is 4, .* gone"):
+    config_lib.migrate(config)
+
+
+def test_records_of_earlier_checkpoints_have_a_level():
+  record = config_lib.migrate_record({"tau": 0.2, "step": 3, "owed": True})
+  assert record == {"level": np.log(0.25), "step": 3, "validation_pending": True}
+  assert float(jax.nn.sigmoid(record["level"])) == pytest.approx(0.2)
