@@ -31,6 +31,7 @@ from occnet_jax.data import inputs
 from occnet_jax.data.user_inputs import read_grid
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import cameras, frames, mesh_io, photos, pointcloud_io
 from occnet_jax.viz import album
 
@@ -64,10 +65,6 @@ class InputItem(NamedTuple):
   stem: str  # the mesh's path within the target, without suffix
   paths: list[pathlib.Path]  # what shows it; several for a network of several images
   masks: list[pathlib.Path]  # theirs, or empty
-
-
-class NoSurfaceError(ValueError):
-  """The network sees nothing solid."""
 
 
 def reconstruct(
@@ -248,10 +245,8 @@ def _render(
 def _reconstruct(model: api.Model, observed: np.ndarray) -> trimesh.Trimesh:
   try:
     return model.reconstruct(observed)
-  except ValueError as error:
-    if not str(error).startswith("no surface"):
-      raise
-    raise NoSurfaceError(
+  except NoSurface as error:
+    raise NoSurface(
       f"no surface: the network sees no occupancy of more than tau = {model.tau:.3g}; "
       "show it the object alone, or lower config.test.tau"
     ) from error
@@ -295,7 +290,7 @@ def _attempt(
     mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
     return "mesh", ""
   except (ValueError, FloatingPointError, OSError) as error:
-    is_empty = isinstance(error, NoSurfaceError)
+    is_empty = isinstance(error, NoSurface)
     return "no surface" if is_empty else "failed", str(error)
   finally:
     for name, picture in pictures.items():

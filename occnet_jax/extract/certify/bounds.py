@@ -26,7 +26,7 @@ Value = Any  # an array that does not depend on the point, an Affine, or a Truth
 def bound_boxes(
   function: Callable, centres: Float[Array, "b 3"], half: Float[Array, ""]
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Bounds of a function (n, 3) -> (n,) over cubes.
+  """Bounds of a function (3,) -> () over cubes.
 
   Args:
     function: a field, as of `extract.field`.
@@ -39,15 +39,14 @@ def bound_boxes(
   Raises:
     ValueError: an operation that affine arithmetic has no rule for here.
   """
-  program = jax.make_jaxpr(function)(jax.ShapeDtypeStruct((1, 3), jnp.float32))
+  program = jax.make_jaxpr(function)(jax.ShapeDtypeStruct((3,), jnp.float32))
 
   def bound_one(centre: Float[Array, "3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    point = Affine(centre[None], half * jnp.eye(3)[:, None], jnp.zeros((1, 3)))
+    point = Affine(centre, half * jnp.eye(3), jnp.zeros(3))
     (out,) = run(program.jaxpr, program.consts, [point], Symbols(3))
     if not isinstance(out, Affine):
-      return out[0].astype(jnp.float32), out[0].astype(jnp.float32)
-    low, high = affine.bounds(out)
-    return low[0], high[0]
+      return out.astype(jnp.float32), out.astype(jnp.float32)
+    return affine.bounds(out)
 
   return jax.vmap(bound_one)(centres)
 
