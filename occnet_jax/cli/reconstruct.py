@@ -27,16 +27,13 @@ from occnet_jax.data import user_inputs
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import mesh_io, photos
 from occnet_jax.viz import album, sheets
 
 Row = dict[str, Any]
 # Pictures of an object: name in its file, caption on the page.
 CAPTIONS = {"input": "Input", "front": "Mesh", "back": "Mesh from behind"}
-
-
-class NoSurfaceError(ValueError):
-  """No point exceeds the threshold."""
 
 
 def reconstruct(
@@ -105,10 +102,8 @@ def _read(model: api.Model, item: InputItem) -> np.ndarray:
 def _reconstruct(model: api.Model, observed: np.ndarray) -> trimesh.Trimesh:
   try:
     return model.reconstruct(observed)
-  except ValueError as error:
-    if not str(error).startswith("no surface"):
-      raise
-    raise NoSurfaceError(
+  except NoSurface as error:
+    raise NoSurface(
       f"no surface: no value of the network exceeds the level {model.level:.3g}; show "
       "it the object alone, or lower config.test.threshold"
     ) from error
@@ -155,7 +150,7 @@ def _attempt(
     mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
     return "mesh", ""
   except (ValueError, FloatingPointError, OSError) as error:
-    is_empty = isinstance(error, NoSurfaceError)
+    is_empty = isinstance(error, NoSurface)
     return "no surface" if is_empty else "failed", str(error)
   finally:
     for name, picture in pictures.items():
