@@ -12,7 +12,7 @@ from tests.helpers.training import MODEL, make_batch
 @pytest.fixture
 def trained():
   """A method, and variables whose statistics are those of no batch."""
-  method = registry.build(MODEL | {"unbiased_variance": False}, tau=0.5)
+  method = registry.build(MODEL | {"unbiased_variance": False})
   variables = jax.jit(method.init)(jax.random.key(0), make_batch(0))
   return method, jax.tree.map(lambda x: x + 0.05, variables)
 
@@ -50,7 +50,7 @@ def test_the_momentum_of_a_layer_does_not_change_its_recomputed_statistics(momen
     y, new = net.apply(variables, batch["points"], mutable=["batch_stats"])
     return y.sum(), (new["batch_stats"], {})
 
-  method = registry.build(MODEL, tau=0.5)._replace(loss=loss)
+  method = registry.build(MODEL)._replace(loss=loss)
   variables = net.init(jax.random.key(0), batch["points"])
   stats = batch_stats.recompute(method, variables, [batch], jax.random.key(1))
   points = batch["points"].astype(np.float64)

@@ -58,7 +58,7 @@ def test_a_killed_loader_process_ends_the_run_which_then_resumes_exactly(
   output = pathlib.Path(f"{workdir}.log").read_text()
   assert "error: no batch for step" in output and "Traceback" not in output
   saved = max(step for kind, step in checkpoint.available(workdir) if kind == "latest")
-  assert f"stopped at step {saved}, which is saved" in output
+  assert f"stopped after saving step {saved};" in output
   reliability.finish(workdir, tiny_data)
   assert reliability.differences(whole, workdir) == []
 

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.train import checkpoint, loop, metric_log, progress
 from tests.helpers.training import assert_close
 
@@ -29,14 +30,14 @@ def stop_between_steps(patch):
 
 
 def stop_in_validation(patch):
-  batches = loop.validation_batches
+  batches = batches_lib.validation_batches
 
-  def signalling(config):
-    for batch in batches(config):
+  def signalling(*args):
+    for batch in batches(*args):
       send_signal()
       yield batch
 
-  patch.setattr(loop, "validation_batches", signalling)
+  patch.setattr(batches_lib, "validation_batches", signalling)
 
 
 @pytest.mark.parametrize(
