@@ -132,11 +132,11 @@ def run(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Flags and config; an unknown field or a value of another type is one sentence."""
+  """Flags and config; an unknown flag or field, or a wrong value, is one sentence."""
   try:
-    return app.parse_flags_with_usage(argv)
-  except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    sys.exit(f"error: {error}")
+    return flags.FLAGS(argv)
+  except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
+    sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def reconstruct(
     "workdir": str(pathlib.Path(workdir).resolve()),
     "step": model.record["step"],
     "level": model.level,
-    "generation": model.generation(),
+    "generation": model.extraction_settings(),
     "margin": photos.MARGIN,
   }
   rows = _reconstruct_all(model, items, target, settings)

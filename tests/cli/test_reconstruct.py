@@ -20,6 +20,7 @@ from occnet_jax.data.user_inputs import find_items, read_grid
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
+from tests.helpers import read_picture
 
 ENCODERS = {
   "cloud": "pointnet_resnet",
@@ -185,7 +186,7 @@ def test_the_picture_on_the_page_is_the_object_in_its_mask(run_of, tmp_path):
   rows = report(out)
   assert rows["b.png"]["outcome"] == "failed" and "no mask" in rows["b.png"]["reason"]
   assert rows["cars/a.jpg"]["outcome"] == "mesh"
-  shown = np.asarray(Image.open(out / "pictures" / "cars" / "a-input.png")).astype(int)
+  shown = read_picture(out / "pictures" / "cars" / "a-input.png").astype(int)
   assert shown.shape == (SIDE, SIDE, 3)
   rows, columns = np.nonzero(shown[..., 1] < 128)
   width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
@@ -217,8 +218,8 @@ def test_images_of_one_folder_are_one_object(run_of, tmp_path):
     "x",
     "y/deep",
   }
-  sheet = Image.open(tmp_path / "out" / "pictures" / "x-input.png")
-  assert sheet.size == (2 * SIDE, 2 * SIDE)
+  sheet = read_picture(tmp_path / "out" / "pictures" / "x-input.png")
+  assert sheet.shape == (2 * SIDE, 2 * SIDE, 3)
   reconstruct(run, tmp_path / "in" / "x", tmp_path / "one.glb")
   one, same = (
     trimesh.load(p, force="mesh")
@@ -245,8 +246,7 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   assert (np.abs(b.vertices - [10, 0, 0]) < 0.56).all()
   assert report(out)["c.xyz"]["outcome"] == "failed"
   shares = [
-    (np.asarray(Image.open(out / "pictures" / f"{name}-input.png")) < 255).mean()
-    for name in "ab"
+    (read_picture(out / "pictures" / f"{name}-input.png") < 255).mean() for name in "ab"
   ]
   assert min(shares) > 0.05 and max(shares) < 0.8
   config = make_config("cloud")

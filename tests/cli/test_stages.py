@@ -47,7 +47,8 @@ def test_every_field_that_matters_is_refused_and_shown_if_it_changes(base, tmp_p
       config_lib.check_workdir(changed, tmp_path)
     except ValueError as error:
       refused.add(name)
-      assert f"{name} is {[value]!r}, there " in str(error)
+      shown = json.loads(json.dumps([value]))  # config.json has lists for tuples
+      assert f"{name} is {shown!r}, there " in str(error)
       assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
     else:
       config_lib.check_workdir(base, tmp_path)

@@ -7,6 +7,7 @@ import pytest
 import trimesh
 
 from occnet_jax.cli import stages
+from occnet_jax.config import parse
 from occnet_jax.evaluation import evaluate, resume_log
 from tests.helpers.box_split import box_shape, exact, make_split
 
@@ -146,14 +147,15 @@ def test_a_shape_that_was_generated_twice_is_measured_once(tmp_path):
 def test_the_stage_measures_meshes_of_its_own_split_and_data_set_only(
   tiny_config, tmp_path
 ):
-  shapes = stages._open_test(tiny_config)()
+  settings = parse(tiny_config)
+  shapes = stages._open_test(settings)()
   evaluate.generate(
     shapes,
     range(len(shapes)),
     lambda shape, index: trimesh.creation.box(),
     tmp_path,
     form="ply",
-    origin=evaluate.make_origin("test", tiny_config["data"]),
+    origin=evaluate.make_origin("test", settings.data._asdict()),
     settings={"step": 1},
   )
   stages.evaluate(tiny_config, tmp_path)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import trimesh
-from PIL import Image
 
 from occnet_jax.viz.report import ReportShape
 
 pytest.importorskip("embreex")
 from occnet_jax.viz import sheets
+from tests.helpers import read_picture
 
 _BOX = trimesh.creation.box((0.8, 0.4, 0.4))
 _MESH = np.asarray(_BOX.vertices), np.asarray(_BOX.faces)
@@ -18,7 +18,7 @@ _CLOUD = np.asarray(_BOX.sample(300, seed=0))
 
 def _tiles(path, shapes):
   sheets.write_shapes(path, shapes, side=64)
-  sheet = np.asarray(Image.open(path)).astype(int)
+  sheet = read_picture(path).astype(int)
   rows = [np.split(row, 6, axis=1) for row in np.split(sheet, len(sheet) // 64)]
   return [tile for row in rows for tile in row]
 

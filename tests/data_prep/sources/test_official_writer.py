@@ -94,8 +94,8 @@ def test_files_are_written_with_the_keys_and_types_of_the_reference(tmp_path):
   runs = np.frombuffer(body, np.uint8).reshape(-1, 2)
   cells = np.repeat(runs[:, 0], runs[:, 1]).reshape(4, 4, 4).transpose(0, 2, 1)
   np.testing.assert_array_equal(cells, make_cells())
-  picture = Image.open(tmp_path / "img_choy2016" / "000.jpg")
-  assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (64, 64))
+  with Image.open(tmp_path / "img_choy2016" / "000.jpg") as picture:
+    assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (64, 64))
   with np.load(tmp_path / "img_choy2016" / "cameras.npz") as arrays:
     kinds = {name: array.shape for name, array in arrays.items()}
   assert kinds == {"world_mat_0": (3, 4), "camera_mat_0": (3, 3)}
