@@ -58,7 +58,7 @@ def restore(
   config = config_lib.override(saved.config, config_override)
   settings = config_lib.parse(config)
   method = registry.build(
-    config["model"],
+    settings.model,
     threshold=settings.test.threshold,
     level=saved.record.get("level"),
     precision=settings.generation.precision,
@@ -100,19 +100,15 @@ class Model:
     """Observations -> latent, leading axis b; a random z is at its prior's mean.
 
     Args:
-      inputs: of the kind that the network was trained with (types.py lists them), in
-        the cube's frame: clouds (b, n, 3), images (b, h, w, 3) from 0 to 1, ...
+      inputs: observations as types.py lists them, in the cube's frame: clouds (b, n, 3),
+        images (b, h, w, 3) from 0 to 1, ...
 
     Raises:
-      ValueError: inputs of another form.
+      ValueError: inputs of another shape than the network was trained with.
     """
-    inputs = np.asarray(inputs, self.observation.spec.dtype)
-    kind, want = self.settings.data.inputs, list(self.observation.spec.shape)
-    free = {"cloud": 1, "images": 1}.get(kind, 0)  # points or images, any number
-    if inputs.ndim != 1 + len(want) or list(inputs.shape[1 + free :]) != want[free:]:
-      form = ", ".join(["b", *("kn"[kind == "cloud"] * free), *map(str, want[free:])])
-      raise ValueError(f"inputs of shape {inputs.shape}; want ({form}): {kind}")
-    return _jit(self.method.encode)(self.variables, inputs)
+    spec, kind = self.observation.spec, self.settings.data.inputs
+    batch = inputs_lib.as_batch(inputs, kind, spec)
+    return _jit(self.method.encode)(self.variables, batch)
 
   def prior(
     self, count: int, *, seed: int | Sequence[int] = 0, inputs: Any = None
@@ -183,7 +179,7 @@ class Model:
     """
     if self.method.fidelity is None:
       raise ValueError(
-        f"config.model.name={self.config['model']['name']}: this system has no points "
+        f"config.model.name={self.settings.model['name']}: this system has no points "
         "whose labels a latent could be fitted to; use encode"
       )
     points, labels = np.asarray(points, np.float32), np.asarray(labels, np.float32)
@@ -253,7 +249,7 @@ class Model:
   def _check_field(self) -> None:
     if not isinstance(self.method.output, types.Field):
       raise ValueError(
-        f"config.model.name={self.config['model']['name']}: this system has no values "
+        f"config.model.name={self.settings.model['name']}: this system has no values "
         "at points; use extract, which gives its mesh"
       )
 

@@ -162,6 +162,24 @@ def test_only_the_step_names_a_device_axis(path):
       assert called not in ("jax.pmap", "pmap", "jax.shard_map"), called
 
 
+# Rooms that may subscript a config, and those that may subscript config.model.
+READS_CONFIG = ("occnet_jax.config", "occnet_jax.cli")
+READS_MODEL = (*READS_CONFIG, "occnet_jax.models", "occnet_jax.interop")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_config_is_read_at_the_edge_and_typed_below(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if not isinstance(node, ast.Subscript):
+      continue
+    source, name = ast.unparse(node), name_of(path)
+    owner = ast.unparse(node.value).split("[")[0].split(".")[-1]
+    if owner == "config":
+      assert name.startswith(READS_CONFIG), source
+    if owner == "model" and not source.endswith("['name']"):
+      assert name.startswith(READS_MODEL) or "codes" in source, source
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_stay_short(path):
   assert len(path.read_text().splitlines()) <= 350

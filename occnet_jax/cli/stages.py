@@ -106,7 +106,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   if number == 0:
     check_workdir(config, workdir)
   replicas = api.restore(workdir, config_override=config).replicas()
-  model, shapes = replicas[0], _open_test(settings)()
+  model, shapes = replicas[0], open_test_split(settings)()
   transform = batches.evaluation_transform(settings.data, points=1)
 
   def reconstruct(shape, index):
@@ -148,7 +148,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
 
   settings = config_lib.parse(config)
   check_workdir(config, workdir)
-  open_test = _open_test(settings)
+  open_test = open_test_split(settings)
   if settings.generation.sample:
     from occnet_jax.cli import generative
 
@@ -185,7 +185,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
   sheet = workdir / "report.png"
   with _timed(workdir, "report"):
     transform = batches.evaluation_transform(settings.data, points=1)
-    shown = settings, workdir, _open_test(settings)(), transform
+    shown = settings, workdir, open_test_split(settings)(), transform
     path = report_data.gather(*shown)
     stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
     if stale and rendering.is_available():
@@ -222,7 +222,7 @@ def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:
   check_workdir(config, workdir)
   settings = config_lib.parse(config)
   model = api.restore(workdir, config_override=config)
-  shapes = _open_test(settings)()
+  shapes = open_test_split(settings)()
   path = generative.interpolate(settings, model, workdir, shapes, steps)
   print(f"Picture: {path}")  # noqa: T201
 
@@ -242,7 +242,7 @@ def export_torch(workdir: pathlib.Path, target: str) -> None:
   print(f"Written: {runs.export_torch(workdir, target)}")  # noqa: T201
 
 
-def _open_test(settings: config_lib.Settings) -> Callable:
+def open_test_split(settings: config_lib.Settings) -> Callable:
   from occnet_jax.data import inputs, source
   from occnet_jax.evaluation import evaluate as evaluate_lib
 

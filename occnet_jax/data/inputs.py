@@ -100,6 +100,29 @@ def make(data: DataSettings) -> Observation:
   return observation
 
 
+def as_batch(
+  inputs: Any, kind: str, spec: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "b ..."]:
+  """Inputs of several shapes as an array of the right type.
+
+  Args:
+    inputs: b of them; a cloud may have any number of points, and "images" any number of
+      images.
+    kind: as config.data.inputs.
+    spec: zeros of the shape and type of one, `Observation.spec`.
+
+  Raises:
+    ValueError: another shape.
+  """
+  inputs = np.asarray(inputs, spec.dtype)
+  free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])
+  fixed = spec.shape[len(free_axes) :]
+  if inputs.ndim != 1 + spec.ndim or inputs.shape[1 + len(free_axes) :] != fixed:
+    shape = ", ".join(["b", *free_axes, *map(str, fixed)])
+    raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
+  return inputs
+
+
 def draw_cloud(
   surface: Any, rng: np.random.Generator, *, count: int, sigma: float
 ) -> Drawn:

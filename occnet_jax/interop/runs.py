@@ -39,13 +39,13 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       f"{workdir}: holds a run already (step {checkpoints[0][1]}); choose another "
       "--workdir"
     )
-  model = config["model"]
+  settings = config_lib.parse(config)
+  model = settings.model
   if model["fourier_octaves"]:
     raise ValueError(
       f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
       "reference has no Fourier features"
     )
-  settings = config_lib.parse(config)
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
   imported = onet_weights.read_checkpoint(source, specs)
@@ -96,11 +96,12 @@ def export_torch(
     ValueError: there is no such checkpoint, or the reference has no such network.
   """
   saved = checkpoint.restore(workdir, step)
-  if saved.config["model"]["fourier_octaves"]:
+  settings = config_lib.parse(saved.config)
+  if settings.model["fourier_octaves"]:
     raise ValueError(
       f"{workdir}: the network has Fourier features "
       f"(config.model.fourier_octaves="
-      f"{saved.config['model']['fourier_octaves']}), which the reference "
+      f"{settings.model['fourier_octaves']}), which the reference "
       "does not; export one that was trained without"
     )
   state = saved.state
@@ -111,7 +112,7 @@ def export_torch(
   adam = None
   if not averaged and {"count", "mu", "nu"} <= moments.keys():
     adam = {name: moments[name] for name in ("count", "mu", "nu")}
-  best = saved.record.get(saved.config["val"]["select"])
+  best = saved.record.get(settings.val.select)
   onet_weights.write_checkpoint(
     target, variables, step=int(state["step"]), best=best, adam=adam
   )

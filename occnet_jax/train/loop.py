@@ -75,10 +75,10 @@ def train(
     Preempted: SIGTERM arrived; the state is saved.
   """
   # --- Data: the training split, and a validation split that must exist --------------
+  examples = batches_lib.open_train(config_lib.parse(config).data)
+  config = config_lib.with_codes(config, len(examples))
   settings = config_lib.parse(config)
   run, data, part = settings.train, settings.data, multihost.process_index_and_count()
-  examples = batches_lib.open_train(data)
-  config = config_lib.with_codes(config, len(examples))
   validation_batches = functools.partial(
     batches_lib.validation_batches,
     settings,
@@ -100,7 +100,7 @@ def train(
     split = batches_lib.place_train(data, examples)
     build = functools.partial(
       registry.build,
-      config["model"],
+      settings.model,
       precision=run.precision,
       threshold=settings.test.threshold,
       posterior_points=data.points,

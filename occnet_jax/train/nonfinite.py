@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from flax import serialization
 
+from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import integrity
 from occnet_jax.train.state import TrainState
@@ -66,7 +67,7 @@ def diagnose(directory: pathlib.Path) -> list[str]:
   state, config, _ = integrity.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
     batch = dict(file)
-  method = registry.build(config["model"])
+  method = registry.build(config_lib.parse(config).model)
   key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
   variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
   loss, gradients = _gradients(method, variables, batch, jax.random.fold_in(key, 0))

@@ -148,7 +148,7 @@ def test_the_stage_measures_meshes_of_its_own_split_and_data_set_only(
   tiny_config, tmp_path
 ):
   settings = parse(tiny_config)
-  shapes = stages._open_test(settings)()
+  shapes = stages.open_test_split(settings)()
   evaluate.generate(
     shapes,
     range(len(shapes)),
