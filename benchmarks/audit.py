@@ -1,9 +1,9 @@
-"""How much of the cube is certified, and what stays open, by size of boxes.
+"""Shares of the cube that are certified by boxes of each size, or stay undecided.
 
   python -m benchmarks.audit [--workdir=runs/pointcloud] [--shapes=2]
 
-Fields as of benchmarks/extract.py. `looked`: finest cells at whose corners the octree
-knows the field; `open`: where a component cannot be excluded. All in percent.
+Fields as in benchmarks/extract.py. `sampled`: finest cells at whose corners the octree
+evaluated the field; `undecided`: where a component cannot be excluded. All in percent.
 """
 
 import argparse
@@ -32,9 +32,9 @@ def main() -> None:
     seconds = time.perf_counter() - start
     shares = [f"1/{side} {100 * share:.1f}" for side, share in found.certified.items()]
     print(  # noqa: T201
-      f"{name:20} certified {', '.join(shares)}; looked {100 * found.looked:.2f}, "
-      f"open {100 * found.open:.2f}; missed {len(found.missed)}; {found.bounded} boxes "
-      f"in {seconds:.0f} s",
+      f"{name:20} certified {', '.join(shares)}; sampled {100 * found.sampled:.2f}, "
+      f"undecided {100 * found.undecided:.2f}; missed {len(found.missed_boxes)}; "
+      f"{found.boxes_bounded} boxes in {seconds:.0f} s",
       flush=True,
     )
 

@@ -100,14 +100,14 @@ def main() -> None:
   args = parser.parse_args()
   taken = []
 
-  def run(all_jobs: list[shard_jobs.ShardJob], means: shard_jobs.Resources) -> None:
+  def run(all_jobs: list[shard_jobs.ShardJob], resources: shard_jobs.Resources) -> None:
     """Makes the first meshes in both ways."""
     tasks = [task for job in all_jobs for task in job.tasks][: args.meshes]
     job = all_jobs[0]._replace(tasks=tasks)
     start = time.perf_counter()
     with watched() as most:
-      shard_jobs.run_here([job], means)
-    taken.append((time.perf_counter() - start, len(tasks), means.workers, most))
+      shard_jobs.run_here([job], resources)
+    taken.append((time.perf_counter() - start, len(tasks), resources.workers, most))
     start = time.perf_counter()
     with timed() as seconds:
       shard_jobs.write_job(job, [example.prepare_one(task) for task in tasks])

@@ -1,17 +1,17 @@
-"""Kills runs with SIGKILL at many moments, resumes them, and compares the ends.
+"""Kills training runs at many moments, resumes them, and compares the results.
 
   python -m benchmarks.reliability --kills=100
 
-Every run is a small `main.py --mode=train`, in a process of its own. It is killed again
-and again: while it compiles, saves, validates, or at any moment; now and then it gets
-SIGTERM instead, or its newest checkpoint is damaged before it goes on. Then it is left
-to end, and has to be bit for bit what a run is that nothing happened to: parameters,
-statistics, optimiser state, averages and record of the last and the best checkpoint,
-and every line of the log but for timing. Ten seconds a kill on two CPU cores.
+Every run is a small `main.py --mode=train` in a process of its own. SIGKILL ends it
+several times: while it compiles, saves or validates, or at any moment; now and then it
+gets SIGTERM instead, or its newest checkpoint is damaged before it resumes. Then it
+runs to its end, and must equal an undisturbed run bit for bit: parameters, statistics,
+optimiser state, averages and record of the last and the best checkpoint, and every line
+of the log but for timing. A kill takes ten seconds on two CPU cores.
 
-With --processes=2 a run is that of several processes over the loopback, of which one
-gets the signal: the others have to end by themselves. It is compared with a run of as
-many processes that nothing happened to.
+With --processes=2 a run has several processes, connected over the loopback, of which
+one gets the signal: the others must end by themselves. The run is compared with an
+undisturbed one of as many processes.
 """
 
 import argparse
@@ -52,7 +52,7 @@ CONFIG = {
   "train.preview_shapes": 0,
 }
 PHASES = ("compilation", "save", "validation", "any")
-PATIENCE = 300.0  # seconds in which a run ends or comes to where it is to be killed
+PATIENCE = 300.0  # seconds after which a run that neither ends nor proceeds has failed
 
 
 def start(
@@ -63,15 +63,15 @@ def start(
   processes: int = 1,
   **changed: Any,
 ) -> list:
-  """Processes that train, as `main.py --mode=train` does; `join` waits for their ends.
+  """Starts processes that train as `main.py --mode=train` does.
 
-  They are forked from one that has imported everything and done nothing, for speed.
+  They are forked from a process that has imported everything, for speed.
 
   Args:
-    workdir: of the run.
-    data: what it trains on.
+    workdir: the run's directory.
+    data: the data set to train on.
     cached: whether compiled programs may come from a cache.
-    processes: how many, together.
+    processes: number of processes of the run.
     **changed: fields of config.data.
   """
   context = multiprocessing.get_context("forkserver")
@@ -98,9 +98,9 @@ def start(
 
 
 def _free_port() -> int:
-  with socket.socket() as found:
-    found.bind(("localhost", 0))
-    return found.getsockname()[1]
+  with socket.socket() as sock:
+    sock.bind(("localhost", 0))
+    return sock.getsockname()[1]
 
 
 def _call(args: list[str], output: str, cached: bool) -> None:
@@ -120,7 +120,7 @@ def finish(workdir: pathlib.Path, data: pathlib.Path, processes: int = 1) -> Non
   """Trains to the end.
 
   Raises:
-    RuntimeError: it does not end well.
+    RuntimeError: a process ends with an exit code other than 0.
   """
   if any(codes := _ends(start(workdir, data, processes=processes), workdir)):
     raise RuntimeError(f"{workdir}: exit codes {codes}; see {workdir}.log")
@@ -178,29 +178,29 @@ def interrupt(
 
 
 def _compiles(workdir: pathlib.Path) -> Callable[[], bool]:
-  """Whether the log was opened anew, after which the first step is compiled."""
+  """A test whether the log was opened again, after which the first step is compiled."""
   path = workdir / "logs" / "metrics.jsonl"
   before = path.stat().st_ino if path.exists() else None
   return lambda: path.exists() and path.stat().st_ino != before
 
 
 def _saves(workdir: pathlib.Path) -> Callable[[], bool]:
-  """Whether a checkpoint is being written that was not there before."""
+  """A test whether a new checkpoint is being written."""
 
-  def found() -> set[str]:
+  def unfinished() -> set[str]:
     return {p.name for p in workdir.glob("checkpoints/[bl]*/*orbax-checkpoint-tmp*")}
 
-  before = found()
-  return lambda: bool(found() - before)
+  before = unfinished()
+  return lambda: bool(unfinished() - before)
 
 
 def _validates(workdir: pathlib.Path) -> Callable[[], bool]:
-  """Whether the log has what precedes a validation, and not yet what follows."""
-  path, known = workdir / "logs" / "metrics.jsonl", len(_rows(workdir))
+  """A test whether the log has the line before a validation, and not yet its scores."""
+  path, lines = workdir / "logs" / "metrics.jsonl", len(_rows(workdir))
 
   def reached() -> bool:
     rows = metric_log.read(path)
-    last = rows[-1] if len(rows) != known and rows else {"step": 1}
+    last = rows[-1] if len(rows) != lines and rows else {"step": 1}
     return last["step"] % VALIDATE == 0 and "val/iou" not in last
 
   return reached
@@ -227,18 +227,18 @@ def damage(workdir: pathlib.Path, rng: random.Random) -> bool:
 
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
-  """In what two finished runs differ."""
-  found = []
+  """Lines that name the differences of two finished runs."""
+  lines = []
   for name, step in (("last", STEPS), ("best", None)):
     a, b = (checkpoint.restore(workdir, step) for workdir in (one, other))
     if a.record != b.record:
-      found.append(f"record of the {name}: {a.record}, {b.record}")
+      lines.append(f"record of the {name}: {a.record}, {b.record}")
     if (parts := _unequal(a.state, b.state)) != []:
-      found.append(f"state of the {name}: {', '.join(parts[:3])}")
+      lines.append(f"state of the {name}: {', '.join(parts[:3])}")
   rows = [metric_log.timeless(_rows(workdir)) for workdir in (one, other)]
   if rows[0] != rows[1]:
-    found.append(f"log: {len(rows[0])} and {len(rows[1])} lines")
-  return found
+    lines.append(f"log: {len(rows[0])} and {len(rows[1])} lines")
+  return lines
 
 
 def _unequal(a: Any, b: Any, name: str = "state") -> list[str]:
@@ -291,8 +291,8 @@ def main() -> None:
     finish(workdir, data, args.processes)
     runs += 1
     counts["damage noticed"] += len([*workdir.glob("checkpoints/damaged/*")])
-    if found := differences(whole, workdir):
-      unequal.append(f"{workdir}: {'; '.join(found)}")
+    if lines := differences(whole, workdir):
+      unequal.append(f"{workdir}: {'; '.join(lines)}")
     print(f"{runs} runs, {len(unequal)} unequal, {dict(counts)}", flush=True)  # noqa: T201
   lines = [f"{name:28} {count:5}" for name, count in sorted(counts.items())]
   lines += [

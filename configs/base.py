@@ -51,9 +51,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   prep.retry = False  # whether to retry meshes that crashed or ran into a limit
   prep.shard_size = 64  # shapes per shard
 
-  solid = prep.solid = (
-    ml_collections.ConfigDict()
-  )  # repair of meshes that are not closed
+  # Repair of meshes that are not closed.
+  solid = prep.solid = ml_collections.ConfigDict()
   solid.fill = True  # whether holes are closed with triangles
   # Cells along the cube of voxel remeshing, for meshes whose winding numbers are
   # ambiguous; 0 rejects these meshes.

@@ -1,18 +1,26 @@
-"""Strict for every test: shapes checked, rank promotion and warnings are errors."""
+"""Strict for every test: shapes are checked, rank promotion and warnings are errors.
+
+(Warnings: pyproject.toml.) OCCNET_TEST_PLATFORM=cuda runs the tests on a GPU instead of
+two CPU devices; products are then computed in full float32.
+"""
 
 import os
-import tempfile
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
+os.environ["JAX_PLATFORMS"] = PLATFORM
+if PLATFORM == "cpu":
+  os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+else:  # TF32 products have errors of 1e-3, above all tolerances here
+  os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+
+from tests.helpers import ROOT  # noqa: E402
+
 # Tests spend most of their time in compilation, often of the same program in another
-# process; workers and what they call inherit this place to share the results.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-  _cache = tempfile.TemporaryDirectory(prefix="occnet-compiled-")
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# process; all of them share the results, and the next run has them, too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook(["occnet_jax", "data_prep"], "beartype.beartype")
 
@@ -84,6 +92,7 @@ def tiny_config(tiny_data):
 
 # Files that take longest, which go first so that no worker is left with one at the end.
 LONG = (
+  "test_every_method",
   "test_variants",
   "test_main",
   "test_parity",
@@ -93,7 +102,7 @@ LONG = (
   "test_notebooks",
   "test_reconstruct",
   "test_api",
-  "test_exchange",
+  "test_runs",
 )
 
 

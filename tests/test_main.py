@@ -1,13 +1,13 @@
 """main.py as a user calls it: the whole road in small, and what bad input says."""
 
 import csv
-import importlib.util
 import json
 
 import numpy as np
 import pytest
 import trimesh
 
+from occnet_jax.geometry import rendering
 from tests.helpers import ROOT
 from tests.helpers.command_line import call, error_of
 
@@ -46,7 +46,7 @@ def flags(workdir, data, mode="all", **changed):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-  """A run of the whole road over eight shapes of every synthetic category."""
+  """A run of all stages over four shapes of every synthetic category."""
   where = tmp_path_factory.mktemp("run")
   args = flags(where / "run", where / "data", **{"prep.per_category": 4})
   done = call(*args)
@@ -58,7 +58,7 @@ def test_the_whole_road_leaves_everything_it_promises(finished):
   rows = list(csv.DictReader((run / "evaluation" / "per_mesh.csv").open()))
   assert len(rows) == 13  # one test shape of each category
   for row in rows:
-    assert row["missing"] != "True" if "missing" in row else True
+    assert row.get("missing") != "True"
     assert 0 <= float(row["iou"]) <= 1
     assert (run / "meshes" / row["category"] / f"{row['id']}.ply").exists() == (
       int(row["faces"]) > 0
@@ -73,7 +73,7 @@ def test_the_whole_road_leaves_everything_it_promises(finished):
   np.testing.assert_allclose(float(summary[-1]["iou"]), mean, rtol=1e-4)
   assert f"{mean:.3f}" in stdout
   assert (run / "report.html").stat().st_size > 1_000_000
-  if importlib.util.find_spec("embreex"):
+  if rendering.is_available():
     assert (run / "report.png").stat().st_size > 5000
   wall = json.loads((run / "wall_time.json").read_text())
   assert set(wall) == {"prepare", "train", "generate", "evaluate", "report"}
@@ -150,7 +150,11 @@ def test_a_cloud_that_shows_nothing_is_named(finished, tmp_path):
 
 @pytest.mark.parametrize("mode", ["import", "export_torch"])
 def test_exchange_asks_for_its_file(tmp_path, mode):
-  done = call(f"--mode={mode}", f"--workdir={tmp_path}", check=False)
-  assert done.returncode != 0
-  assert f"--mode={mode} needs --checkpoint=FILE.pt" in done.stderr
+  message = error_of(f"--mode={mode}", f"--workdir={tmp_path}")
+  assert f"--mode={mode} needs --checkpoint=FILE.pt" in message
+
+
+def test_an_error_ends_a_process_with_its_code_and_no_traceback(tmp_path):
+  done = call("--mode=train", f"--workdir={tmp_path}", check=False)
+  assert done.returncode == 1 and "needs --config=FILE" in done.stderr
   assert "Traceback" not in done.stderr

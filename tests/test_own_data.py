@@ -2,11 +2,11 @@
 
 import csv
 import json
-import runpy
 
 import pytest
 import trimesh
 
+from configs import base, own_data
 from data_prep.pipeline import report
 from data_prep.watertight import solid
 from occnet_jax.cli import stages
@@ -76,7 +76,7 @@ def test_the_command_sums_up_what_became_of_the_meshes(prepared):
 
 
 def test_a_run_on_them_credits_who_made_them(prepared, tmp_path):
-  config = runpy.run_path(str(CONFIG))["get_config"]()
+  config = own_data.get_config()
   config.update_from_flattened_dict({**SMALL, "data.dir": str(prepared[0])})
   config = config.to_dict()
   for stage in (stages.train, stages.generate, stages.evaluate, stages.report):
@@ -97,5 +97,5 @@ def test_only_preparation_does_without_a_workdir():
 
 
 def test_the_config_has_every_option_of_solids_with_its_default():
-  config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
+  config = base.get_config()
   assert config.prep.solid.to_dict() == solid.RepairOptions()._asdict()

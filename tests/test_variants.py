@@ -2,17 +2,15 @@
 
 import csv
 import json
-import runpy
 
 import jax
 import numpy as np
 import pytest
 
 import occnet_jax
+from configs import onet
 from occnet_jax.cli import stages
-from tests.helpers import ROOT
 
-ONET = runpy.run_path(str(ROOT / "configs" / "onet.py"))
 VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
 
@@ -39,7 +37,7 @@ def data(tmp_path_factory, write_meshes):
 
 
 def make_config(variant, data, **changed):
-  config = ONET["get_config"](variant)
+  config = onet.get_config(variant)
   fields = {
     "prep.voxel_side": 16,
     "data.dir": str(data),

@@ -38,14 +38,14 @@ _CONFIG = config_flags.DEFINE_config_file(
 
 
 def run_beam(
-  jobs: Sequence[ShardJob], means: Resources, options: PipelineOptions | None = None
+  jobs: Sequence[ShardJob], resources: Resources, options: PipelineOptions | None = None
 ) -> None:
-  """Makes the jobs that are not done, as `jobs.run_here` does, on any Beam runner.
+  """Makes the jobs that are not done, as `run_here` does, on any Beam runner.
 
   Args:
     jobs: shards to make.
-    means: limits of each mesh; how many workers there are is the runner's matter.
-    options: of the pipeline.
+    resources: limits of each mesh; the number of workers is up to the runner.
+    options: options of the pipeline.
   """
   # Bytes: Beam would take the named tuples apart by a schema of its own.
   missing = [pickle.dumps(job) for job in jobs if not is_done(job)]
@@ -54,7 +54,7 @@ def run_beam(
       pipeline
       | "shards" >> beam.Create(missing)
       | "spread" >> beam.Reshuffle()  # or one worker makes them all
-      | "make" >> beam.ParDo(_MakeShard(means.limits))
+      | "make" >> beam.ParDo(_MakeShard(resources.limits))
     )
 
 

@@ -2,22 +2,21 @@
 
 Layout of the directory:
   occnet-<split>.array_record-*, features.json, dataset_info.json   the TFDS data set
-  meshes/                  of sources that make or unpack them
+  meshes/                      meshes that the source made or unpacked
   solids/<category>/<id>.ply   labelled surfaces in the unit-cube frame
-  rows/<split>-<shard>.json    what became of each mesh of a shard
-  prepare_report.csv       the same in one table: outcome, reason, seconds, quality
-  prepare.json             the settings; a directory has one set of them
+  rows/<split>-<shard>.json    the outcome of each mesh of a shard
+  prepare_report.csv           the same in one table: outcome, reason, seconds, quality
+  prepare.json                 the settings; a directory has one set of them
 
-An example is a function of the settings, its category and its id: neither order nor
-number of workers nor an interruption changes it. Shards are moved into place whole, so
-a second call with the same settings makes only what is missing.
+An example is a function of the settings, its category and its id. Neither the order nor
+the number of workers nor an interruption changes it. Shards are moved into place whole,
+so a second call with the same settings makes only what is missing.
 """
 
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -38,8 +37,12 @@ from data_prep.watertight import solid as solids
 from occnet_jax import files
 
 SETTINGS_FILE = "prepare.json"
-_FORMAT = 2  # raise it when the same settings give other bytes
-# Settings that examples which others made have behind them.
+_FORMAT = 3  # raise it when the same settings give other bytes
+# Format 2 differs in names only: of the columns `quality/*` and of one setting. Data
+# that are complete in it can be used, but nothing can be added to them.
+_EARLIER_FORMAT = 2
+_RENAMED_OPTIONS = {"max_denied": "max_contradicted"}
+# Settings without effect on examples that were prepared by the reference.
 _NOT_OFFICIAL = {
   "padding": 0.1,
   "near_sigmas": [],
@@ -49,12 +52,12 @@ _NOT_OFFICIAL = {
 
 
 class Prepared(NamedTuple):
-  """What is in a prepared directory.
+  """Contents of a prepared directory.
 
   Attributes:
-    directory: of the data set.
-    shapes: examples per split.
-    rejected: meshes that did not become examples; the report says why.
+    directory: the data set.
+    shapes: number of examples in each split.
+    rejected: number of meshes that did not become examples; the report says why.
   """
 
   directory: pathlib.Path
@@ -67,7 +70,7 @@ def prepare(
   source: str = "synthetic",
   out: str | os.PathLike,
   seed: int = 0,
-  per_category: int = 100,
+  per_category: int = 200,
   points: int = 100_000,
   near_points: int = 0,
   near_sigmas: Sequence[float] = (0.01, 0.03),
@@ -90,41 +93,44 @@ def prepare(
   shard_size: int = 64,
   run: Callable[[Sequence[ShardJob], Resources], None] = run_here,
 ) -> Prepared:
-  """Prepares a data set, or what is missing of it.
+  """Prepares a data set, or the part of it that is missing.
 
-  A finished directory is left as it is, without a look at the meshes. A mesh that
-  cannot be used is a row in the report, whatever it does to the process it is in.
+  A finished directory is left as it is, and its meshes are not read. A mesh that cannot
+  be used becomes a row of the report, even if it ends the process that reads it.
 
   Args:
     source: where meshes come from, see `data_prep.sources.collect`. "official:<path>"
-      has examples of the reference's making: `near_sigmas`, `padding`, `view_side`,
-      `solid` and `solid_splits` have no effect, and other settings ask for no more
-      than is there.
+      has examples that the reference prepared: `near_sigmas`, `padding`, `view_side`,
+      `solid` and `solid_splits` have no effect, and the other settings must not ask for
+      more than there is.
     out: directory of the data set.
-    seed: of synthetic shapes, samples and splits.
+    seed: seed of synthetic shapes, samples and splits.
     per_category: synthetic shapes per category.
     points: labelled points per shape, uniform in the padded cube.
     near_points: labelled points near the surface per shape; 0 for none.
-    near_sigmas: deviations of these from the surface, in equal shares, in cube units.
+    near_sigmas: standard deviations of their distance from the surface in cube units,
+      each for an equal share of the points.
     surface_points: surface points with normals per shape.
-    padding: the cube's side is 1 + padding.
+    padding: the padded cube's side is 1 + padding.
     distances: whether to store signed distances of the labelled points.
     voxel_side: cells per side of the occupancy grid.
     views: rendered pictures per shape; 0 for none.
-    view_side: of a picture in pixels.
-    dtype: of points and normals as stored, "float16" or "float32".
-    val_fraction: of each category, where the source fixes no split.
-    test_fraction: likewise.
-    solid: fields of `solid.Options`; the others have their defaults.
-    solid_splits: whose labelled surfaces are kept as meshes.
+    view_side: side of a picture in pixels.
+    dtype: type in which points and normals are stored, "float16" or "float32".
+    val_fraction: share of each category for validation, where the source fixes no
+      split.
+    test_fraction: share of each category for the test, where the source fixes no split.
+    solid: fields of `RepairOptions`; those left out have their defaults.
+    solid_splits: splits whose labelled surfaces are kept as meshes.
     duplicates: "drop" or "keep" files with the same content as an earlier one.
     workers: processes; 0 for one per core.
-    time_limit: seconds per mesh; 0 for none.
-    memory_limit: GiB of resident memory per process; 0 for none.
-    retry: take up meshes again that were lost to a crash or a limit; the other meshes
-      of their shards are made again with them, to the same bytes.
+    time_limit: seconds per mesh; 0 for no limit.
+    memory_limit: GiB of resident memory per process; 0 for no limit.
+    retry: whether to try meshes again that were lost to a crash or a limit. The other
+      meshes of their shards are made again with them, to the same bytes.
     shard_size: meshes per shard.
-    run: makes the jobs that are not done; by default with processes of this machine.
+    run: function that makes the jobs that are not done; the default starts processes on
+      this machine.
 
   Raises:
     ValueError: a setting is out of range, `out` holds data of other settings, or no
@@ -161,91 +167,106 @@ def prepare(
   check_settings(settings)
   if is_official(settings):
     settings |= _NOT_OFFICIAL
-  _claim(out, settings)
+  _claim(out, settings, extend=retry)
   if retry:
     _forget_lost(out)
   if not shards.is_complete(out):
-    means = Resources(
+    resources = Resources(
       workers or worker_pool.count_cores(), worker_pool.Limits(time_limit, memory_limit)
     )
-    entries = sources.collect(
-      source, out, per_category=per_category, seed=seed, workers=means.workers
-    )
-    _claim(out, {**settings, "meshes": _digest(entries)})
-    plan = assign_splits(
-      entries,
-      seed=seed,
-      val_fraction=val_fraction,
-      test_fraction=test_fraction,
-      drop_duplicates=duplicates == "drop",
-    )
-    jobs = make_shard_jobs(out, settings, plan)
-    _drop_scratch(out)  # of a run that was killed
+    files.remove_scratch(out)  # left by a run that was killed
     try:
-      run([job for split in SPLITS for job in jobs[split]], means)
+      _make_missing(out, settings, resources, run)
     finally:
-      _drop_scratch(out)  # of processes that were
-    _finish(out, settings, jobs, plan.duplicates)
+      files.remove_scratch(out)  # left by worker processes that were killed
   rows = report.read(out)
   shapes = report.count(rows)
   return Prepared(out, shapes, len(rows) - sum(shapes.values()))
 
 
+def _make_missing(
+  out: pathlib.Path,
+  settings: Settings,
+  resources: Resources,
+  run: Callable[[Sequence[ShardJob], Resources], None],
+) -> None:
+  """Collects the meshes, makes the shards that are not there, and finishes the set."""
+  entries = sources.collect(
+    settings["source"],
+    out,
+    per_category=settings["per_category"],
+    seed=settings["seed"],
+    workers=resources.workers,
+  )
+  _claim(out, {**settings, "meshes": _digest(entries)}, extend=True)
+  plan = assign_splits(
+    entries,
+    seed=settings["seed"],
+    val_fraction=settings["val_fraction"],
+    test_fraction=settings["test_fraction"],
+    drop_duplicates=settings["duplicates"] == "drop",
+  )
+  jobs = make_shard_jobs(out, settings, plan)
+  run([job for split in SPLITS for job in jobs[split]], resources)
+  _finish(out, settings, jobs, plan.duplicates)
+
+
 def _forget_lost(out: pathlib.Path) -> None:
-  """Makes shards unfinished in which a mesh was lost."""
+  """Marks shards as unfinished in which a mesh was lost."""
   for path in (out / "rows").glob("*.json"):
     if any(row["outcome"] in report.LOST for row in json.loads(path.read_text())):
       shards.metadata_path(out).unlink(missing_ok=True)
       path.unlink()
 
 
-def _drop_scratch(out: pathlib.Path) -> None:
-  for scratch in list(out.rglob(".part-*")):
-    shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
-
-
 def _solid_options(chosen: Mapping[str, Any]) -> dict[str, Any]:
-  """Every field of `solid.Options`, the chosen ones among them."""
+  """All fields of `RepairOptions`, with the chosen values."""
   fields = solids.RepairOptions._fields
   if unknown := chosen.keys() - set(fields):
     raise ValueError(f"solid has {sorted(unknown)}, want some of {', '.join(fields)}")
   return solids.RepairOptions(**chosen)._asdict()
 
 
-def _claim(out: pathlib.Path, settings: Settings) -> None:
-  """Writes the settings of a new directory, or compares those of an old one."""
+def _claim(out: pathlib.Path, settings: Settings, *, extend: bool) -> None:
+  """Writes the settings of a new directory, or compares them with those of an old one.
+
+  Args:
+    out: directory of the data set.
+    settings: what is wanted.
+    extend: whether shards will be added, or made again, even if the set is complete.
+
+  Raises:
+    ValueError: the directory has other settings, or a data set without settings.
+  """
   path = out / SETTINGS_FILE
-  found = json.loads(path.read_text()) if path.exists() else {}
-  if not found and shards.is_complete(out):
+  before = json.loads(path.read_text()) if path.exists() else {}
+  if not before and shards.is_complete(out):
     raise ValueError(
-      f"{out}: holds a data set without {SETTINGS_FILE}, so not of this making; choose "
-      "another directory"
+      f"{out}: holds a data set without {SETTINGS_FILE}, so not one of this program; "
+      "choose another directory"
     )
-  before = _flatten(found)
-  for name, wanted in _flatten(settings).items():
-    if name.partition(".")[0] in found and before.get(name) != wanted:
-      raise ValueError(
-        f"{out}: was prepared with {name} = {before.get(name)!r}, now wanted "
-        f"{wanted!r}; choose another directory (prep.out), or delete this one"
-      )
-  if not settings.keys() <= found.keys():
+  if isinstance(options := before.get("solid"), dict):
+    before["solid"] = {_RENAMED_OPTIONS.get(k, k): v for k, v in options.items()}
+  if before.get("format") == _EARLIER_FORMAT and shards.is_complete(out) and not extend:
+    before["format"] = _FORMAT
+  common = before.keys() & settings.keys()
+  changes = files.describe_changes(
+    {name: before[name] for name in common}, {name: settings[name] for name in common}
+  )
+  if changes:
+    shown = "; ".join(list(changes.values())[:3])
+    raise ValueError(
+      f"{out}: was prepared with other settings ({shown}"
+      f"{' and more' if len(changes) > 3 else ''}); choose another directory "
+      "(prep.out), or delete this one"
+    )
+  if not settings.keys() <= before.keys():
     with files.atomic_write(path) as scratch:
-      scratch.write_text(json.dumps({**found, **settings}, indent=2) + "\n")
-
-
-def _flatten(settings: Settings) -> Settings:
-  """Nested settings by dotted names."""
-  flat = {}
-  for name, value in settings.items():
-    if isinstance(value, dict):
-      flat |= {f"{name}.{key}": inner for key, inner in value.items()}
-    else:
-      flat[name] = value
-  return flat
+      scratch.write_text(json.dumps({**before, **settings}, indent=2) + "\n")
 
 
 def _digest(entries: Sequence[MeshEntry]) -> str:
-  """Which meshes there are, and in which split if that is fixed, in one line."""
+  """One line that changes with the meshes and with the splits that a source fixes."""
   names = "\n".join(
     "/".join(filter(None, (entry.category, entry.model_id, entry.split)))
     for entry in entries

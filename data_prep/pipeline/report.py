@@ -1,4 +1,4 @@
-"""What became of each mesh: rows, their table, and a summary in words (host)."""
+"""The report of a preparation: a row per mesh, and a summary in words (host)."""
 
 import csv
 import pathlib
@@ -15,9 +15,17 @@ FILE = "prepare_report.csv"
 _FIXED = ("id", "category", "split", "outcome", "reason", "seconds")
 LOST = ("crash", "timeout", "memory")  # outcomes that another call may change
 COLUMNS = (*_FIXED, *RepairReport._fields, "attribution", "licence")
-_MOST_REASONS = 8  # shown in the summary
+_MAX_REASONS = 8  # shown in the summary
 
-Row = dict[str, Any]  # by COLUMNS; what is not known is left out
+# Columns of reports that earlier versions wrote.
+_RENAMED = {
+  "denied": "contradicted",
+  "sheets": "open_sheets",
+  "added": "surface_added",
+  "lost": "surface_lost",
+}
+
+Row = dict[str, Any]  # some of COLUMNS: those whose value is known
 
 
 def make_row(
@@ -31,13 +39,13 @@ def make_row(
   """One line of the report.
 
   Args:
-    entry: of the mesh.
-    split: that it was meant for.
-    outcome: ok; rejected: it is no solid; crash, timeout or memory: it ended its
-      process or was ended; duplicate: left out.
-    reason: why it is not ok.
-    seconds: that it took.
-    quality: fields of `solid.Quality`, where it came so far.
+    entry: the mesh.
+    split: the split that it was meant for.
+    outcome: "ok"; "rejected" if it is no solid; "crash", "timeout" or "memory" if it
+      ended its process or was ended at a limit; "duplicate" if it was left out.
+    reason: why the outcome is not "ok".
+    seconds: wall time.
+    quality: fields of `RepairReport`, of meshes that were repaired.
   """
   values = (entry.model_id, entry.category, split, outcome, reason, round(seconds, 3))
   known = {"attribution": entry.attribution, "licence": entry.licence}
@@ -45,6 +53,7 @@ def make_row(
 
 
 def write(out: pathlib.Path, rows: Iterable[Row]) -> None:
+  """Writes the table of a prepared directory."""
   with (
     files.atomic_write(out / FILE) as scratch,
     scratch.open("w", newline="", encoding="utf-8") as stream,
@@ -55,19 +64,20 @@ def write(out: pathlib.Path, rows: Iterable[Row]) -> None:
 
 
 def read(out: pathlib.Path) -> list[dict[str, str]]:
-  """Every row of a prepared directory, as text."""
+  """Every row of a prepared directory, as text by the names of COLUMNS."""
   with (out / FILE).open(newline="", encoding="utf-8") as stream:
-    return list(csv.DictReader(stream))
+    rows = list(csv.DictReader(stream))
+  return [{_RENAMED.get(name, name): row[name] for name in row} for row in rows]
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:
-  """Examples per split."""
+  """Number of examples in each split."""
   used = Counter(row["split"] for row in rows if row["outcome"] == "ok")
   return {split: used[split] for split in SPLITS}
 
 
 def summarise(out: pathlib.Path) -> str:
-  """Shapes per category and split, how they were closed, and what was left out."""
+  """Shapes per category and split, methods of repair, and the commonest failures."""
   rows = read(out)
   left_out = [row for row in rows if row["outcome"] != "ok"]
   by_category = defaultdict(list)
@@ -91,11 +101,11 @@ def summarise(out: pathlib.Path) -> str:
   for row in left_out:
     kinds[row["outcome"], re.sub(r"[\d.]+(e[+-]?\d+)?", "", row["reason"])].append(row)
   common = sorted(kinds.values(), key=len, reverse=True)
-  for members in common[:_MOST_REASONS]:
+  for members in common[:_MAX_REASONS]:
     row = members[0]
     which = f"{row['category']}/{row['id']}"
     lines.append(f"{len(members)} {row['outcome']}, such as {which}: {row['reason']}")
-  if others := sum(map(len, common[_MOST_REASONS:])):
+  if others := sum(map(len, common[_MAX_REASONS:])):
     lines.append(f"{others} left out for other reasons")
   return "\n".join([*lines, f"report: {out / FILE}"])
 

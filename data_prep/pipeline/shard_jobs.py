@@ -1,4 +1,4 @@
-"""Shards to make, and the processes that make them (host)."""
+"""Jobs that make one shard each, and their run by processes of this machine (host)."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from data_prep.pipeline import shards, worker_pool
 from data_prep.pipeline.report import Row, make_row
 from data_prep.pipeline.splits import Splits
+from data_prep.progress import progress_bar
 from data_prep.sampling.example import Settings, Task, prepare_one
 from data_prep.sources.entry import MeshEntry
 from occnet_jax import files
@@ -23,8 +24,8 @@ class ShardJob(NamedTuple):
   """One shard to make.
 
   Attributes:
-    path: of the shard.
-    rows_path: of what became of its meshes.
+    path: file of the shard.
+    rows_path: file of its rows of the report.
     tasks: its meshes in order.
   """
 
@@ -34,11 +35,11 @@ class ShardJob(NamedTuple):
 
 
 class Resources(NamedTuple):
-  """What preparation may take.
+  """Processes and limits of a preparation.
 
   Attributes:
-    workers: processes.
-    limits: of each mesh.
+    workers: number of processes.
+    limits: limits of each mesh.
   """
 
   workers: int
@@ -74,6 +75,7 @@ def _solid_path(out: pathlib.Path, entry: MeshEntry) -> pathlib.Path:
 
 
 def is_done(job: ShardJob) -> bool:
+  """Whether the shard and its rows are in place."""
   return job.path.exists() and job.rows_path.exists()
 
 
@@ -86,7 +88,15 @@ def write_job(job: ShardJob, results: Sequence[Result]) -> None:
 
 
 def as_result(task: Task, answer: Any) -> Result:
-  """A task's row and record, also where its process was lost."""
+  """The row and the record of a task, also of one whose process was lost.
+
+  Args:
+    task: the task.
+    answer: what `worker_pool` answered: a result, or an exception.
+
+  Raises:
+    Exception: `answer` is one that the task could not have caused.
+  """
   if isinstance(answer, worker_pool.WorkerLostError):
     row = make_row(task.entry, task.split, answer.outcome, str(answer), answer.seconds)
     return row, None
@@ -95,22 +105,27 @@ def as_result(task: Task, answer: Any) -> Result:
   return answer
 
 
-def run_here(jobs: Sequence[ShardJob], means: Resources) -> None:
-  """Makes what is missing with processes of this machine, under a progress bar."""
+def run_here(jobs: Sequence[ShardJob], resources: Resources) -> None:
+  """Makes the missing shards with processes of this machine, under a progress bar."""
   missing = [job for job in jobs if not is_done(job)]
   total = sum(len(job.tasks) for job in jobs)
   left = sum(len(job.tasks) for job in missing)
-  progress = tqdm(total=total, initial=total - left, desc="prepare", unit="shape")
-  with progress, contextlib.closing(_finished(missing, means, progress)) as finished:
+  progress = progress_bar(
+    total=total, initial=total - left, desc="prepare", unit="shape"
+  )
+  with (
+    progress,
+    contextlib.closing(_finished(missing, resources, progress)) as finished,
+  ):
     for job, results in finished:
       write_job(job, results)
 
 
 def _finished(
-  jobs: Sequence[ShardJob], means: Resources, progress: tqdm
+  jobs: Sequence[ShardJob], resources: Resources, progress: tqdm
 ) -> Iterator[tuple[ShardJob, list[Result]]]:
   """Yields jobs with their results as they are complete."""
-  places = {
+  positions = {
     _name(task): (number, i)
     for number, job in enumerate(jobs)
     for i, task in enumerate(job.tasks)
@@ -119,17 +134,17 @@ def _finished(
   answers = worker_pool.run_tasks(
     prepare_one,
     (task for job in jobs for task in job.tasks),
-    workers=means.workers,
-    limits=means.limits,
+    workers=resources.workers,
+    limits=resources.limits,
   )
   with contextlib.closing(answers):
     for task, answer in answers:
-      number, place = places[_name(task)]
-      results[number][place] = as_result(task, answer)
+      number, position = positions[_name(task)]
+      results[number][position] = as_result(task, answer)
       progress.update()
       if len(results[number]) == len(jobs[number].tasks):
-        have = results.pop(number)
-        yield jobs[number], [have[i] for i in range(len(have))]
+        complete = results.pop(number)
+        yield jobs[number], [complete[i] for i in range(len(complete))]
 
 
 def _name(task: Task) -> tuple[str, str]:

@@ -16,7 +16,7 @@ Feature layout, after the reference's files:
   loc, scale               (3,), ()  vertex in the file = scale * vertex here + loc
   id, category, split      text
   attribution, licence     text, as the source gives it
-  quality/*                fields of solid.Quality; not of data that others labelled
+  quality/*                fields of RepairReport, unless the source is prepared data
 """
 
 import pathlib
@@ -56,15 +56,15 @@ def make_features(
   """Shapes and types of the arrays of an example.
 
   They have the names of the reference's files: points.npz, points_surface.npz (left out
-  if there are none), pointcloud.npz; and views (left out likewise) for img_choy2016.
+  if there are no such points), pointcloud.npz, and views (likewise) for img_choy2016.
 
   Args:
-    points, near_points, surface_points: per shape.
-    voxel_side: of the grid.
-    dtype: of points and normals.
-    views: per shape.
+    points, near_points, surface_points: number of points of each kind in a shape.
+    voxel_side: side of the occupancy grid in cells.
+    dtype: type of points and normals.
+    views: number of pictures of a shape.
     distances: whether labelled points have signed distances.
-    quality: names and types (str, bool, int or float) of what is told of the labels.
+    quality: names and types (str, bool, int or float) of the measures of the labels.
   """
 
   def tensor(shape: tuple[int, ...], kind: str) -> tfds.features.Tensor:
@@ -83,7 +83,7 @@ def make_features(
     "world_mat": tensor((views, 3, 4), "float32"),
     "camera_mat": tensor((views, 3, 3), "float32"),
   }
-  told = {
+  measures = {
     name: tfds.features.Text() if kind is str else tensor((), np.dtype(kind).name)
     for name, kind in quality.items()
   }
@@ -92,7 +92,7 @@ def make_features(
       "points": labelled(points),
       **near,
       **({"views": pictures} if views else {}),
-      **({"quality": told} if quality else {}),
+      **({"quality": measures} if quality else {}),
       "pointcloud": {
         "points": tensor((surface_points, 3), dtype),
         "normals": tensor((surface_points, 3), dtype),
@@ -117,12 +117,12 @@ def serialize(features: tfds.features.FeaturesDict, example: Example) -> bytes:
 def shard_path(
   directory: pathlib.Path, split: str, index: int, count: int
 ) -> pathlib.Path:
-  """Where TFDS looks for shard `index` of `count` of a split."""
+  """Path of shard `index` of `count` of a split, as TFDS expects it."""
   return directory / f"{DATASET}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
 def write_shard(path: pathlib.Path, records: Iterable[bytes]) -> None:
-  """Writes serialised examples; the shard is there whole or not at all."""
+  """Writes serialised examples as one shard, atomically."""
   with files.atomic_write(path) as scratch:
     writer = array_record_module.ArrayRecordWriter(str(scratch), _WRITER_OPTIONS)
     for record in records:
@@ -138,9 +138,10 @@ def finish(
   """Writes the metadata that makes shards a data set.
 
   Args:
-    directory: holds every shard.
-    features: of `make_features`.
-    lengths: examples in each shard of each split; splits without any are left out.
+    directory: directory of the shards.
+    features: features by `make_features`.
+    lengths: number of examples in each shard of each split; splits without any are left
+      out.
   """
   splits = []
   for split, counts in lengths.items():
@@ -173,10 +174,10 @@ def finish(
 
 
 def is_complete(directory: pathlib.Path) -> bool:
-  """Whether preparation reached its end here."""
+  """Whether a directory holds a complete data set."""
   return metadata_path(directory).exists()
 
 
 def metadata_path(directory: pathlib.Path) -> pathlib.Path:
-  """The file that is written last: a directory with it is complete."""
+  """Path of the file that is written last: a directory with it is complete."""
   return directory / _METADATA

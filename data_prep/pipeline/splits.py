@@ -1,4 +1,4 @@
-"""Which mesh goes into which split, settled before any is read (host)."""
+"""Train, validation and test splits, without duplicates across them (host)."""
 
 import hashlib
 import pathlib
@@ -13,11 +13,11 @@ from data_prep.sources.entry import SPLITS, MeshEntry
 
 
 class Splits(NamedTuple):
-  """What is to be prepared.
+  """The meshes to prepare.
 
   Attributes:
-    splits: entries by split.
-    duplicates: rows of those left out.
+    splits: entries of each split.
+    duplicates: rows of the report for meshes that are left out.
   """
 
   splits: dict[str, list[MeshEntry]]
@@ -34,9 +34,16 @@ def assign_splits(
 ) -> Splits:
   """Splits the meshes of a source.
 
-  An entry keeps the split that its source fixes. Of a category's others, each split
-  with a fraction above 0 gets at least one if there are enough; train comes first. Of
-  files with the same content the first stays, so that no test shape is trained on.
+  An entry keeps the split that its source fixes. The other entries of a category are
+  split by the fractions: each split with a fraction above 0 gets at least one, as long
+  as one is left for training. Of files with the same content only the first is kept, so
+  that no test shape is trained on.
+
+  Args:
+    entries: all meshes.
+    seed: seed of the splits.
+    val_fraction, test_fraction: shares of each category.
+    drop_duplicates: whether files are compared by content.
   """
   first = _find_duplicates(entries) if drop_duplicates else {}
   duplicates = [
@@ -57,7 +64,7 @@ def assign_splits(
   for category, members in by_category.items():
     order = make_rng(seed, "split", category).permutation(len(members))
     shares = {}
-    left = len(members) - 1  # one at least to train on
+    left = len(members) - 1  # at least one is for training
     for split, fraction in fractions.items():
       share = max(round(fraction * len(members)), 1) if fraction else 0
       shares[split] = min(share, left)
@@ -71,31 +78,31 @@ def assign_splits(
 
 
 def make_rng(seed: int, *names: str) -> np.random.Generator:
-  """A generator of its own for every name, the same on every machine."""
+  """A separate generator for every list of names, the same on every machine."""
   digest = hashlib.sha256("\0".join(names).encode()).digest()
   return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
 
 
 def _find_duplicates(entries: Sequence[MeshEntry]) -> dict[MeshEntry, str]:
-  """Entries whose file repeats an earlier one, and which that is."""
+  """Entries whose file repeats an earlier one, with "category/id" of that one."""
   by_size = defaultdict(list)
   for entry in entries:
     if size := _size(entry.path):
       by_size[size].append(entry)
-  found = {}
+  duplicates = {}
   for members in by_size.values():
     if len(members) == 1:
       continue  # most files are never opened
-    seen: dict[Any, MeshEntry] = {}
+    by_digest: dict[Any, MeshEntry] = {}
     for entry in members:
-      known = seen.setdefault(_digest(entry.path), entry)
-      if known is not entry:
-        found[entry] = f"{known.category}/{known.model_id}"
-  return found
+      first = by_digest.setdefault(_digest(entry.path), entry)
+      if first is not entry:
+        duplicates[entry] = f"{first.category}/{first.model_id}"
+  return duplicates
 
 
 def _size(path: pathlib.Path) -> int:
-  """0 for what is no file, or none that can be read: preparation says what it is."""
+  """Size in bytes; 0 for a path that is no readable file, which preparation reports."""
   try:
     return path.stat().st_size if path.is_file() else 0
   except OSError:
@@ -103,10 +110,11 @@ def _size(path: pathlib.Path) -> int:
 
 
 def _digest(path: pathlib.Path) -> Any:
+  """A key that files with the same content share."""
   try:
     with path.open("rb") as stream:
       digest = hashlib.file_digest(stream, "sha256").digest()
   except OSError:
     return path
-  # A .gltf has its vertices in a file beside it, and so is compared with those only.
+  # A .gltf has its vertices in a file beside it: compare it within its folder only.
   return digest, path.parent if path.suffix.lower() == ".gltf" else None

@@ -1,10 +1,10 @@
-"""Work in other processes that outlives whatever becomes of them (host).
+"""A pool of worker processes with limits of time and memory for each task (host).
 
-Every process has a pipe of its own, so one that dies, hangs or fills the memory takes
-the task along that it was given, and no other. Processes stay warm between tasks.
-Neither ProcessPoolExecutor nor Pebble does: the first loses all open tasks with one
-process, the second has no limit of memory and lets processes share a pipe and a lock,
-which one that is killed there keeps.
+Every process has a pipe of its own, so one that dies, hangs or fills the memory costs
+the task that it was given and no other. Processes stay warm between tasks. Neither
+ProcessPoolExecutor nor Pebble offers this: the first loses all open tasks when one
+process dies; the second has no limit of memory, and its processes share a pipe and a
+lock, which a killed process may keep.
 """
 
 import contextlib
@@ -24,21 +24,22 @@ from typing import Any, NamedTuple
 
 import psutil
 
-_PRELOAD = ["data_prep.sampling.example"]  # once for all workers, for it takes seconds
+_PRELOAD = ["data_prep.sampling.example"]  # in the fork server: it takes seconds
 _THREADS = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "IGL")
-_TICK = 0.05  # seconds between looks at a process that computes
-_STARTS = 3  # of a process, until it is not chance that it ends at once
+_TICK = 0.05  # seconds between checks of a process that computes
+_STARTS = 3  # attempts to start a process that ends at once
 _GIB = 2**30
 
 
 class Limits(NamedTuple):
-  """What one task may take; 0 for any amount.
+  """Limits of one task; 0 for no limit.
 
   Attributes:
-    seconds: of wall time.
-    gibibytes: of resident memory of its process. Measured from outside: address space,
-      which the system would limit by itself, counts what libraries reserve and never
-      use, and native code that meets such a limit ends the process without a word.
+    seconds: wall time.
+    gibibytes: resident memory of the process. It is measured from outside, because the
+      limit of the operating system is one on address space: that counts memory which
+      libraries reserve and never use, and native code that meets the limit ends the
+      process without a message.
   """
 
   seconds: float = 0.0
@@ -49,11 +50,11 @@ UNLIMITED = Limits()
 
 
 class WorkerLostError(Exception):
-  """A task took its process along, or was ended at a limit.
+  """A task ended its process, or was ended at a limit.
 
   Attributes:
     outcome: "crash", "timeout" or "memory".
-    seconds: from its start.
+    seconds: wall time from its start.
   """
 
   def __init__(self, outcome: str, reason: str, seconds: float):
@@ -78,23 +79,25 @@ def run_tasks(
 ) -> Iterator[tuple[Any, Any]]:
   """Yields (task, result) as tasks are done, in any order.
 
-  A result is what the function returned, the exception that it raised, or LostError.
-  Each process computes on one thread. When the caller stops, or dies, they end.
+  A result is the value that the function returned, the exception that it raised, or
+  WorkerLostError. Each process computes on one thread. The processes end when the
+  caller closes the iterator or dies.
 
   Args:
-    function: importable, as are tasks and results.
-    tasks: drawn as they are needed.
-    workers: processes; 0 for one per core.
-    limits: of each task.
+    function: function of one task. It can be imported; tasks and results can be
+      pickled.
+    tasks: tasks, drawn as they are needed.
+    workers: number of processes; 0 for one per core.
+    limits: limits of each task.
 
   Raises:
-    RuntimeError: processes cannot start.
+    RuntimeError: processes cannot be started.
   """
   workers = workers or count_cores()
   tasks = iter(tasks)
-  crew = [Worker(function, limits) for _ in range(workers)]
+  pool = [Worker(function, limits) for _ in range(workers)]
   free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-  for worker in crew:
+  for worker in pool:
     free.put(worker)
 
   def run(task: Any) -> Any:
@@ -108,7 +111,7 @@ def run_tasks(
   with ThreadPoolExecutor(workers) as threads:  # one waits on each process
     try:
       while True:
-        # Twice the workers, so that none waits while the caller is busy.
+        # Twice the workers, so that none is idle while the caller is busy.
         for task in itertools.islice(tasks, 2 * workers - len(pending)):
           pending[threads.submit(run, task)] = task
         if not pending:
@@ -116,10 +119,10 @@ def run_tasks(
         for future in wait(pending, return_when=FIRST_COMPLETED).done:
           yield pending.pop(future), future.result()
     finally:
-      for worker in crew:
+      for worker in pool:
         worker.stop()
       threads.shutdown(cancel_futures=True)
-      for worker in crew:
+      for worker in pool:
         worker.close()
 
 
@@ -136,11 +139,13 @@ class Worker:
     self._process: Any = None
 
   def run(self, task: Any) -> Any:
-    """What the function returned, the exception that it raised, or LostError.
+    """The function's value, the exception that it raised, or WorkerLostError.
 
     Raises:
-      RuntimeError: a process cannot start.
+      RuntimeError: a process cannot be started.
     """
+    if self._stopped.is_set():
+      return WorkerLostError("crash", "stopped", 0.0)
     if self._process is not None and not self._process.is_alive():
       self.close()  # killed while it was idle
     if self._process is None:
@@ -152,7 +157,7 @@ class Worker:
       if fault is None:
         result = self._pipe.recv()
         if self._memory() > 0.5 * (self._limits.gibibytes or math.inf):
-          self.close()  # what it keeps must not count against the next task
+          self.close()  # memory that it keeps must not count against the next task
         return result
     except (EOFError, OSError):
       self._process.join(1)  # until its exit code is known
@@ -161,24 +166,25 @@ class Worker:
     return WorkerLostError(*fault, time.monotonic() - start)
 
   def _wait(self, start: float) -> tuple[str, str] | None:
-    """Waits for a result, None, or a reason why there will be none."""
+    """None once a result has come, or the outcome and the reason why none will."""
     while not self._pipe.poll(_TICK):
       if self._stopped.is_set():
         return "crash", "stopped"
-      most = self._limits.seconds
-      if most and time.monotonic() - start > most:
-        return "timeout", f"not done after {most:g} s; see prep.time_limit, prep.retry"
-      most = self._limits.gibibytes
-      if most and (taken := self._memory()) > most:
+      limit = self._limits.seconds
+      if limit and time.monotonic() - start > limit:
+        return "timeout", f"not done after {limit:g} s; see prep.time_limit, prep.retry"
+      limit = self._limits.gibibytes
+      if limit and (used := self._memory()) > limit:
         return "memory", (
-          f"took {taken:.1f} GiB, more than {most:g}; see prep.memory_limit, prep.retry"
+          f"took {used:.1f} GiB, more than {limit:g}; see prep.memory_limit, prep.retry"
         )
     return None
 
   def _memory(self) -> float:
+    """Resident memory of the process in GiB."""
     try:
       return self._watched.memory_info().rss / _GIB
-    except psutil.Error:  # it is gone, as the pipe will tell
+    except psutil.Error:  # it has ended, and the pipe will raise EOFError
       return 0.0
 
   def _start(self) -> None:
@@ -192,22 +198,22 @@ class Worker:
         self._process.start()
       theirs.close()
       try:
-        self._pipe.recv()  # it says that it is there; only then time runs
+        self._pipe.recv()  # sent once it has imported everything: now time counts
         self._watched = psutil.Process(self._process.pid)
         return
       except (EOFError, OSError, psutil.Error):
         self.close()
     raise RuntimeError(
       f"{_STARTS} worker processes ended before they could work, see above; a script "
-      "of one's own must call this below `if __name__ == '__main__':`"
+      "must call this below `if __name__ == '__main__':`"
     )
 
   def stop(self) -> None:
-    """Ends what another thread runs here, soon."""
+    """Makes a task that another thread runs here end soon."""
     self._stopped.set()
 
   def close(self) -> None:
-    """Ends the process."""
+    """Kills the process and waits for its end."""
     if self._process is not None:
       self._process.kill()
       self._process.join()
@@ -224,8 +230,8 @@ def _cause(code: int | None) -> str:
 
 
 def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
-  """Answers tasks until the parent goes."""
-  # Ctrl-C is for the parent.
+  """Main loop of a worker process: answers tasks until the parent ends."""
+  # A terminal sends Ctrl-C to all processes; the parent alone reacts to it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   for name in _THREADS:
     os.environ[f"{name}_NUM_THREADS"] = "1"
@@ -249,7 +255,7 @@ def _serve(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
 
 
 def _pack(error: Exception) -> bytes:
-  """An exception in bytes, or what it says where it cannot travel."""
+  """A pickled exception, or its message where it cannot be pickled."""
   try:
     packed = pickle.dumps(error)
     pickle.loads(packed)
@@ -263,7 +269,7 @@ _environment = threading.Lock()
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-  """Sets what libraries read when they load; processes inherit it."""
+  """Sets the environment from which a new process limits its libraries' threads."""
   names = [f"{name}_NUM_THREADS" for name in _THREADS]
   with _environment:
     before = {name: os.environ.get(name) for name in names}

@@ -1,4 +1,4 @@
-"""One mesh file to one serialised example (host, numpy)."""
+"""From one mesh file to one serialised example (host, numpy)."""
 
 import pathlib
 import time
@@ -24,13 +24,13 @@ Settings = dict[str, Any]
 
 
 class Task(NamedTuple):
-  """One mesh on its way to an example.
+  """One mesh to prepare.
 
   Attributes:
-    settings: of the data set.
-    entry: of the mesh.
-    split: that it is in.
-    solid_path: where its labelled surface is written, or None.
+    settings: settings of the data set.
+    entry: the mesh.
+    split: its split.
+    solid_path: file for its labelled surface, or None.
   """
 
   settings: Settings
@@ -40,8 +40,8 @@ class Task(NamedTuple):
 
 
 def check_settings(settings: Settings) -> None:
-  """Raises ValueError for values that no mesh could meet."""
-  wanted = {
+  """Raises ValueError for values that are out of range."""
+  minima = {
     "seed": 0,
     "points": 1,
     "near_points": 0,
@@ -54,7 +54,7 @@ def check_settings(settings: Settings) -> None:
     "val_fraction": 0,
     "test_fraction": 0,
   }
-  for name, least in wanted.items():
+  for name, least in minima.items():
     if settings[name] < least:
       raise ValueError(f"{name} is {settings[name]}, want at least {least}")
   if settings["source"] == "synthetic" and settings["per_category"] < 1:
@@ -81,12 +81,12 @@ def check_settings(settings: Settings) -> None:
 
 
 def is_official(settings: Settings) -> bool:
-  """Whether the source holds examples of the reference's making instead of meshes."""
+  """Whether the source holds examples that the reference prepared, not meshes."""
   return settings["source"].startswith("official:")
 
 
 def prepare_one(task: Task) -> tuple[Row, bytes | None]:
-  """One mesh: its row of the report, and the serialised example if it could be used."""
+  """The row of a mesh in the report, and its serialised example unless it failed."""
   start = time.perf_counter()
 
   def row(outcome: str, reason: str = "", **known: Any) -> Row:
@@ -97,8 +97,8 @@ def prepare_one(task: Task) -> tuple[Row, bytes | None]:
     example = make_example(task)
     record = shards.serialize(make_features(task.settings), example)
   except MemoryError as error:
-    return row("memory", f"more memory than there is: {error}"), None
-  except Exception as error:  # whatever is wrong with this mesh, the others go on
+    return row("memory", f"the machine has too little memory: {error}"), None
+  except Exception as error:  # a mesh must not end the preparation of the others
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     # The report names the mesh already.
     reason = f"{kind}{error}".removeprefix(f"{task.entry.path}: ")
@@ -107,10 +107,10 @@ def prepare_one(task: Task) -> tuple[Row, bytes | None]:
 
 
 def make_example(task: Task) -> shards.Example:
-  """From a mesh file, or what others made of it, to the arrays of `make_features`.
+  """The arrays of `make_features`, from a mesh file or from prepared files.
 
   Raises:
-    ValueError: the file cannot be read, or what is in it is no solid.
+    ValueError: the file cannot be read, or its mesh is no solid.
   """
   settings, entry = task.settings, task.entry
   if is_official(settings):
@@ -131,8 +131,8 @@ def _sample_mesh(task: Task) -> shards.Example:
   solid, quality, loc, scale = load_watertight(entry.path, settings["solid"])
   contains = inside_test.make_inside_test(solid)
 
-  def rng(what: str) -> np.random.Generator:
-    return make_rng(settings["seed"], what, entry.category, entry.model_id)
+  def rng(purpose: str) -> np.random.Generator:
+    return make_rng(settings["seed"], purpose, entry.category, entry.model_id)
 
   points, occupancies = points_lib.uniform_points(
     contains,
@@ -181,17 +181,17 @@ def _sample_mesh(task: Task) -> shards.Example:
 def load_watertight(
   path: pathlib.Path, options: dict[str, Any]
 ) -> tuple[Solid, solid_lib.RepairReport, np.ndarray, float]:
-  """The solid of a mesh file in the unit cube, which it touches.
+  """The solid of a mesh file, moved and scaled to fill the unit cube.
 
   Args:
-    path: of the file.
-    options: fields of `solid.Options`.
+    path: file of the mesh.
+    options: fields of `RepairOptions`.
 
   Returns:
-    solid, quality, loc (3,) and scale: vertex in the file = scale * vertex here + loc.
+    solid, report, loc (3,) and scale: vertex in the file = scale * vertex here + loc.
 
   Raises:
-    ValueError: the file cannot be read, or what is in it is no solid.
+    ValueError: the file cannot be read, or its mesh is no solid.
   """
   chosen = solid_lib.RepairOptions(**options)
   vertices, faces = mesh_io.read_mesh(path)
@@ -199,7 +199,7 @@ def load_watertight(
     vertices, faces = solid_lib.crop_outliers(vertices, faces)
   loc, scale = frames.unit_cube_frame(vertices[np.unique(faces)])
   solid, quality = solid_lib.make_watertight((vertices - loc) / scale, faces, chosen)
-  # What was dropped, as sheets are, or thickened may have set the bounds.
+  # Faces that were dropped or thickened may have set the bounds: frame the solid anew.
   shift, factor = frames.unit_cube_frame(solid.vertices)
   solid = Solid((solid.vertices - shift) / factor, solid.faces)
   return solid, quality, loc + scale * shift, scale * factor
@@ -218,13 +218,14 @@ def _draw_views(
 
 
 def _arrays(settings: Settings) -> dict[str, Any]:
-  """Settings that say what arrays an example has."""
+  """The settings that decide which arrays an example has."""
   names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
   stored = {name: settings[name] for name in names}
   return stored | {"distances": settings.get("distances", False)}
 
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:
+  """Features of the data set that the settings describe."""
   quality = (
     {} if is_official(settings) else typing.get_type_hints(solid_lib.RepairReport)
   )

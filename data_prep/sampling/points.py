@@ -21,19 +21,19 @@ def uniform_points(
 ) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "bytes"]]:
   """Points uniform in the padded cube and their occupancies.
 
-  Points are rounded to `dtype` first and labelled after that: the labels are those of
-  the points as stored, which the reference's are not.
+  Points are rounded to `dtype` before they are labelled, so that labels belong to the
+  points as stored. The reference labels first.
 
   Args:
-    contains: which points are inside, of a solid in the unit-cube frame.
-    rng: draws the points.
+    contains: inside test of a solid in the unit-cube frame.
+    rng: generator of the points.
     count: n.
-    padding: the cube is [-0.5 - padding / 2, 0.5 + padding / 2]^3.
-    dtype: "float16" as in the reference, or "float32".
+    padding: excess of the cube's side: it is [-0.5 - padding / 2, 0.5 + padding / 2]^3.
+    dtype: type of the points, "float16" as in the reference, or "float32".
 
   Returns:
-    points (n, 3) and occupancies (ceil(n / 8),), eight to a byte, first in the highest
-    bit; `np.unpackbits(occupancies)[:n]` reads them.
+    points (n, 3) and occupancies (ceil(n / 8),), eight to a byte, the first in the
+    highest bit; `np.unpackbits(occupancies)[:n]` reads them.
   """
   points = (rng.random((count, 3)) - 0.5) * (1 + padding)
   return _label(contains, points, dtype)
@@ -52,13 +52,15 @@ def near_points(
   """Points near the surface and their occupancies, stored as by `uniform_points`.
 
   Args:
-    contains: which points are inside, of a solid in the unit-cube frame.
-    surface: points on it, which are taken at random and moved by Gaussian noise.
-    rng: draws the points.
+    contains: inside test of a solid in the unit-cube frame.
+    surface: points on its surface, which are chosen at random and moved by Gaussian
+      noise.
+    rng: generator of the points.
     count: n.
-    sigmas: deviations of the noise in cube units, for equal shares of the points.
-    padding: of the cube that points are kept in.
-    dtype: "float16" or "float32".
+    sigmas: standard deviations of the noise in cube units, each for an equal share of
+      the points.
+    padding: excess of the side of the cube to which points are clipped.
+    dtype: type of the points, "float16" or "float32".
   """
   chosen = surface[rng.integers(len(surface), size=count)].astype(np.float64)
   sigma = np.resize(np.asarray(sigmas, np.float64), count)[:, None]
@@ -70,7 +72,7 @@ def near_points(
 def _label(
   contains: Contains, points: Float[np.ndarray, "n 3"], dtype: str
 ) -> tuple[Float[np.ndarray, "n 3"], UInt8[np.ndarray, "bytes"]]:
-  """Rounds the points to the type they are stored in, then labels them."""
+  """Rounds points to the type in which they are stored, then labels them."""
   points = points.astype(dtype)
   inside = contains(points.astype(np.float64))
   return points, np.packbits(inside)

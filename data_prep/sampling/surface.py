@@ -11,10 +11,10 @@ from occnet_jax.geometry import rendering, tolerances
 from occnet_jax.geometry.solids import Solid
 from occnet_jax.geometry.triangles import AreaSampler
 
-_PILOT = 2048  # samples that tell whether one part crosses itself
-_RAYS = 16  # directions in which a sample looks for the way out
-_STEEP = 0.2  # cosine to the face's normal, below which a ray may hit the face itself
-_MOST_ROUNDS = 100
+_PILOT = 2048  # samples that show whether a single part crosses itself
+_RAYS = 16  # directions of the rays from a sample
+_STEEP = 0.2  # cosine to the face's normal below which a ray might hit the face itself
+_MAX_ROUNDS = 100
 
 
 def surface_points(
@@ -26,8 +26,14 @@ def surface_points(
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
   """Points uniform by area on the surface of the solid, with outward face normals.
 
-  Where closed parts overlap, what lies inside another part is no surface of the solid,
-  and neither are sheets that enclose nothing: samples there are drawn again.
+  Where closed parts overlap, faces inside another part are no surface of the solid, and
+  neither are sheets that enclose nothing: samples there are drawn again.
+
+  Args:
+    solid: the solid, in the unit-cube frame.
+    rng: generator of the points.
+    count: n.
+    dtype: type of points and normals, "float16" or "float32".
 
   Raises:
     ValueError: no sample is on the surface (every part is buried in another).
@@ -36,18 +42,18 @@ def surface_points(
   parts = int(winding.components(solid).max()) + 1
   points, faces = np.zeros((0, 3)), np.zeros(0, np.int64)
   size = count
-  for _ in range(_MOST_ROUNDS):
+  for _ in range(_MAX_ROUNDS):
     fresh, face = sampler.draw(size, rng)
     exposed = _is_exposed(solid, parts, fresh, sampler.normals[face])
     points = np.concatenate([points, fresh[exposed]])[:count]
     faces = np.concatenate([faces, face[exposed]])[:count]
     if len(points) == count:
       return points.astype(dtype), sampler.normals[faces].astype(dtype)
-    # As many as it takes at this rate of success, and some to spare.
+    # As many as are needed at this rate of success, and some to spare.
     rate = max(exposed.mean(), 0.05)
     size = int(1.1 * (count - len(points)) / rate) + 16
   raise ValueError(
-    f"only {len(points)} surface samples after {_MOST_ROUNDS} rounds, want {count}: "
+    f"only {len(points)} surface samples after {_MAX_ROUNDS} rounds, want {count}: "
     "the parts lie inside each other; remove inner parts in a mesh editor"
   )
 
@@ -58,10 +64,10 @@ def _is_exposed(
   points: Float[np.ndarray, "n 3"],
   normals: Float[np.ndarray, "n 3"],
 ) -> Bool[np.ndarray, "n"]:
-  """Whether the solid is on the inner side only of a sample's face.
+  """Whether the solid lies on the inner side of a sample's face and not on the outer.
 
-  Inside the solid on both sides, the face is buried; outside, it is a sheet. One
-  connected part is taken to be free of both if a pilot of it is.
+  A face with the solid on both sides is buried; one with the solid on neither is a
+  sheet. A single connected part counts as free of both if a pilot of samples is.
   """
   step = tolerances.PROBE_OFFSET * normals
 
@@ -82,10 +88,10 @@ def _is_exposed(
 def _sees_out(
   solid: Solid, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]
 ) -> Bool[np.ndarray, "n"]:
-  """Whether a ray from a sample's outer side leaves the solid's neighbourhood.
+  """Whether a ray from a sample's outer side leaves the scene.
 
-  Then the winding number is 0 there and at least 1 on the inner side; a ray costs a
-  hundredth of a winding number. False says nothing.
+  Then the winding number is 0 on the outer side and at least 1 on the inner one. A ray
+  costs a hundredth of a winding number. If no ray leaves, the sample is undecided.
   """
   free = np.zeros(len(points), bool)
   if not rendering.is_available():

@@ -1,4 +1,4 @@
-"""Where meshes come from."""
+"""Sources of meshes, by the name that `prepare` takes."""
 
 import pathlib
 
@@ -28,18 +28,18 @@ KINDS = (
 def collect(
   source: str, out: pathlib.Path, *, per_category: int, seed: int, workers: int
 ) -> list[MeshEntry]:
-  """The meshes of a source, in order of category and id; each name is there once.
+  """The meshes of a source, in order of category and id, without repeated names.
 
   Args:
     source: one of KINDS.
-    out: directory of the data set; what a source makes, downloads or unpacks lies in
-      `out/meshes` and is kept for a second call.
-    per_category: synthetic shapes per category.
-    seed: of synthetic shapes.
+    out: directory of the data set. Meshes that are generated, downloaded or unpacked
+      are kept in `out/meshes` for a second call.
+    per_category: number of synthetic shapes of each category.
+    seed: seed of the synthetic shapes.
     workers: processes that make synthetic shapes; 0 for one per core.
 
   Raises:
-    ValueError: the source is none of KINDS, or cannot be listed.
+    ValueError: the source is none of KINDS, or its meshes cannot be listed.
   """
   kind, _, where = source.partition(":")
   if source == "synthetic":

@@ -1,4 +1,4 @@
-"""What every source lists: one mesh, and what is known of it before it is read."""
+"""The record of a mesh file before it is read (host)."""
 
 import pathlib
 import re
@@ -7,19 +7,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
-_LONGEST = 100  # characters of a slug: file names end at 255 bytes
+_MAX_SLUG = 100  # characters of a slug: file names end at 255 bytes
 
 
 class MeshEntry(NamedTuple):
   """One mesh file.
 
   Attributes:
-    category: its class.
-    model_id: its name, unique within the category.
-    path: where it lies; for the official layout the folder of the model.
-    split: train, val or test if the source fixes it; "" to assign it by fractions.
-    attribution: who made it, as the source says.
-    licence: under which it may be used, as the source says.
+    category: class of the object.
+    model_id: name, unique within the category.
+    path: file of the mesh; for the official layout the folder of the model.
+    split: "train", "val" or "test" if the source fixes it; "" to assign it by
+      fractions.
+    attribution: author, as the source names them.
+    licence: licence, as the source states it.
   """
 
   category: str
@@ -31,16 +32,16 @@ class MeshEntry(NamedTuple):
 
 
 def slug(text: str) -> str:
-  """The text as a name for files: "Living room" becomes "living-room"."""
-  return re.sub(r"[^\w.]+", "-", text.lower()).strip("-._")[:_LONGEST] or "unnamed"
+  """The text as a file name: "Living room" becomes "living-room"."""
+  return re.sub(r"[^\w.]+", "-", text.lower()).strip("-._")[:_MAX_SLUG] or "unnamed"
 
 
 def check_names(entries: Iterable[MeshEntry]) -> list[MeshEntry]:
-  """The entries as they are.
+  """The same entries, as a list.
 
   Raises:
-    ValueError: two have the same category and id, or one of these cannot be the name of
-      a file.
+    ValueError: two entries have the same category and id, or a category or id cannot be
+      the name of a file.
   """
   entries = list(entries)
   for entry in entries:

@@ -1,4 +1,4 @@
-"""Meshes of any folder whose sub-folders are categories (host)."""
+"""Meshes of a folder whose sub-folders are categories (host)."""
 
 import os
 import pathlib
@@ -24,7 +24,7 @@ def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
   root = pathlib.Path(root)
   if not root.is_dir():
     raise ValueError(f"{root}: no such folder; want one with sub-folders of meshes")
-  found = []
+  meshes = []
   for folder, below, names in os.walk(root, followlinks=True):
     below[:] = sorted(name for name in below if not name.startswith("."))
     for name in names:
@@ -33,18 +33,18 @@ def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
         *above, name = map(_readable, path.relative_to(root).parts)
         category = above[0] if above else _readable(root.resolve().name)
         name = "-".join([*above[1:], name])
-        found.append((category, name, path))
-  if not found:
+        meshes.append((category, name, path))
+  if not meshes:
     raise ValueError(
       f"{root}: no mesh files; want {' '.join(mesh_io.SUFFIXES)} in sub-folders that "
       "are named after categories"
     )
-  stems = Counter((category, _stem(name)) for category, name, _ in found)
+  stems = Counter((category, _stem(name)) for category, name, _ in meshes)
   return sorted(
     MeshEntry(
       category, _stem(name) if stems[category, _stem(name)] == 1 else name, path
     )
-    for category, name, path in found
+    for category, name, path in meshes
   )
 
 
@@ -53,6 +53,6 @@ def _stem(name: str) -> str:
 
 
 def _readable(name: str) -> str:
-  """The name as text that can be stored; the file system's may be any bytes."""
+  """The name as text in UTF-8; a file system allows any bytes."""
   name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
   return re.sub(r"[\0-\x1f]", "\ufffd", name)

@@ -1,4 +1,4 @@
-"""The preprocessed ShapeNet of Occupancy Networks (host); official_writer writes it.
+"""ShapeNet as Occupancy Networks distributes it, preprocessed (host).
 
   metadata.yaml                  {synset: {id, name}}
   <synset>/{train,val,test}.lst  ids, one a line; models without lists have no split
@@ -8,10 +8,11 @@
                 img_choy2016/    000.jpg, ... and cameras.npz: world_mat_0 (3, 4),
                                  camera_mat_0 (3, 3), ...
 
-Points are in the frame of the unit cube, as ours, but its cameras see the mesh file:
-with x = scale * p + loc, world_mat = [R | t] there is [R | (R loc + t) / scale] here.
-Its points were labelled before they were rounded to float16: about one label in 10,000
-is that of a neighbour.
+Points are in the unit-cube frame, as ours, but cameras are in the frame of the mesh
+file: with x = scale * p + loc, world_mat = [R | t] of the file becomes
+[R | (R loc + t) / scale]. The points were labelled before they were rounded to float16,
+so about one label in 10,000 is that of a neighbouring point. `official_writer` writes
+this layout.
 """
 
 import io
@@ -37,9 +38,9 @@ Example = dict[str, Any]
 def list_examples(root: str | os.PathLike) -> list[MeshEntry]:
   """Every model in order of category and id, with its split; paths are folders.
 
-  A synset without any list of a split is taken whole, to be split by fractions. Whether
-  folders exist is not looked at. Who made a model, and the licence, stand in meshes.csv
-  if there is one; else numbered synsets are ShapeNet's.
+  The models of a synset without lists are split by fractions. Whether the folders of
+  models exist is not checked. Attribution and licence come from meshes.csv; without
+  it, numbered synsets are those of ShapeNet.
 
   Raises:
     ValueError: there is no such folder, no model in it, an id in two lists, or
@@ -83,21 +84,21 @@ def read_example(
 ) -> Example:
   """The arrays of one model, named as in `pipeline.shards`, without id and category.
 
-  Where a file holds more than wanted the first are taken: points were drawn in no
-  order.
+  Of a file that holds more points than asked for, the first are taken: they were drawn
+  in random order.
 
   Args:
-    folder: of the model.
-    points: wanted from points.npz.
-    near_points: wanted from points_surface.npz; 0 for none.
-    surface_points: wanted from pointcloud.npz.
-    voxel_side: of model.binvox.
-    dtype: "float16" or "float32", of points and normals.
-    views: wanted from img_choy2016; 0 for none.
+    folder: folder of the model.
+    points: number of points from points.npz.
+    near_points: number of points from points_surface.npz; 0 for none.
+    surface_points: number of points from pointcloud.npz.
+    voxel_side: side of model.binvox in cells.
+    dtype: type of points and normals, "float16" or "float32".
+    views: number of pictures from img_choy2016; 0 for none.
 
   Raises:
-    ValueError: a file is missing or broken, or holds less or something else than
-      wanted.
+    ValueError: a file is missing or broken, or holds fewer or other values than asked
+      for.
   """
   folder = pathlib.Path(folder)
   cloud = _read_arrays(folder / "pointcloud.npz", "points", "normals", "loc", "scale")
@@ -202,7 +203,7 @@ def _read_labelled(path: pathlib.Path, count: int, dtype: str) -> Example:
 
 
 def _read_voxels(path: pathlib.Path, side: int) -> UInt8[np.ndarray, "r r r"]:
-  """Cells indexed (x, y, z); the file has them by x, z, y."""
+  """Cells indexed (x, y, z); the file has them in the order x, z, y."""
   if not path.is_file():
     raise ValueError(f"{path}: no such file; get the data set again")
   try:
@@ -224,20 +225,20 @@ def _read_views(
   folder: pathlib.Path, count: int, loc: Float[np.ndarray, "3"], scale: float
 ) -> Example:
   """The first pictures as they are, and their cameras in the frame of the unit cube."""
-  found = sorted(
+  paths = sorted(
     path for path in folder.glob("*") if re.fullmatch(r"\d+\.(jpe?g|png)", path.name)
   )[:count]
-  if len(found) < count:
+  if len(paths) < count:
     raise ValueError(
-      f"{folder}: {len(found)} pictures, want {count}; set prep.views to what there are"
+      f"{folder}: {len(paths)} pictures, want {count}; set prep.views to what there are"
     )
-  images = [path.read_bytes() for path in found]
-  for path, image in zip(found, images, strict=True):
+  images = [path.read_bytes() for path in paths]
+  for path, image in zip(paths, images, strict=True):
     try:
       Image.open(io.BytesIO(image)).load()
     except Exception as error:  # whatever a decoder may raise on a broken picture
       raise ValueError(f"{path}: cannot be decoded ({error}); get it again") from error
-  numbers = [int(path.stem) for path in found]
+  numbers = [int(path.stem) for path in paths]
   wanted = {f"world_mat_{i}": (3, 4) for i in numbers}
   wanted |= {f"camera_mat_{i}": (3, 3) for i in numbers}
   stored = _read_arrays(folder / "cameras.npz", *wanted)

@@ -1,6 +1,6 @@
-"""Data sets of ours in the layout that Occupancy Networks reads (host).
+"""Writes a prepared data set in the layout that the reference reads (host).
 
-For those who compare with the reference on their own meshes.
+It allows a comparison with the reference implementation on one's own meshes.
 """
 
 import io
@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float, UInt8
 from PIL import Image
-from tqdm import tqdm
 from trimesh.voxel import runlength
 
+from data_prep.progress import progress_bar
 from data_prep.sources import table
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.sources.official import IMAGES, Example
@@ -27,14 +27,15 @@ _JPEG = b"\xff\xd8"  # how such a file begins
 def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
   """Writes a prepared data set in this layout; categories stand for synsets.
 
-  Beside what the reference reads, meshes.csv tells who made a model and the licence.
+  The reference ignores meshes.csv, which holds the attribution and the licence of every
+  model.
 
   Args:
     data: directory of the data set.
     out: directory to write.
 
   Raises:
-    ValueError: there is no finished data set.
+    ValueError: `data` holds no complete data set.
   """
   data, out = pathlib.Path(data), pathlib.Path(out)
   if not (data / "dataset_info.json").exists():
@@ -43,7 +44,8 @@ def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
   lists: dict[str, dict[str, list[str]]] = {}
   entries = []
   for split in builder.info.splits:
-    for example in tqdm(builder.as_data_source(split), f"write {split}", unit="shape"):
+    examples = builder.as_data_source(split)
+    for example in progress_bar(examples, f"write {split}", unit="shape"):
       category, model = example["category"].decode(), example["id"].decode()
       write_example(out / category / model, example)
       about = (example[name].decode() for name in ("attribution", "licence"))
@@ -60,12 +62,12 @@ def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def write_example(folder: str | os.PathLike, example: Example) -> None:
-  """Writes the files of one model; each is there whole or not at all.
+  """Writes the files of one model, each atomically.
 
   Args:
-    folder: of the model.
-    example: arrays named as in `pipeline.shards`. Views that are no JPEG are
-      encoded as such, because the reference reads nothing else.
+    folder: folder of the model.
+    example: arrays named as in `pipeline.shards`. Views of other formats are encoded as
+      JPEG, the only one that the reference reads.
   """
   folder = pathlib.Path(folder)
   frame = {name: np.asarray(example[name], np.float64) for name in ("loc", "scale")}
@@ -82,7 +84,7 @@ def write_example(folder: str | os.PathLike, example: Example) -> None:
 
 
 def _encode_binvox(cells: UInt8[np.ndarray, "r r r"]) -> bytes:
-  """Without the comment of Trimesh's writer, which the reference takes for the size."""
+  """A binvox file; Trimesh's writer adds a comment that the reference misreads."""
   side = len(cells)
   head = f"#binvox 1\ndim {side} {side} {side}\ntranslate -0.5 -0.5 -0.5\nscale 1\n"
   runs = runlength.dense_to_rle(cells.transpose(0, 2, 1).ravel(), np.uint8)

@@ -45,8 +45,8 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[MeshEntry]:
     opened = stack.enter_context(unpacking.open_zip(pathlib.Path(wheel)))
     names = opened.namelist()
     about = next((name for name in names if name.endswith(".dist-info/METADATA")), None)
-    found = [match for match in map(_OBJECT.fullmatch, names) if match]
-    if about is None or not found:
+    matches = [match for match in map(_OBJECT.fullmatch, names) if match]
+    if about is None or not matches:
       raise ValueError(
         f"{wheel}: holds no random objects; want the wheel of {_PACKAGE}"
       )
@@ -63,7 +63,7 @@ def list_meshes(wheel: str, out: pathlib.Path) -> list[MeshEntry]:
         opened,
         match[0],
       )
-      for match in found
+      for match in matches
     ]
     return unpacking.unpack(out, items)
 

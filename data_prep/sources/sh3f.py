@@ -88,7 +88,7 @@ def _list_items(
   taken: set[tuple[str, str]],
   stack: contextlib.ExitStack,
 ) -> Iterator[unpacking.Item]:
-  """The models of a library; `taken` holds the names of all so far."""
+  """The models of a library; `taken` collects the names of all libraries."""
   catalogue = _read_catalogue(library)
   provider, licence = (catalogue.get(key, "") for key in ("provider", "license"))
   for key, member in catalogue.items():
@@ -130,16 +130,16 @@ def _one_line(text: str) -> str:
 def _open_inner(
   library: zipfile.ZipFile, member: str, stack: contextlib.ExitStack
 ) -> tuple[zipfile.ZipFile, str]:
-  """A ZIP file in the library, and its first mesh file."""
+  """A ZIP file within the library, and the name of its first mesh file."""
   unpacking.member_size(library, member)
   try:
     inner = stack.enter_context(zipfile.ZipFile(library.open(member)))
   except Exception:  # whatever a ZIP reader may raise: a broken member as any other
     return library, member
-  found = [
+  meshes = [
     name for name in sorted(inner.namelist()) if name.lower().endswith(mesh_io.SUFFIXES)
   ]
-  return inner, found[0] if found else member
+  return inner, meshes[0] if meshes else member
 
 
 def _read_catalogue(library: zipfile.ZipFile) -> dict[str, str]:
@@ -152,11 +152,11 @@ def _read_catalogue(library: zipfile.ZipFile) -> dict[str, str]:
       f"{library.filename}: no catalogue {_CATALOGUE} ({error}); want a furniture "
       "library of Sweet Home 3D"
     ) from error
-  text = re.sub(r"\\\r?\n[ \t]*", "", text)  # lines that go on
-  found = re.findall(
+  text = re.sub(r"\\\r?\n[ \t]*", "", text)  # join continued lines
+  pairs = re.findall(
     r"(?m)^[ \t]*([^#!\s=:][^\s=:]*)[ \t]*[=: \t][ \t]*(.*?)\r?$", text
   )
-  return {key: re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _unescape, v) for key, v in found}
+  return {key: re.sub(r"\\u([0-9a-fA-F]{4})|\\(.)", _unescape, v) for key, v in pairs}
 
 
 def _unescape(match: re.Match) -> str:
@@ -165,7 +165,7 @@ def _unescape(match: re.Match) -> str:
 
 
 def _turn(rotation: str, data: bytes) -> bytes:
-  """An OBJ file with its vertices turned, by a matrix row by row."""
+  """An OBJ file with its vertices rotated by a matrix, given row by row."""
   matrix = np.array(rotation.split(), np.float64).reshape(3, 3)
 
   def turn(match: re.Match) -> bytes:

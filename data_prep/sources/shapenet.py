@@ -1,8 +1,8 @@
 """ShapeNetCore as it is downloaded, version 1 or 2 (host).
 
-Version 1 is <synset>/<id>/model.obj and version 2 <synset>/<id>/models/
-model_normalized.obj. Beside the synsets may lie taxonomy.json, which names them, and
-all.csv of the SHREC challenges, which fixes splits.
+Version 1 has <synset>/<id>/model.obj and version 2 <synset>/<id>/models/
+model_normalized.obj. Two files beside the synsets are optional: taxonomy.json, which
+names them, and all.csv of the SHREC challenges, which fixes the splits.
 """
 
 import csv
@@ -23,10 +23,10 @@ def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
 
   A category is a synset's first name in taxonomy.json, or its number. With all.csv,
   models that it does not list are left out. Whether a model's file exists is not
-  looked at.
+  checked.
 
   Raises:
-    ValueError: there is no such folder, no model in it, or a table that cannot be read.
+    ValueError: there is no such folder, no model in it, or a table cannot be read.
   """
   root = pathlib.Path(root)
   synsets = list_synsets(root)
@@ -54,7 +54,7 @@ def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
 
 
 def list_synsets(root: pathlib.Path) -> list[str]:
-  """The sub-folders; ValueError if `root` is no folder."""
+  """Names of the sub-folders; ValueError if `root` is no folder."""
   if not root.is_dir():
     raise ValueError(f"{root}: no such folder; want one with a sub-folder per synset")
   names = (path.name for path in root.iterdir() if path.is_dir())
@@ -62,9 +62,10 @@ def list_synsets(root: pathlib.Path) -> list[str]:
 
 
 def categories(synsets: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
-  """A category for each synset: "airplane" for "airplane,aeroplane,plane".
+  """The category of each synset: "airplane" for "airplane,aeroplane,plane".
 
-  Without a name it is the synset itself; where two would be the same it is appended.
+  A synset without a name is its own category. Where two categories would be the same,
+  the synset is appended.
   """
   first = {
     synset: names.get(synset, synset).split(",")[0].strip().replace("/", "-")

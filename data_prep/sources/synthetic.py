@@ -1,9 +1,9 @@
-"""The embedded data set: procedural solids in the spirit of ShapeNet (host, numpy).
+"""The built-in data set: procedural solids in the categories of ShapeNet (host, numpy).
 
-Thirteen categories, each an endless, seeded family with varied topology: thin legs,
+Thirteen categories, each an endless, seeded family of varied topology: thin legs,
 holes, hollow shells, handles, many parts. Every shape is one closed, two-manifold,
 outward-oriented, connected surface without internal faces, so its inside is known
-exactly and no repair comes between the shape and its labels.
+exactly and its labels depend on no repair.
 
 Frame: x to the right, y up, objects face -z; extents of about 1, not normalised.
 Letters: v vertices, f faces.
@@ -19,9 +19,9 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 from manifold3d import Manifold, Mesh64
-from tqdm import tqdm
 
 from data_prep.pipeline.worker_pool import run_tasks
+from data_prep.progress import progress_bar
 from data_prep.sources.entry import MeshEntry
 from data_prep.sources.families import (
   airplane,
@@ -89,6 +89,7 @@ def make_shape(
 
 
 def model_id(category: str, index: int) -> str:
+  """Name of a shape within its category."""
   return f"{category}_{index:04d}"
 
 
@@ -102,16 +103,16 @@ def write_meshes(
 ) -> list[MeshEntry]:
   """Writes `<out>/<category>/<model_id>.off` and lists every file, made now or before.
 
-  A file that is there is kept, so an interrupted run continues, and a file is there
-  whole or not at all. Use one folder per seed: names hold the index only. Reading a
+  Files are written atomically and existing ones are kept, so an interrupted call can be
+  repeated. Use one folder per seed: names hold the index only. Reading a
   file returns the arrays of `make_shape` exactly.
 
   Args:
-    out: made if it is not there.
-    per_category: shapes 0 to `per_category - 1` of each category are wanted.
-    seed: of the whole set.
+    out: directory of the meshes, made if it does not exist.
+    per_category: number of shapes of each category, with indices from 0.
+    seed: seed of the whole set.
     categories: some of CATEGORIES.
-    workers: processes; 0 for one per core, 1 for this process.
+    workers: number of processes; 0 for one per core, 1 for this process.
 
   Raises:
     ValueError: unknown category, or a number out of its range.
@@ -134,7 +135,7 @@ def write_meshes(
   else:
     done = run_tasks(_write_one, missing, workers=workers)
   with contextlib.closing(done):
-    for _, result in tqdm(done, "synthetic", len(missing), unit="shape"):
+    for _, result in progress_bar(done, "synthetic", len(missing), unit="shape"):
       if isinstance(result, Exception):
         raise result
   return entries
@@ -146,14 +147,16 @@ def _write_one(task: tuple[Path, str, int, int]) -> None:
 
 
 def _check(categories: Sequence[str], **numbers: tuple[int, int]) -> None:
-  """Refuses unknown categories, and numbers given as (found, least)."""
+  """Raises ValueError for unknown categories, and for numbers given as (value, least)
+  that are too small.
+  """
   if unknown := [name for name in categories if name not in _FAMILIES]:
     raise ValueError(
       f"category {unknown[0]!r} is unknown; want some of {', '.join(CATEGORIES)}"
     )
-  for name, (found, least) in numbers.items():
-    if found < least:
-      raise ValueError(f"{name} is {found}; want {least} or more")
+  for name, (value, least) in numbers.items():
+    if value < least:
+      raise ValueError(f"{name} is {value}; want {least} or more")
 
 
 def _to_arrays(solid: Manifold) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
-"""Meshes that a CSV file lists (host).
+"""Meshes listed in a CSV file (host).
 
-Columns: file, category, and if wanted id, split, attribution and licence. Files are
+Columns: file and category; optional are id, split, attribution and licence. Files are
 relative to the folder of the table.
 """
 
@@ -20,12 +20,12 @@ _WANTED = COLUMNS[:2]
 def list_meshes(table: str | os.PathLike) -> list[MeshEntry]:
   """The meshes of a table, in order of category and id.
 
-  Without an id a file's name without its suffix is the id; without a split the meshes
-  are split by fractions. Whether files exist is not looked at.
+  The default of an id is the name of the file without its suffix. Meshes without a
+  split are split by fractions. Whether the files exist is not checked.
 
   Raises:
-    ValueError: the table is missing, is no such table or is empty, lacks a value or has
-      one that is none of the wanted.
+    ValueError: the table is missing, empty or no CSV file, or a column or a value is
+      missing or unknown.
   """
   table = pathlib.Path(table)
   if not table.is_file():
@@ -50,7 +50,7 @@ def list_meshes(table: str | os.PathLike) -> list[MeshEntry]:
 
 
 def write_table(table: pathlib.Path, entries: Iterable[MeshEntry]) -> None:
-  """Writes what `list_meshes` reads; the table is there whole or not at all."""
+  """Writes a table that `list_meshes` reads, atomically."""
   with (
     files.atomic_write(table) as scratch,
     scratch.open("w", newline="", encoding="utf-8") as stream,

@@ -1,8 +1,8 @@
-"""Meshes out of ZIP files that others made (host).
+"""Unpacks meshes from ZIP files that are not trusted (host).
 
-Nothing is written under a name that an archive chose, and nothing is unpacked that says
-to be larger than a mesh should be. Meshes are unpacked to `<out>/<category>/<id>`; a
-table of them, `<out>/meshes.csv`, is written last: with it the folder is complete.
+No file gets a name that an archive chose, and no member is unpacked whose declared size
+is beyond that of a mesh. Meshes are unpacked to `<out>/<category>/<id>`. The table of
+them, `<out>/meshes.csv`, is written last: a folder with it is complete.
 """
 
 import pathlib
@@ -11,8 +11,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from data_prep.progress import progress_bar
 from data_prep.sources import table
 from data_prep.sources.entry import MeshEntry, check_names
 from occnet_jax import files
@@ -25,10 +24,10 @@ class Item(NamedTuple):
   """A mesh in an archive.
 
   Attributes:
-    entry: of the mesh; its path is where it is unpacked to.
-    archive: that holds it.
-    member: its name there.
-    change: from the bytes of the member to those of the file.
+    entry: the mesh; its path is the file that it is unpacked to.
+    archive: ZIP file that holds it.
+    member: name of the member in the archive.
+    change: function from the bytes of the member to those of the file.
   """
 
   entry: MeshEntry
@@ -38,7 +37,11 @@ class Item(NamedTuple):
 
 
 def open_zip(path: pathlib.Path) -> zipfile.ZipFile:
-  """Raises ValueError if the file is missing or no ZIP."""
+  """Opens a ZIP file.
+
+  Raises:
+    ValueError: the file is missing, or is no ZIP file.
+  """
   try:
     return zipfile.ZipFile(path)
   except (OSError, zipfile.BadZipFile) as error:
@@ -46,9 +49,9 @@ def open_zip(path: pathlib.Path) -> zipfile.ZipFile:
 
 
 def unpack(out: pathlib.Path, items: Sequence[Item]) -> list[MeshEntry]:
-  """Unpacks what is not there yet, writes the table, and lists all.
+  """Unpacks the meshes that are missing, writes the table, and lists all meshes.
 
-  A member that is broken or missing is listed but leaves no file: preparation tells.
+  A broken or missing member is listed without a file; preparation reports it.
 
   Raises:
     ValueError: two meshes have one name, a member's name leads out of its archive, or a
@@ -58,7 +61,7 @@ def unpack(out: pathlib.Path, items: Sequence[Item]) -> list[MeshEntry]:
   total = sum(member_size(item.archive, item.member) for item in items)
   if total > _LARGEST_SUM:
     raise ValueError(f"{total:,} bytes of meshes, want at most {_LARGEST_SUM:,}")
-  for entry, archive, member, change in tqdm(items, "unpack", unit="mesh"):
+  for entry, archive, member, change in progress_bar(items, "unpack", unit="mesh"):
     if entry.path.exists():
       continue
     try:
@@ -72,7 +75,7 @@ def unpack(out: pathlib.Path, items: Sequence[Item]) -> list[MeshEntry]:
 
 
 def member_size(archive: zipfile.ZipFile, name: str) -> int:
-  """Bytes of a member when unpacked; 0 if there is none.
+  """Unpacked size of a member in bytes; 0 if there is no such member.
 
   Raises:
     ValueError: the name leads out of the archive, or the member is larger than a mesh

@@ -1,4 +1,4 @@
-"""What can be seen from far away (host, numpy and Embree).
+"""Visibility from outside, and faces oriented by it (host, numpy and Embree).
 
 Shape letters: v vertices, f faces, n points, k directions.
 """
@@ -12,10 +12,10 @@ from occnet_jax.geometry.rendering import Scene
 from occnet_jax.geometry.solids import Solid
 from occnet_jax.geometry.triangles import unit_normals_and_areas
 
-_DIRECTIONS = 32
-_CLEARLY = 0.05  # by so much more of all directions must a back be seen
-_SAMPLES = 4096  # of all patches together
-_PER_PATCH = (4, 32)  # at least and at most
+_DIRECTIONS = 32  # rays from each point
+_MIN_ADVANTAGE = 0.05  # in visibility, of the back over the front of a flipped patch
+_SAMPLES = 4096  # points on all patches together
+_PER_PATCH = (4, 32)  # fewest and most points on a patch
 
 
 def sphere_directions(count: int) -> Float[np.ndarray, "k 3"]:
@@ -39,7 +39,7 @@ def sky_visibility(
 def is_exposed(
   scene: Scene, points: Float[np.ndarray, "n 3"], *, least: float
 ) -> Bool[np.ndarray, "n"]:
-  """Whether rays leave in at least this share of 32 directions."""
+  """Whether rays leave the scene in at least this share of 32 directions."""
   return sky_visibility(scene, points, sphere_directions(_DIRECTIONS)) >= least
 
 
@@ -48,22 +48,21 @@ def orient_facets(
   faces: Int[np.ndarray, "f 3"],
   patch: Int[np.ndarray, "f"],
 ) -> Int[np.ndarray, "f 3"]:
-  """Turns patches of faces whose back can be seen better than their front.
+  """Flips patches of faces whose back is more visible than their front.
 
-  After Takayama et al. 2014, with the same rays every time. Where both sides are seen
-  about as well, a patch stays as it is.
+  After Takayama et al. 2014, with the same rays every time. Where both sides are about
+  equally visible, a patch stays as it is.
 
   Args:
-    vertices: in the unit-cube frame.
-    faces: that agree within each patch.
-    patch: of each face, from 0.
+    vertices: positions in the unit-cube frame.
+    faces: triangles of consistent winding within each patch.
+    patch: index of the patch of each face, from 0.
   """
   count = int(np.clip(_SAMPLES // (patch.max() + 1), *_PER_PATCH))
   points, face = surface_metrics.stratified_samples(vertices, faces, count, patch)
   step = tolerances.RAY_OFFSET * unit_normals_and_areas(vertices, faces)[0][face]
   scene, directions = Scene(Solid(vertices, faces)), sphere_directions(_DIRECTIONS)
-  better = sky_visibility(scene, points - step, directions) - sky_visibility(
-    scene, points + step, directions
-  )
-  turned = better.reshape(-1, count).mean(1) > _CLEARLY
-  return np.where(turned[patch, None], faces[:, ::-1], faces)
+  back = sky_visibility(scene, points - step, directions)
+  advantage = back - sky_visibility(scene, points + step, directions)
+  flipped = advantage.reshape(-1, count).mean(1) > _MIN_ADVANTAGE
+  return np.where(flipped[patch, None], faces[:, ::-1], faces)

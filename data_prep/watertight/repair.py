@@ -1,8 +1,8 @@
-"""From a triangle soup towards a closed chain of triangles (host, numpy, libigl).
+"""Repairs of a triangle soup towards a closed mesh (host, numpy, libigl).
 
-A chain is closed where along every edge as many triangles run one way as the other.
-Vertices in one place become one, faces are turned to agree with their neighbours, and
-what then bounds the chain is a set of cycles, which are filled.
+A mesh is closed if along every edge as many triangles run one way as the other.
+Coincident vertices are welded, faces are flipped to agree with their neighbours, and
+the edges that then bound the mesh form cycles, the holes, which are filled.
 
 Shape letters: v, w vertices, f, g faces, e edges, m cycles of n corners.
 """
@@ -19,18 +19,20 @@ from occnet_jax.geometry.solids import Solid
 from occnet_jax.geometry.triangles import unit_normals_and_areas
 
 _WELD = 1e-6  # of the largest extent: vertices closer than this become one
-_LARGEST_CYCLE = 128  # corners; the least area takes the cube of them, a fan does not
-_BLOCK = 2**20  # numbers a table of all pairs of corners, to bound the memory
-_FLAT = 1e-6  # volume by area, in extents, of a patch that is a sheet whatever else
-_SHALLOW = 0.01  # volume by area^1.5 of one with large holes; half a ball has 0.07
+_MAX_CORNERS = 128  # of a hole filled at least area, in time cubic in the corners
+_BLOCK = 2**20  # numbers in the tables of all pairs of corners, to bound the memory
+_FLAT = 1e-6  # volume / area, in extents, below which a patch is always a sheet
+_SHALLOW = (
+  0.01  # volume / area^1.5, below which a wide-open patch is; half a ball: 0.07
+)
 
 
 def weld(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-  """Joins vertices in the same place; drops faces that have or lose two corners there.
+  """Merges coincident vertices; drops faces of which two corners coincide.
 
-  None of this opens a closed chain of triangles.
+  Neither opens a closed mesh.
 
   Raises:
     ValueError: all vertices lie in one place, or no face has three corners.
@@ -41,7 +43,8 @@ def weld(
     raise ValueError("all vertices lie in one place; want a solid")
   used, corner = np.unique(faces, return_inverse=True)
   grid = np.round((vertices[used] - lower) / (_WELD * extent)).astype(np.int64)
-  key = (grid[:, 0] << 42) + (grid[:, 1] << 21) + grid[:, 2]  # 1e6 fits 21 bits
+  # One integer for each grid point: three times 21 bits, enough for 1e6 steps.
+  key = (grid[:, 0] << 42) + (grid[:, 1] << 21) + grid[:, 2]
   _, first, welded = np.unique(key, return_index=True, return_inverse=True)
   faces = welded[corner].reshape(-1, 3)
   faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
@@ -53,20 +56,22 @@ def weld(
 def drop_unused(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "f 3"]]:
-  """Leaves out vertices that no face has."""
+  """Removes vertices that no face uses."""
   used, corner = np.unique(faces, return_inverse=True)
   return vertices[used], corner.reshape(-1, 3)
 
 
 def has_opposite_twin(faces: Int[np.ndarray, "f 3"]) -> Bool[np.ndarray, "f"]:
-  """Which faces pair off with one that has the same corners and opposite winding."""
+  """Whether a face pairs off with one of the same corners and opposite winding."""
   unique, group = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
   if len(unique) == len(faces):
     return np.zeros(len(faces), bool)
+  # The parity of the permutation that sorts the corners tells the two windings apart.
   a, b, c = faces.T
   even = ((b > a) ^ (c > a) ^ (c > b)).astype(np.int64)
-  kind = 2 * group.ravel() + even
+  kind = 2 * group.ravel() + even  # kind ^ 1 is the same triangle, wound the other way
   count = np.bincount(kind, minlength=2 * len(unique))
+  # The i-th face of a kind pairs off with the i-th of the other, if there is one.
   order = np.argsort(kind, kind="stable")
   rank = np.empty_like(order)
   rank[order] = np.arange(len(order)) - (np.cumsum(count) - count)[kind[order]]
@@ -74,7 +79,7 @@ def has_opposite_twin(faces: Int[np.ndarray, "f 3"]) -> Bool[np.ndarray, "f"]:
 
 
 def unique_faces(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
-  """The first of all faces with the same corners, however they are wound."""
+  """The first of all faces with the same corners, of either winding."""
   first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)[1]
   return faces[np.sort(first)]
 
@@ -82,26 +87,27 @@ def unique_faces(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
 def make_winding_consistent(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> tuple[Int[np.ndarray, "f 3"], Int[np.ndarray, "f"]]:
-  """Turns faces so that neighbours agree, as most of the area of their patch did.
+  """Flips faces so that neighbours agree, in favour of most of the area of a patch.
 
-  Faces are neighbours across an edge that no third face has.
+  Faces are neighbours across an edge that no third face shares.
 
   Returns:
     faces: in the order given.
-    patch: of each face, the number of those that hang together by neighbours.
+    patch: index of the patch of each face, the faces connected through neighbours.
   """
-  turned, patch = (found.astype(np.int64) for found in igl.bfs_orient(faces))
+  oriented, patch = (array.astype(np.int64) for array in igl.bfs_orient(faces))
   area = unit_normals_and_areas(vertices, faces)[1]
-  vote = np.bincount(patch, np.where((turned == faces).all(1), area, -area))
-  return np.where((vote < 0)[patch, None], turned[:, ::-1], turned), patch
+  vote = np.bincount(patch, np.where((oriented == faces).all(1), area, -area))
+  return np.where((vote < 0)[patch, None], oriented[:, ::-1], oriented), patch
 
 
 def boundary_edges(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
-  """Directed edges that the faces run more often than back, once for every surplus.
+  """Directed edges that faces traverse more often than back, once for every surplus.
 
-  They bound the chain: none, and it is closed.
+  They bound the mesh: without any, it is closed.
   """
   tail, head = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+  # Both directions of an edge have one key, its lower vertex in the upper 32 bits.
   key = (np.minimum(tail, head) << 32) + np.maximum(tail, head)
   key, edge = np.unique(key, return_inverse=True)
   surplus = np.bincount(edge, np.where(tail < head, 1, -1)).astype(np.int64)
@@ -116,27 +122,34 @@ def fill_holes(
   *,
   widest: float = np.inf,
 ) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-  """Closes the chain: nothing bounds `faces` together with those that are added.
+  """Fills the holes of a mesh; without `widest`, the result is closed.
 
-  A cycle of the boundary is triangulated at the least area (Barequet and Sharir 1995):
-  without error if it is flat, so a lost triangle comes back as it was. Cycles of more
-  than a hundred corners become a fan around their centre.
+  A cycle of the boundary is triangulated at the least area (Barequet and Sharir 1995).
+  That is exact if the hole is flat, so a lost triangle comes back as it was. Cycles of
+  more than _MAX_CORNERS corners become a fan around their centre.
+
+  Args:
+    vertices, faces: the mesh.
+    widest: extent of the largest hole that is filled; holes of three corners always
+      are.
 
   Returns:
-    vertices: those given, and centres of fans behind them.
-    faces: those that fill.
+    vertices: those given, followed by the centres of fans.
+    faces: those given, followed by those that fill.
   """
   filling, centres = [faces], [vertices]
   cycles = collections.defaultdict(list)
+  # Faces that fill a hole traverse its edges the other way.
   for cycle in _cycles(vertices, boundary_edges(faces)[:, ::-1]):
     if len(cycle) == 3 or np.ptp(vertices[cycle], axis=0).max() <= widest:
       cycles[len(cycle)].append(cycle)
   for size, alike in cycles.items():
-    if size <= _LARGEST_CYCLE:
-      some = _BLOCK // size**2
-      for stack in (np.stack(alike[i : i + some]) for i in range(0, len(alike), some)):
+    if size <= _MAX_CORNERS:
+      step = _BLOCK // size**2
+      for stack in (np.stack(alike[i : i + step]) for i in range(0, len(alike), step)):
         triangles = _least_area(vertices[stack])
-        filling += [row[its] for row, its in zip(stack, triangles, strict=True)]
+        # Triangles are indices of corners within their cycle.
+        filling += [cycle[part] for cycle, part in zip(stack, triangles, strict=True)]
       continue
     for cycle in alike:
       centre = np.full(size, len(vertices) + len(centres) - 1)
@@ -148,18 +161,20 @@ def fill_holes(
 def _cycles(
   vertices: Float[np.ndarray, "v 3"], edges: Int[np.ndarray, "e 2"]
 ) -> list[Int[np.ndarray, "_"]]:
-  """Cuts directed edges, as many into a vertex as out of it, into simple cycles.
+  """Decomposes directed edges into simple cycles.
 
-  Where several edges leave a vertex, the walk takes the one whose end is closest to
-  where it came from: holes that touch in a corner come apart.
+  As many edges enter a vertex as leave it, so a walk along unused edges never gets
+  stuck before it returns to a vertex of its path; that loop is cut off as a cycle.
+  Where several edges leave a vertex, the walk takes the one whose end is closest to the
+  vertex before, so that holes which touch in a corner become separate cycles.
   """
-  leaving = collections.defaultdict(list)
+  leaving = collections.defaultdict(list)  # vertex -> heads of its unused edges
   for tail, head in edges.tolist():
     leaving[tail].append(head)
   cycles = []
   for start in list(leaving):
     while leaving[start]:
-      path, place = [start], {start: 0}
+      path, position = [start], {start: 0}  # position of each vertex in the path
       while True:
         heads = leaving[path[-1]]
         choice = 0
@@ -168,16 +183,17 @@ def _cycles(
           gaps = vertices[heads] - origin
           choice = int(np.einsum("ij,ij->i", gaps, gaps).argmin())
         head = heads.pop(choice)
-        if head not in place:
-          place[head] = len(path)
+        if head not in position:
+          position[head] = len(path)
           path.append(head)
           continue
-        cycle = path[place[head] :]
+        # The edge returns to the path: cut the loop off, and go on from its vertex.
+        cycle = path[position[head] :]
         cycles.append(np.array(cycle))
         for vertex in cycle[1:]:
-          del place[vertex]
-        path = path[: place[head] + 1]
-        if len(path) == 1:
+          del position[vertex]
+        path = path[: position[head] + 1]
+        if len(path) == 1:  # back at the start, where other edges may leave
           break
   return cycles
 
@@ -185,32 +201,34 @@ def _cycles(
 def _least_area(
   corners: Float[np.ndarray, "m n 3"],
 ) -> Iterator[Int[np.ndarray, "_ 3"]]:
-  """For each of some polygons in space, the triangulation that has the least area.
+  """The triangulation of least area of each of m polygons in space.
 
-  `area[:, i, j]` is that of the part between corners i and j, by way of the best corner
-  k between them.
+  Dynamic programming over chords: `area[:, i, j]` is the least area of the part of the
+  polygon from corner i to corner j, and `best[:, i, j]` the corner k between them whose
+  triangle (i, k, j) attains it.
   """
   count, size = corners.shape[:2]
   area = np.zeros((count, size, size))
   best = np.zeros((count, size, size), np.int64)
-  for span in range(2, size):
+  for span in range(2, size):  # j - i, from short chords to the whole polygon
     i = np.arange(size - span)
-    k = i[:, None] + np.arange(1, span)
+    k = i[:, None] + np.arange(1, span)  # (chords, candidates)
     j = i + span
     a, b, c = corners[:, i, None], corners[:, k], corners[:, j, None]
     triangle = np.linalg.norm(np.cross(b - a, c - a), axis=-1) / 2
     total = area[:, i[:, None], k] + area[:, k, j[:, None]] + triangle
-    which = total.argmin(2)
-    area[:, i, j] = np.take_along_axis(total, which[..., None], axis=2)[..., 0]
-    best[:, i, j] = i + 1 + which
+    chosen = total.argmin(2)
+    area[:, i, j] = np.take_along_axis(total, chosen[..., None], axis=2)[..., 0]
+    best[:, i, j] = i + 1 + chosen
   for middle in best:
-    triangles, waiting = [], [(0, size - 1)]
-    while waiting:
-      i, j = waiting.pop()
+    # Unfold the choices from the chord that spans the whole polygon.
+    triangles, chords = [], [(0, size - 1)]
+    while chords:
+      i, j = chords.pop()
       if j - i > 1:
         k = int(middle[i, j])
         triangles.append((i, k, j))
-        waiting += [(i, k), (k, j)]
+        chords += [(i, k), (k, j)]
     yield np.array(triangles, np.int64).reshape(-1, 3)
 
 
@@ -218,25 +236,26 @@ def find_open_patches(
   vertices: Float[np.ndarray, "v 3"],
   faces: Int[np.ndarray, "f 3"],
   count: int,
-  most: float,
+  max_added: float,
 ) -> tuple[Bool[np.ndarray, "f"], Bool[np.ndarray, "f"]]:
-  """Faces of closed patches that have no inside to speak of.
+  """Faces of closed patches that had no inside before their holes were filled.
 
   Args:
-    vertices, faces: as `fill` returns them.
-    count: faces before; those behind fill holes that need not have been there.
-    most: share of a patch's area that may fill holes.
+    vertices, faces: a mesh as `fill_holes` returns it.
+    count: number of faces before the filling; those behind fill holes.
+    max_added: largest share of a patch's area that may fill holes.
 
   Returns:
-    sheet: of patches that enclose hardly anything, as a sheet with its own back does.
-    vessel: of patches that would enclose something, but are open too widely.
+    sheet: faces of patches that enclose hardly anything, as a sheet closed by its own
+      back does.
+    vessel: faces of patches that would enclose something, but are open too widely.
   """
   patch = igl.extract_manifold_patches(faces)[1].astype(np.int64)
   volume = np.abs(np.bincount(patch, winding.volumes(Solid(vertices, faces))))
   areas = unit_normals_and_areas(vertices, faces)[1]
   area = np.bincount(patch, areas)
   added = np.bincount(patch[count:], areas[count:], minlength=len(area))
-  wide = added > most * area
+  wide = added > max_added * area
   sheet = (volume <= _FLAT * area) | (wide & (volume <= _SHALLOW * area**1.5))
   # A vertex counts once for each patch, so that each has a boundary of its own.
   key, corner = np.unique(patch[:, None] * len(vertices) + faces, return_inverse=True)
@@ -249,12 +268,13 @@ def find_open_patches(
 def thicken_sheets(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], thickness: float
 ) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-  """Sheets as slabs that reach so far to either side, closed along their edges.
+  """Slabs around sheets, closed along their edges.
 
   Args:
-    vertices, faces: that agree in their winding.
-    thickness: above 0, in their unit. Where a sheet bends more tightly than this, its
-      slab crosses itself.
+    vertices, faces: sheets of consistent winding.
+    thickness: distance from the sheet to either side of the slab, above 0 and in the
+      unit of the vertices. Where a sheet bends more tightly than this, its slab crosses
+      itself.
   """
   vertices, faces = drop_unused(vertices, faces)
   normals, areas = unit_normals_and_areas(vertices, faces)
@@ -262,6 +282,8 @@ def thicken_sheets(
   np.add.at(corner_normals, faces, (normals * areas[:, None])[:, None])
   lengths = np.linalg.norm(corner_normals, axis=1, keepdims=True)
   step = thickness * corner_normals / np.maximum(lengths, np.finfo(np.float64).tiny)
+  # Vertex i of the sheet becomes i on the outer side and i + count on the inner one; a
+  # wall of two triangles joins the sides along each boundary edge.
   count = len(vertices)
   tail, head = boundary_edges(faces).T
   walls = np.stack([head, tail, tail + count, head, tail + count, head + count], axis=1)

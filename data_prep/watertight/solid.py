@@ -1,8 +1,8 @@
-"""From a triangle soup to trusted inside and outside labels (host, numpy).
+"""From a polygon soup to a watertight solid that is trusted, or rejected (host, numpy).
 
-Most meshes that people make are not closed, and some say nothing about an inside. What
-is safe is repaired, what can be told from outside is filled, and what cannot be trusted
-is refused: a wrong label is worse than a shape less.
+Most meshes that people make are not closed, and some do not define an inside at all.
+Safe repairs are made, holes are filled where visibility from outside decides, and what
+remains doubtful is rejected: a wrong label is worse than one shape less.
 
 Shape letters: v vertices, f faces, n points.
 """
@@ -25,24 +25,28 @@ from occnet_jax.geometry import rendering, tolerances
 from occnet_jax.geometry.solids import Solid
 from occnet_jax.geometry.triangles import unit_normals_and_areas
 
-_LARGEST = 1.1  # the padded cube: room for rounding and noise
+_MAX_EXTENT = 1.1  # of a mesh in the unit cube, with room for rounding and noise
 _NO_AREA = 1e-9  # cube units^2
-_SAMPLES = 2000  # of either surface, to tell how far they are apart
+_SAMPLES = 2000  # on either surface, for the distances between them
 
 
 class RepairOptions(NamedTuple):
-  """What `trust` may do, and what it takes for a solid. Lengths are in cube units.
+  """Methods and acceptance limits of `make_watertight`. Lengths are in cube units.
 
   Attributes:
     fill: whether to close holes with triangles.
-    resolution: cells along the cube where only voxels can tell; 0 to reject instead.
-    thickness: by which sheets become slabs towards either side, or 0 to leave them out;
-      the reference thickens everything by 1.5 of 256 voxels.
-    tolerance: a surface further than this from the other one is added or lost.
-    max_ambiguous, max_denied, max_added, max_lost, max_sheets: largest shares, as in
-      `Quality`, that are trusted.
-    crop_outliers: whether far-away parts are cut off, before the mesh is put into the
-      unit cube: by the caller, with `crop_outliers`.
+    resolution: cells along the unit cube for voxel remeshing, the last resort; 0 to
+      reject meshes that need it.
+    thickness: distance by which open sheets are thickened to either side; 0 leaves them
+      out. The reference thickens everything by 1.5 of 256 voxels.
+    tolerance: surface further than this from the other surface is added or lost.
+    max_ambiguous: largest accepted share `RepairReport.ambiguous`.
+    max_contradicted: largest accepted share `RepairReport.contradicted`.
+    max_added: largest accepted share `RepairReport.surface_added`.
+    max_lost: largest accepted share `RepairReport.surface_lost`.
+    max_sheets: largest accepted share `RepairReport.open_sheets`.
+    crop_outliers: whether far-away parts are removed. It is the caller who does it, by
+      the function `crop_outliers`, before the mesh is moved into the unit cube.
   """
 
   fill: bool = True
@@ -50,7 +54,7 @@ class RepairOptions(NamedTuple):
   thickness: float = 0.006
   tolerance: float = 0.02
   max_ambiguous: float = 0.3
-  max_denied: float = 0.03
+  max_contradicted: float = 0.03
   max_added: float = 0.3
   max_lost: float = 0.05
   max_sheets: float = 0.5
@@ -61,37 +65,37 @@ DEFAULTS = RepairOptions()
 
 
 class RepairReport(NamedTuple):
-  """How a mesh became a solid, and how far that is from the mesh. Units of the cube.
+  """How a mesh became a solid, and how far the two are apart, in cube units.
 
   Attributes:
-    method: "closed" where the mesh was, "filled" where triangles close its holes,
-      "volume" where voxels hold what is inside to its winding number.
+    method: "closed" if the mesh was closed, "filled" if triangles close its holes,
+      "volume" if it was remeshed from voxels inside to its winding number.
     watertight: whether the mesh was closed as it stood, once welded.
     ambiguous: share of a lattice in the padded cube where the winding number of the
-      mesh, its faces put right, is further than 0.25 from a whole one, or negative.
-    denied: share of the mesh just under which its winding number is clear, and says
-      otherwise than the filled solid.
-    sheets: share of the mesh that encloses nothing: thickened, or left out.
+      oriented mesh is further than 0.25 from an integer, or negative.
+    contradicted: share of the mesh just under which its winding number is clear and
+      contradicts the filled solid.
+    open_sheets: share of the mesh that encloses nothing; thickened, or left out.
     volume_before: signed volume under the faces of the mesh as it was.
-    volume_after: of the solid, where parts overlap counted for each.
-    accuracy: mean distance of the solid's surface from the mesh.
-    completeness: mean distance of the mesh from the solid, 0 for what is inside it.
-    added: share of the solid's surface beyond the tolerance from the mesh.
-    lost: share of the mesh that lies outside of the solid beyond the tolerance.
-    warning: what to look at, or "".
+    volume_after: volume of the solid; overlapping parts are counted for each.
+    accuracy: mean distance from the solid's surface to the mesh.
+    completeness: mean distance from the mesh to the solid, 0 for points inside it.
+    surface_added: share of the solid's surface beyond the tolerance from the mesh.
+    surface_lost: share of the mesh outside of the solid, beyond the tolerance from it.
+    warning: what to check in the mesh, or "".
   """
 
   method: str
   watertight: bool
   ambiguous: float
-  denied: float
-  sheets: float
+  contradicted: float
+  open_sheets: float
   volume_before: float
   volume_after: float
   accuracy: float
   completeness: float
-  added: float
-  lost: float
+  surface_added: float
+  surface_lost: float
   warning: str
 
 
@@ -100,25 +104,25 @@ def make_watertight(
   faces: Int[np.ndarray, "f 3"],
   options: RepairOptions = DEFAULTS,
 ) -> tuple[Solid, RepairReport]:
-  """The solid that a mesh of any kind stands for, and how well it does.
+  """A watertight solid in place of any mesh, and how far it is from the mesh.
 
-  The first of three methods that the options trust: the mesh itself, if it is closed;
-  the mesh with its faces turned outward, holes filled and sheets thickened; voxels
-  where its winding number says inside.
+  The first of three methods whose result is within the limits: the mesh itself, if it
+  is closed; the mesh with its faces oriented outward, holes filled and sheets
+  thickened; the surface of the voxels that its winding number calls inside.
 
   Args:
-    vertices, faces: in the unit-cube frame; so is the solid, but for sheets thickened
-      beyond it.
-    options: of methods and limits.
+    vertices, faces: a mesh in the unit-cube frame. The solid is in it too, except that
+      thickened sheets may reach beyond the cube.
+    options: methods and limits.
 
   Raises:
     ValueError: the mesh is empty, not finite, without area or larger than the unit
-      cube; or no method is to be trusted, and why.
+      cube; or no method gives a solid within the limits, with the reason of each.
   """
   _check(vertices, faces)
   vertices, faces = repair.weld(vertices, faces)
   before = Solid(vertices, faces)
-  if (extent := np.ptp(vertices, axis=0).max()) > _LARGEST:
+  if (extent := np.ptp(vertices, axis=0).max()) > _MAX_EXTENT:
     raise ValueError(f"the mesh is {extent:g} large; put it into the unit cube first")
   if unit_normals_and_areas(*before)[1].sum() < _NO_AREA:
     raise ValueError("the faces have no area: all corners lie on a line; want a solid")
@@ -126,12 +130,13 @@ def make_watertight(
   if options.fill:
     attempts += [("filled", _fill)]
   if options.resolution:
-    attempts += [("volume", _enclose)]
+    attempts += [("volume", _remesh)]
   reasons = []
   for method, attempt in attempts:
     try:
-      solid, doubts = attempt(before, options)
-      return solid, _judge(before, solid, method, doubts, options)
+      solid, uncertainty = attempt(before, options)
+      report = _accept(before, solid, method, uncertainty, options)
+      return solid, report
     except ValueError as error:
       reasons.append(f"{method}: {error}")
   raise ValueError("; ".join(dict.fromkeys(reasons)))
@@ -140,9 +145,9 @@ def make_watertight(
 def close(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Solid:
   """Welds, cleans and orients a closed mesh, in any frame.
 
-  Repeated vertices become one; faces that lose their extent by that, and pairs of the
-  same face wound both ways, are dropped. Inconsistent winding is repaired where no
-  edge has more than two faces. A part inside out is turned, unless it is a cavity of
+  Repeated vertices become one. Faces that this makes degenerate, and pairs of the same
+  face wound both ways, are dropped. Inconsistent winding is repaired where no edge has
+  more than two faces. A part that is inside out is turned, unless it is a cavity of
   another part.
 
   Raises:
@@ -155,7 +160,9 @@ def close(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> 
 def crop_outliers(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> tuple[Float[np.ndarray, "_ 3"], Int[np.ndarray, "_ 3"]]:
-  """Leaves out parts so far away that they would shrink all others, in any frame.
+  """Removes parts so far away that the others would be tiny in the unit cube.
+
+  Any frame will do.
 
   Raises:
     ValueError: the mesh is empty, not finite, or all in one place.
@@ -173,25 +180,32 @@ def _fill(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
     before,
     thickness=options.thickness,
     max_added=options.max_added,
-    limits=Uncertainty(options.max_ambiguous, options.max_denied, options.max_sheets),
+    limits=Uncertainty(
+      options.max_ambiguous, options.max_contradicted, options.max_sheets
+    ),
   )
 
 
-def _enclose(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
-  """What the mesh surrounds on a grid of voxels, small holes filled before."""
+def _remesh(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
+  """Remeshes what the mesh encloses on a grid, after filling its small holes."""
   if not rendering.is_available():
     raise ValueError("voxels need the ray caster Embree: pip install embreex")
   once = Solid(before.vertices, repair.unique_faces(before.faces))
   mesh = hole_filling.fill_small_holes(
     hole_filling.orient_by_visibility(once), options.max_added
   )
-  sheets = hole_filling.check_sheets(voxel_remesh.sheet_share(mesh), options.max_sheets)
+  open_sheets = voxel_remesh.sheet_share(mesh)
+  hole_filling.check_sheets(open_sheets, options.max_sheets)
   vertices, faces = voxel_remesh.remesh(
     *mesh, resolution=options.resolution, thickness=options.thickness
   )
   winding.require_faces(faces)
   solid = Solid(vertices, faces)
-  return solid, Uncertainty(hole_filling.unclear_share(mesh, solid), 0.0, sheets)
+  return solid, Uncertainty(
+    ambiguous=hole_filling.ambiguous_share(mesh, solid),
+    contradicted=0.0,
+    open_sheets=open_sheets,
+  )
 
 
 def _check(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> None:
@@ -203,7 +217,7 @@ def _check(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) ->
 
 
 def _close(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
-  """The welded mesh, if it is closed or needs to be turned only."""
+  """The welded mesh, if it is closed, or is once its winding is consistent."""
   faces = before.faces[~repair.has_opposite_twin(before.faces)]
   vertices, faces = repair.drop_unused(before.vertices, faces)
   if open_edges := len(repair.boundary_edges(faces)):
@@ -217,15 +231,19 @@ def _close(before: Solid, options: RepairOptions) -> tuple[Solid, Uncertainty]:
   return winding.as_solid(vertices, faces), Uncertainty(0.0, 0.0, 0.0)
 
 
-def _judge(
-  before: Solid, solid: Solid, method: str, doubts: Uncertainty, options: RepairOptions
+def _accept(
+  before: Solid,
+  solid: Solid,
+  method: str,
+  uncertainty: Uncertainty,
+  options: RepairOptions,
 ) -> RepairReport:
-  """The record of a solid; ValueError if the options do not trust it."""
+  """The report of a solid; ValueError if it is beyond the limits."""
   accuracy = completeness = added = lost = 0.0
   if method != "closed" or len(solid.faces) != len(before.faces):
     apart = _surface_distances(before, solid), _outside_distances(before, solid)
-    accuracy, completeness = (float(found.mean()) for found in apart)
-    added, lost = (float((found > options.tolerance).mean()) for found in apart)
+    accuracy, completeness = (float(distances.mean()) for distances in apart)
+    added, lost = (float((d > options.tolerance).mean()) for d in apart)
   if added > options.max_added:
     raise ValueError(
       f"{added:.1%} of the closed surface are further than {options.tolerance:g} from "
@@ -242,13 +260,13 @@ def _judge(
   return RepairReport(
     method=method,
     watertight=not len(repair.boundary_edges(before.faces)),
-    **doubts._asdict(),
+    **uncertainty._asdict(),
     volume_before=float(winding.volumes(before).sum()),
     volume_after=float(winding.volumes(solid).sum()),
     accuracy=accuracy,
     completeness=completeness,
-    added=added,
-    lost=lost,
+    surface_added=added,
+    surface_lost=lost,
     warning=(
       f"{far.sum()} of {len(far)} faces lie so far away that they shrink the others; "
       "crop_outliers cuts them off"
@@ -259,7 +277,7 @@ def _judge(
 
 
 def _surface_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
-  """From points of the solid's surface, buried parts left out, to the mesh."""
+  """Distances to the mesh from points of the solid's surface that are not buried."""
   points, face = surface_metrics.stratified_samples(*solid, _SAMPLES)
   normals = unit_normals_and_areas(*solid)[0][face]
   exposed = ~winding.contains(solid, points + tolerances.PROBE_OFFSET * normals)
@@ -267,8 +285,8 @@ def _surface_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
 
 
 def _outside_distances(before: Solid, solid: Solid) -> Float[np.ndarray, "n"]:
-  """From points of the mesh to the solid: 0 for those in it."""
+  """Distances to the solid from points of the mesh; 0 for points inside it."""
   points, _ = surface_metrics.stratified_samples(*before, _SAMPLES)
-  found = surface_metrics.point_to_mesh_distance(points, *solid)
-  found[winding.contains(solid, points)] = 0
-  return found
+  distances = surface_metrics.point_to_mesh_distance(points, *solid)
+  distances[winding.contains(solid, points)] = 0
+  return distances

@@ -1,4 +1,4 @@
-"""How far two surfaces are apart, and which parts of a mesh lie far away (host, numpy).
+"""Distances between surfaces, and parts of a mesh that are outliers (host, numpy).
 
 Shape letters: v vertices, f faces, g groups of faces, n points.
 """
@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from occnet_jax.geometry import triangles
 from occnet_jax.geometry.triangles import unit_normals_and_areas
 
-_FAR = 1.0  # extents of the bulk beyond it at which a part is far away
-_BULK = 0.01  # share of the area beyond the bulk on either side
+_FAR = 1.0  # distance from the bulk, in its extents, from which a part is an outlier
+_BULK = 0.01  # share of the area that may lie beyond the bulk on either side
 
 
 def stratified_samples(
@@ -20,19 +20,22 @@ def stratified_samples(
   count: int,
   group: Int[np.ndarray, "f"] | None = None,
 ) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, "n"]]:
-  """Points evenly by area, the same every time, and the face of each.
+  """Points spread evenly by area, the same every time, and the face of each.
 
   Args:
-    count: n, or of each group.
-    group: of each face, from 0; points of group i are rows i * count and on.
+    vertices, faces: the mesh.
+    count: number of points in each group; n if there is one group.
+    group: group of each face, from 0; the points of group i begin at row i * count.
   """
   group = np.zeros(len(faces), np.int64) if group is None else group
   areas = unit_normals_and_areas(vertices, faces)[1]
+  # Faces are laid end to end, group after group; a point sits in the middle of each of
+  # `count` equal intervals of its group.
   order = np.argsort(group, kind="stable")
-  whole = np.bincount(group, areas)
-  starts = np.cumsum(whole) - whole
+  totals = np.bincount(group, areas)
+  starts = np.cumsum(totals) - totals
   steps = (np.arange(count) + 0.5) / count
-  targets = (starts[:, None] + whole[:, None] * steps).ravel()
+  targets = (starts[:, None] + totals[:, None] * steps).ravel()
   face = order[triangles.locate(np.cumsum(areas[order]), targets, side="left")]
   rng = np.random.default_rng(0)
   return triangles.points_on_faces(vertices, faces[face], rng), face
@@ -43,7 +46,7 @@ def point_to_mesh_distance(
   vertices: Float[np.ndarray, "v 3"],
   faces: Int[np.ndarray, "f 3"],
 ) -> Float[np.ndarray, "n"]:
-  """From points to a mesh."""
+  """Distance from each point to the nearest face of a mesh."""
   return np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
 
 
@@ -57,7 +60,8 @@ def outlier_faces(
   The bulk is the box that leaves out one hundredth of the area on each side.
 
   Args:
-    part: number of the connected part of each face, from 0.
+    vertices, faces: the mesh.
+    part: index of the connected part of each face, from 0.
   """
   areas = unit_normals_and_areas(vertices, faces)[1]
   corners = vertices[faces]

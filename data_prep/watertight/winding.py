@@ -1,8 +1,8 @@
-"""Closed chains of triangles and their winding numbers (host, numpy and libigl).
+"""Winding numbers, parts and outward orientation of closed meshes (host, libigl).
 
-A chain is closed where along every edge as many triangles run one way as the other.
-Its winding number is then a whole number off the surface, so parts may overlap, touch
-or lie in each other, and inside means at least 1. A `Solid` has what libigl takes for
+A mesh is closed if along every edge as many triangles run one way as the other. Its
+winding number is then an integer off the surface, so parts may overlap, touch or lie
+within each other, and inside means at least 1. A `Solid` has what libigl takes for
 granted: at least one face and finite coordinates.
 
 Shape letters: v vertices, f faces, n points.
@@ -15,7 +15,7 @@ from scipy import sparse
 from occnet_jax.geometry import surface_sampling
 from occnet_jax.geometry.solids import Solid
 
-_PROBES = 64  # corners of a part that are asked whether larger parts fill their place
+_PROBES = 64  # vertices of a part that are tested for lying within larger parts
 
 
 def contains(solid: Solid, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
@@ -41,13 +41,13 @@ def winding_number(
 
 
 def check_finite(points: Float[np.ndarray, "n 3"]) -> None:
-  """Raises ValueError where libigl would answer anything at all."""
+  """Raises ValueError for points at which libigl would answer arbitrarily."""
   if not np.isfinite(points).all():
     raise ValueError("some points are not finite; drop them first")
 
 
 def components(solid: Solid) -> Int[np.ndarray, "f"]:
-  """Number of the connected component of each face, from 0."""
+  """Index of the connected component of each face, from 0."""
   tail, head = solid.faces[:, :2].ravel(), solid.faces[:, 1:].ravel()
   count = len(solid.vertices)
   graph = sparse.coo_array(
@@ -58,7 +58,7 @@ def components(solid: Solid) -> Int[np.ndarray, "f"]:
 
 
 def require_faces(faces: Int[np.ndarray, "f 3"]) -> None:
-  """Raises ValueError where hardly any face is left."""
+  """Raises ValueError if fewer than four faces are left, too few for a solid."""
   if len(faces) < 4:
     raise ValueError(
       f"{len(faces)} faces that enclose something, want at least 4; give the sheet a "
@@ -69,7 +69,7 @@ def require_faces(faces: Int[np.ndarray, "f 3"]) -> None:
 def as_solid(
   vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> Solid:
-  """A closed chain turned outward; ValueError if it encloses nothing."""
+  """A closed mesh oriented outward; ValueError if it encloses nothing."""
   require_faces(faces)
   solid = orient_outward(Solid(vertices, faces))
   if volumes(solid).sum() <= 0:
@@ -84,10 +84,10 @@ def volumes(solid: Solid) -> Float[np.ndarray, "f"]:
 
 
 def orient_outward(solid: Solid) -> Solid:
-  """Turns the mesh, and then each part, so that faces look outward.
+  """Flips the mesh, and then each part, so that faces look outward.
 
-  A part that is still inside out stays so if it lies in what larger parts fill: then it
-  is a cavity.
+  A part that is still inside out after that is a cavity, and stays so, if it lies
+  within larger parts.
   """
   vertices, faces = solid
   signed = volumes(solid)
@@ -98,22 +98,24 @@ def orient_outward(solid: Solid) -> Solid:
   if (volume >= 0).all():
     return Solid(vertices, np.ascontiguousarray(faces))
   faces = faces.copy()
-  mine = np.split(np.argsort(part, kind="stable"), np.cumsum(np.bincount(part))[:-1])
+  # members[i]: the faces of part i, by cutting the sorted faces where parts end.
+  members = np.split(np.argsort(part, kind="stable"), np.cumsum(np.bincount(part))[:-1])
   corners = vertices[faces]
-  lower = np.array([corners[rows].min((0, 1)) for rows in mine])
-  upper = np.array([corners[rows].max((0, 1)) for rows in mine])
+  lower = np.array([corners[rows].min((0, 1)) for rows in members])
+  upper = np.array([corners[rows].max((0, 1)) for rows in members])
   size = np.abs(volume)
+  # Largest first: whether a part is a cavity depends on the larger ones.
   for number in np.argsort(-size, kind="stable"):
     if volume[number] >= 0:
       continue
-    # Only parts whose box meets this one's can fill the space around it.
-    meets = (lower <= upper[number]).all(1) & (upper >= lower[number]).all(1)
-    around = np.flatnonzero(meets & (size > size[number]))
+    # Only parts whose box overlaps this one's can surround it.
+    overlaps = (lower <= upper[number]).all(1) & (upper >= lower[number]).all(1)
+    around = np.flatnonzero(overlaps & (size > size[number]))
     inside = 0.0
     if len(around):
-      rows = np.concatenate([mine[other] for other in around])
-      probes = vertices[np.unique(faces[mine[number]])[:_PROBES]]
+      rows = np.concatenate([members[other] for other in around])
+      probes = vertices[np.unique(faces[members[number]])[:_PROBES]]
       inside = np.median(winding_number(Solid(vertices, faces[rows]), probes))
     if inside < 0.5:
-      faces[mine[number]] = faces[mine[number]][:, ::-1]
+      faces[members[number]] = faces[members[number]][:, ::-1]
   return Solid(vertices, faces)

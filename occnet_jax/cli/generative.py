@@ -28,7 +28,7 @@ def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trim
   Raises:
     ValueError: nothing was generated.
   """
-  origin = evaluate.make_origin(config["test"]["split"], config["data"])
+  origin = evaluate.make_origin(settings.test.split, settings.data._asdict())
   _, rows = evaluate.read_rows(workdir / evaluate.GENERATED, origin)
   if not rows:
     raise ValueError(f"{workdir}: nothing is generated yet; run --mode=generate first")

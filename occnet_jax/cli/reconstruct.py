@@ -27,6 +27,7 @@ from occnet_jax.data import user_inputs
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import mesh_io, photos
 from occnet_jax.viz import album, sheets
 
@@ -35,17 +36,13 @@ Row = dict[str, Any]
 CAPTIONS = {"input": "Input", "front": "Mesh", "back": "Mesh from behind"}
 
 
-class NoSurfaceError(ValueError):
-  """No point exceeds the threshold."""
-
-
 def reconstruct(
   workdir: str | os.PathLike,
   source: str | os.PathLike,
   target: str | os.PathLike | None = None,
   *,
   masks: str | os.PathLike | None = None,
-  overriding: dict[str, Any] | None = None,
+  config_override: dict[str, Any] | None = None,
 ) -> None:
   """Writes meshes of the objects in a user's files.
 
@@ -59,7 +56,7 @@ def reconstruct(
     target: a mesh file, whose suffix names the format, or for a folder a folder, where
       only missing meshes are made; None for reconstruction.glb or reconstructions.
     masks: of photographs, see `photos.find_masks`.
-    overriding: config whose `test.tau` and `generation` count instead of the run's own.
+    config_override: config whose `test` and `generation` replace the run's own.
 
   Raises:
     ValueError: no file that the network could read, or, for a single mesh, an input
@@ -70,8 +67,8 @@ def reconstruct(
   target = pathlib.Path(target or default)
   if not source.is_dir():
     mesh_io.check_written_suffix(target)
-  model = api.restore(workdir, overriding=overriding)
-  items = user_inputs.find_items(source, target, model.config["data"]["inputs"], masks)
+  model = api.restore(workdir, config_override=config_override)
+  items = user_inputs.find_items(source, target, model.settings.data.inputs, masks)
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
     mesh = _reconstruct(model, _read(model, items[0]))
@@ -83,7 +80,7 @@ def reconstruct(
   settings = {
     "workdir": str(pathlib.Path(workdir).resolve()),
     "step": model.record["step"],
-    "tau": model.tau,
+    "level": model.level,
     "generation": model.generation(),
     "margin": photos.MARGIN,
   }
@@ -98,19 +95,17 @@ def reconstruct(
 
 
 def _read(model: api.Model, item: InputItem) -> np.ndarray:
-  kind, shape = model.config["data"]["inputs"], model.observation.form.shape
+  kind, shape = model.settings.data.inputs, model.observation.spec.shape
   return user_inputs.read_item(item, kind, shape)
 
 
 def _reconstruct(model: api.Model, observed: np.ndarray) -> trimesh.Trimesh:
   try:
     return model.reconstruct(observed)
-  except ValueError as error:
-    if not str(error).startswith("no surface"):
-      raise
-    raise NoSurfaceError(
-      f"no surface: no point has an occupancy of more than tau = {model.tau:.3g}; "
-      "show the network the object alone, or lower config.test.tau"
+  except NoSurface as error:
+    raise NoSurface(
+      f"no surface: no value of the network exceeds the level {model.level:.3g}; show "
+      "it the object alone, or lower config.test.threshold"
     ) from error
 
 
@@ -149,13 +144,13 @@ def _attempt(
   pictures = {}
   try:
     observed = _read(model, item)
-    pictures["input"] = sheets.draw_input(model.config["data"]["inputs"], observed)
+    pictures["input"] = sheets.draw_input(model.settings.data.inputs, observed)
     mesh = _reconstruct(model, observed)
     pictures |= sheets.draw_front_and_back(mesh)
     mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
     return "mesh", ""
   except (ValueError, FloatingPointError, OSError) as error:
-    is_empty = isinstance(error, NoSurfaceError)
+    is_empty = isinstance(error, NoSurface)
     return "no surface" if is_empty else "failed", str(error)
   finally:
     for name, picture in pictures.items():
@@ -183,7 +178,7 @@ def _write_page(
   facts = {
     "Network": _printable(settings["workdir"]),
     "Step": str(settings["step"]),
-    "Threshold tau": f"{settings['tau']:.3g}",
+    "Level of the surface": f"{settings['level']:.3g}",
     "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
   }
   entries = []

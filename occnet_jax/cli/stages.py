@@ -15,7 +15,6 @@ values.
 
 import contextlib
 import functools
-import importlib.util
 import json
 import pathlib
 import time
@@ -25,6 +24,7 @@ from typing import Any
 from occnet_jax import config as config_lib
 from occnet_jax.config import check_workdir
 from occnet_jax.files import atomic_write
+from occnet_jax.geometry import rendering
 
 Config = dict[str, Any]
 
@@ -185,15 +185,15 @@ def report(config: Config, workdir: pathlib.Path) -> None:
   sheet = workdir / "report.png"
   with _timed(workdir, "report"):
     transform = batches.evaluation_transform(settings.data, points=1)
-    shown = config, workdir, _open_test(settings)(), transform
+    shown = settings, workdir, _open_test(settings)(), transform
     path = report_data.gather(*shown)
     stale = not sheet.exists() or sheet.stat().st_mtime < path.stat().st_mtime
-    if stale and importlib.util.find_spec("embreex"):  # none for Linux on ARM
+    if stale and rendering.is_available():
       from occnet_jax.viz import sheets
 
       sheets.write_shapes(sheet, report_data.report_shapes(*shown))
   for name, value in report_data.times(
-    workdir, report_data.measured(config, workdir)[1]
+    workdir, report_data.measured(settings, workdir)[1]
   ).items():
     print(f"{name:32} {value:>10}")  # noqa: T201
   print(f"Report: {path}")  # noqa: T201
@@ -204,13 +204,13 @@ def reconstruct(
   source: str,
   target: str | None,
   masks: str | None = None,
-  overriding: Config | None = None,
+  config_override: Config | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
   from occnet_jax.cli import reconstruct as reconstruct_lib
 
   reconstruct_lib.reconstruct(
-    workdir, source, target, masks=masks, overriding=overriding
+    workdir, source, target, masks=masks, config_override=config_override
   )
 
 

@@ -1,7 +1,7 @@
-"""Stored pictures of a shape, decoded one at a time (host).
+"""Stored images of a shape, decoded one at a time (host).
 
-Views are a nested dict of a stored example: images, a sequence of v image files as
-bytes, and the cameras world_mat (v, 3, 4) and camera_mat (v, 3, 3) of
+The views of a stored example are a nested dict: images, a sequence of v image files as
+bytes, and the cameras world_mat (v, 3, 4) and camera_mat (v, 3, 3) as of
 `geometry.cameras`.
 """
 
@@ -16,28 +16,32 @@ FIELDS = {"images": True, "world_mat": True, "camera_mat": True}
 
 
 def count_views(views: dict[str, Any]) -> int:
-  """v, the number of pictures."""
+  """v, the number of images."""
   return len(views["images"])
 
 
 def decode_view(views: dict[str, Any], index: int) -> UInt8[np.ndarray, "h w 3"]:
-  """One picture as RGB: grey in all three channels, transparency before white.
+  """Decodes one image to RGB.
+
+  Grey is copied to all three channels; transparent pixels get a white background.
 
   Args:
-    views: as stored; the other pictures stay encoded.
-    index: from 0.
+    views: the stored views, of which the others are not decoded.
+    index: index of the image, from 0.
 
   Raises:
-    ValueError: there is no such view, it is no image, or its channels are other than
-      grey or RGB with or without alpha, 8 bits each.
+    ValueError: there is no such image, it cannot be decoded, or its channels are not
+      8-bit grey or RGB, with or without alpha.
   """
   count = count_views(views)
   if not 0 <= index < count:
-    raise ValueError(f"view {index} of {count}, want 0 to {count - 1}")
+    raise ValueError(
+      f"view {index} of {count}; choose one from 0 to {count - 1}, or prepare more"
+    )
   try:
     image = Image.open(io.BytesIO(views["images"][index]))
     image.load()
-  except Exception as error:  # whatever a parser may raise on broken bytes
+  except Exception as error:  # a parser may raise anything on broken bytes
     raise ValueError(
       f"view {index} cannot be decoded ({type(error).__name__}: {error}); prepare the "
       "data again"

@@ -15,6 +15,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 from jaxtyping import Float, Int, Shaped
 
 from occnet_jax.data.source import Examples
@@ -113,6 +114,8 @@ def _batches(
   """
   if not len(source):
     raise ValueError("the train split is empty; prepare more shapes")
+  if not flags.FLAGS.is_parsed():  # Grain reads its absl flags, in any program
+    flags.FLAGS.mark_as_parsed()
   return _shuffled_epochs(source, seed).random_map(transform).batch(batch_size)
 
 

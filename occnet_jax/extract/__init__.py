@@ -1,1 +1,1 @@
-"""From a field f(points) -> values to a mesh."""
+"""From a field, a function of space that is larger inside, to a mesh."""

@@ -1,16 +1,21 @@
-"""How extraction calls a function of space (device for JAX functions, host for others).
+"""Fields: the functions of space that extraction evaluates (device, or host for NumPy).
 
-A field maps points (t, 3) to values (t,): larger inside the object than outside, and
-equal to a level on its surface. It comes in two kinds:
+A field is a function f: (3,) -> () of one point, larger inside the object than outside
+and equal to a level on its surface. Values at many points are `jax.vmap(f)`, normals
+`jax.vmap(jax.grad(f))`, and refinement differentiates once more. A function of a batch,
+(n, 3) -> (n,), is accepted as well and turned into one of a point. On the reference's
+decoder both forms compile to programs of equal FLOPs and give the same bits.
+
+There are two kinds:
 
   `JaxField`   a function that JAX can trace. It is evaluated in batches of one fixed
                size, padded at the end, so it is compiled once whatever the number of
                points. As a `jax.tree_util.Partial(function, *arrays)` the arrays are
                arguments of the compiled function: the next object, which has other
                arrays and the same function, compiles nothing.
-  `HostField`  any other function, such as NumPy code, called as it is.
+  `HostField`  any other function of a batch, such as NumPy code, called as it is.
 
-Shape letter: t query points.
+Shape letter: n points.
 """
 
 import dataclasses
@@ -26,88 +31,82 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Float32, PyTree
 
 from occnet_jax.extract.field_adapters import GridSource, SolidSource
+from occnet_jax.extract.point_functions import (
+  PointFn,
+  is_written_for_numpy,
+  point_function,
+  returns_numpy,
+  trace_output,
+  value_at,
+)
 
 HOST_BATCH = 2**16
-DIFFERENCE = 1e-4  # half the step of central differences, in cube units
+HALF_STEP = 1e-4  # of the central differences of a `HostField`, in cube units
+PROBE = 5  # points that a function is traced with; not 3, the length of one point
 
-Points = Float[np.ndarray, "t 3"]
-Kernel = Callable[..., Any]  # of a function of points and arrays
+Points = Float[np.ndarray, "n 3"]
+Kernel = Callable[..., Any]  # (point function, *arrays) -> arrays
 
 
 @runtime_checkable
 class Field(Protocol):
-  """What extraction knows of a function."""
+  """A function of space, as extraction uses it."""
 
-  def values(self, points: Points) -> Float32[np.ndarray, " t"]:
-    """The field at points; raises ValueError where it is not finite."""
+  def values(self, points: Points) -> Float32[np.ndarray, " n"]:
+    """Values at points; raises ValueError where they are not finite."""
 
-  def gradients(self, points: Points) -> Float32[np.ndarray, "t 3"]:
-    """Its derivative by the points; 0 where that does not exist."""
+  def gradients(self, points: Points) -> Float32[np.ndarray, "n 3"]:
+    """Derivatives by the points; 0 where they do not exist."""
 
 
 def as_field(function: Any, points_per_batch: int | None = None) -> Field:
-  """Wraps a function (t, 3) -> (t,); leaves a `Field` as it is.
+  """Makes a `Field` of a function, a voxel grid or a mesh; returns a `Field` as it is.
 
-  A plain function is compiled anew for every field made of it, because what it closes
-  over may have changed, and let go with the field. Pass a
+  A plain function is compiled anew for every field made of it, because its closure may
+  have changed; the compiled code is freed with the field. Pass a
   `jax.tree_util.Partial(function, *arrays)`, or keep the field, to compile once.
 
   Args:
-    function: a field; a `Partial`; or any function, which is compiled if JAX can trace
-      it, and called with float64 NumPy points if not; a NumPy array (r, r, r) over the
+    function: a `Field`; a function of JAX, of a batch (n, 3) -> (n,) or of one point
+      (3,) -> (), or a `Partial` of one; a function (n, 3) -> (n,) that JAX cannot
+      trace, which is called with float64 NumPy points; a NumPy array (r, r, r) over the
       cells of [-0.5, 0.5]^3; or a `trimesh.Trimesh`, for its signed distance. See
-      `extract.sources` for the last two.
-    points_per_batch: None chooses 2^11 on a CPU, whose caches hold that much of a
-      network's activations, and 2^16 elsewhere and for functions of NumPy.
+      `field_adapters` for the last two. Of a batch is what can be traced either way.
+    points_per_batch: number of points evaluated at a time; None chooses 2^11 on a CPU,
+      whose caches hold a network's activations for that many, and 2^16 elsewhere and
+      for functions of NumPy.
 
   Raises:
-    ValueError: not callable, or returns something other than one number a point.
+    ValueError: not a function; another output than one number a point; or an error
+      that the function raised while JAX traced it, which is chained.
   """
   if isinstance(function, Field):
     return function
+  if points_per_batch is not None and points_per_batch < 1:
+    raise ValueError(f"points_per_batch={points_per_batch}; want at least 1, or None")
   if isinstance(function, np.ndarray):
-    function = GridSource(function)
+    return HostField(GridSource(function), points_per_batch or HOST_BATCH)
   if isinstance(function, trimesh.Trimesh):
-    function = SolidSource(function)
+    return HostField(SolidSource(function), points_per_batch or HOST_BATCH)
   if not callable(function):
     raise ValueError(
       f"a field of type {type(function).__name__}; want a function from points (n, 3) "
       "to values (n,)"
     )
-  if points_per_batch is not None and points_per_batch < 1:
-    raise ValueError(f"points_per_batch={points_per_batch}; want at least 1, or None")
-  batch = points_per_batch or (2**11 if jax.default_backend() == "cpu" else 2**16)
-  try:
-    if isinstance(function, Partial):
-      leaves, tree = jax.tree.flatten(function)
-      forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-      out = _output_of_partial(tree, forms, batch)
-    else:
-      out = jax.eval_shape(function, _points_form(batch))
-  except Exception:  # whatever NumPy or other code raises when it is given a tracer
-    return HostField(function, points_per_batch or HOST_BATCH)
-  check_output(out, batch)
-  if isinstance(function, Partial):
-    bind = functools.partial(bind_shared, jax.device_put(function))
-  else:
-    bind = functools.cache(functools.partial(bind_alone, function))
-  return JaxField(bind, batch)
-
-
-def _points_form(batch: int) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct((batch, 3), np.float32)
-
-
-@functools.lru_cache(maxsize=64)
-def _output_of_partial(
-  tree: Any, forms: tuple[tuple[tuple[int, ...], Any], ...], batch: int
-) -> Any:
-  """What a `Partial` with arrays of these forms returns for a batch of points.
-
-  Found once for all objects of a network: to trace it takes as long as to evaluate it.
-  """
-  function = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*form) for form in forms])
-  return jax.eval_shape(lambda call, x: call(x), function, _points_form(batch))
+  output, error = trace_output(function, (PROBE, 3))
+  if error is not None and is_written_for_numpy(error):
+    return HostField(function, points_per_batch or HOST_BATCH, error)
+  point_fn, shape = point_function(function), (PROBE,)
+  if getattr(output, "shape", None) != shape:  # is it a function of one point?
+    at_point, _ = trace_output(function, (3,))
+    if getattr(at_point, "shape", None) == ():
+      point_fn, shape, output, error = function, (), at_point, None
+  if error is not None and returns_numpy(function, PROBE):
+    return HostField(function, points_per_batch or HOST_BATCH, error)
+  if error is not None:
+    raise _trace_error(error, (PROBE, 3)) from error
+  check_output(output, shape)
+  return _jax_field(point_fn, points_per_batch)
 
 
 def decoder_field(
@@ -116,100 +115,138 @@ def decoder_field(
   latent: PyTree,
   points_per_batch: int | None = None,
 ) -> Field:
-  """The field of one shape: (variables, latent, points (b, t, 3)) -> (b, t), b = 1.
+  """The field of one shape of a network.
 
-  All shapes and variables of one `decode`, as of a `Method`, share their compiled code.
+  All latents and variables of one `decode`, as of a `Method`, share their compiled
+  code.
+
+  Args:
+    decode: (variables, latent, points (b, t, 3)) -> (b, t).
+    variables: variables of the network.
+    latent: latent of one shape, leading axis 1.
+    points_per_batch: see `as_field`.
+
+  Raises:
+    ValueError: a decoder with another output than one number a point, or one that JAX
+      cannot trace; the error is chained.
   """
-  return as_field(
-    Partial(_decode_one, Partial(decode), variables, latent), points_per_batch
+  point_fn = Partial(_decode_point, Partial(decode), variables, latent)
+  output, error = trace_output(point_fn, (3,))
+  if error is not None:
+    raise _trace_error(error, (3,)) from error
+  check_output(output, ())
+  return _jax_field(point_fn, points_per_batch)
+
+
+def _decode_point(
+  decode: Callable, variables: PyTree, latent: PyTree, point: Float[Array, "3"]
+) -> Float[Array, ""]:
+  return decode(variables, latent, point[None, None])[0, 0]
+
+
+def _trace_error(error: Exception, shape: tuple[int, ...]) -> ValueError:
+  return ValueError(
+    f"the field raised {type(error).__name__} while JAX traced it for points of shape "
+    f"{shape}: {error}"
   )
 
 
-def _decode_one(
-  decode: Partial, variables: PyTree, latent: PyTree, points: Float[Array, "t 3"]
-) -> Float[Array, " t"]:
-  return decode(variables, latent, points[None])[0]
+def _jax_field(point_fn: PointFn, points_per_batch: int | None) -> "JaxField":
+  if isinstance(point_fn, Partial):
+    bind = functools.partial(bind_shared, jax.device_put(point_fn))
+  else:
+    bind = functools.cache(functools.partial(bind_alone, point_fn))
+  default = 2**11 if jax.default_backend() == "cpu" else 2**16
+  return JaxField(bind, points_per_batch or default)
 
 
 shared_jit = functools.cache(jax.jit)
 
 
-def bind_shared(function: Partial, kernel: Kernel) -> Callable:
+def bind_shared(point_fn: Partial, kernel: Kernel) -> Callable:
   """Compiles a kernel for all functions that differ in their arrays only."""
-  return functools.partial(shared_jit(kernel), function)
+  return functools.partial(shared_jit(kernel), point_fn)
 
 
-def bind_alone(function: Callable, kernel: Kernel) -> Callable:
-  """Compiles a kernel for one function; JAX forgets it together with the result."""
-  return jax.jit(functools.partial(kernel, function))
+def bind_alone(point_fn: PointFn, kernel: Kernel) -> Callable:
+  """Compiles a kernel for one function; the compiled code is freed with the result."""
+  return jax.jit(functools.partial(kernel, point_fn))
 
 
 @dataclasses.dataclass(frozen=True)
 class JaxField:
-  """A traceable function. Made by `as_field`.
+  """A function that JAX can trace. Made by `as_field`.
 
   Attributes:
-    bind: compiles a kernel (function, *arrays) -> arrays and fills in the function.
-    points_per_batch: how many points are evaluated at a time.
+    bind: compiles a kernel (point function, *arrays) -> arrays for this field's
+      function and returns it as a function of the arrays.
+    points_per_batch: number of points evaluated at a time.
   """
 
   bind: Callable[[Kernel], Callable]
   points_per_batch: int
 
-  def values(self, points: Points) -> Float32[np.ndarray, " t"]:
+  def values(self, points: Points) -> Float32[np.ndarray, " n"]:
     return check_finite(self._in_batches(_values, points, ()), points)
 
-  def gradients(self, points: Points) -> Float32[np.ndarray, "t 3"]:
+  def gradients(self, points: Points) -> Float32[np.ndarray, "n 3"]:
     gradients = self._in_batches(_gradients, points, (3,))
     return np.where(np.isfinite(gradients).all(1, keepdims=True), gradients, 0)
 
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple
-  ) -> Float32[np.ndarray, "t ..."]:
+  ) -> Float32[np.ndarray, "n ..."]:
     compiled = self.bind(kernel)
-    results = [  # all are under way before the first is waited for
+    results = [  # JAX dispatches asynchronously: all are queued before the first ends
       compiled(batch)
       for batch in padded_batches(points.astype(np.float32), self.points_per_batch)
     ]
-    whole = np.concatenate([np.zeros((0, *tail), np.float32), *results])
-    return whole[: len(points)]
+    joined = np.concatenate([np.zeros((0, *tail), np.float32), *results])
+    return joined[: len(points)]
 
 
 @dataclasses.dataclass(frozen=True)
 class HostField:
-  """A function that JAX cannot trace; it gets float64 points. Made by `as_field`."""
+  """A function that JAX cannot trace; it gets float64 points. Made by `as_field`.
 
-  call: Callable[[Points], Any]
+  Attributes:
+    function: (n, 3) -> (n,).
+    points_per_batch: number of points evaluated at a time.
+    cause: the error by which JAX refused to trace it; None where that was not tried.
+  """
+
+  function: Callable[[Points], Any]
   points_per_batch: int
+  cause: Exception | None = None
 
-  def values(self, points: Points) -> Float32[np.ndarray, " t"]:
+  def values(self, points: Points) -> Float32[np.ndarray, " n"]:
     return self._call(points).astype(np.float32)
 
-  def gradients(self, points: Points) -> Float32[np.ndarray, "t 3"]:
+  def gradients(self, points: Points) -> Float32[np.ndarray, "n 3"]:
     points = points.astype(np.float64)
-    steps = DIFFERENCE * np.eye(3)
-    sides = [self._call(points + step) - self._call(points - step) for step in steps]
-    return (np.stack(sides, axis=1) / (2 * DIFFERENCE)).astype(np.float32)
+    steps = HALF_STEP * np.eye(3)
+    changes = [self._call(points + step) - self._call(points - step) for step in steps]
+    return (np.stack(changes, axis=1) / (2 * HALF_STEP)).astype(np.float32)
 
-  def _call(self, points: Points) -> Float[np.ndarray, " t"]:
+  def _call(self, points: Points) -> Float[np.ndarray, " n"]:
     points = points.astype(np.float64)
     results = [np.zeros(0)]
     for start in range(0, len(points), self.points_per_batch):
       batch = points[start : start + self.points_per_batch]
       try:
-        result = np.asarray(self.call(batch))
-      except Exception as error:  # whatever somebody's function raises
+        result = np.asarray(self.function(batch))
+      except Exception as error:  # somebody's function may raise anything
         raise ValueError(
           f"the field raised {type(error).__name__} for points of shape {batch.shape}: "
           f"{error}"
         ) from error
-      check_output(result, len(batch))
+      check_output(result, (len(batch),))
       results.append(check_finite(result.astype(np.float64), batch))
     return np.concatenate(results)
 
 
 def padded_batches(
-  rows: Float[np.ndarray, "t ..."], size: int
+  rows: Float[np.ndarray, "n ..."], size: int
 ) -> Iterator[Float[np.ndarray, "size ..."]]:
   """Cuts rows into batches of one size; copies of the last row fill the last batch."""
   for start in range(0, len(rows), size):
@@ -219,14 +256,14 @@ def padded_batches(
     yield batch
 
 
-def check_output(out: Any, count: int) -> None:
-  """Raises ValueError unless `out` has a shape (count,) and holds numbers."""
-  shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
-  if shape != (count,):
-    found = f"shape {shape}" if shape is not None else f"type {type(out).__name__}"
+def check_output(output: Any, shape: tuple[int, ...]) -> None:
+  """Raises ValueError unless an output has a shape, (n,) or (), and holds numbers."""
+  got, dtype = getattr(output, "shape", None), getattr(output, "dtype", None)
+  if got != shape:
+    kind = f"shape {got}" if got is not None else f"type {type(output).__name__}"
     raise ValueError(
-      f"the field returned {found} for {count} points of shape ({count}, 3); want "
-      f"({count},), one value a point: drop other axes, for example by [..., 0]"
+      f"the field returned {kind} for points of shape {(*shape, 3)}; want {shape}, one "
+      "value a point: drop other axes, for example by [..., 0]"
     )
   if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer)):
     raise ValueError(
@@ -236,8 +273,8 @@ def check_output(out: Any, count: int) -> None:
 
 
 def check_finite(
-  values: Float[np.ndarray, " t"], points: Points
-) -> Float[np.ndarray, " t"]:
+  values: Float[np.ndarray, " n"], points: Points
+) -> Float[np.ndarray, " n"]:
   """Returns the values; raises ValueError if one is NaN or infinite."""
   bad = np.flatnonzero(~np.isfinite(values))
   if len(bad):
@@ -249,10 +286,9 @@ def check_finite(
   return values
 
 
-def _values(function: Callable, points: Float[Array, "t 3"]) -> Float[Array, " t"]:
-  return jnp.asarray(function(points), jnp.float32)
+def _values(point_fn: PointFn, points: Float[Array, "n 3"]) -> Float[Array, " n"]:
+  return jax.vmap(functools.partial(value_at, point_fn))(points)
 
 
-def _gradients(function: Callable, points: Float[Array, "t 3"]) -> Float[Array, "t 3"]:
-  # A value depends on its own point alone, so the gradient of the sum is every row's.
-  return jax.grad(lambda p: _values(function, p).sum())(points)
+def _gradients(point_fn: PointFn, points: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+  return jax.vmap(jax.grad(functools.partial(value_at, point_fn)))(points)

@@ -10,7 +10,7 @@ import trimesh
 
 from occnet_jax.extract import field as field_lib
 from occnet_jax.extract.grid.cell_faces import cell_faces
-from occnet_jax.extract.pipeline import extract_mesh
+from occnet_jax.extract.pipeline import NoSurface, extract_mesh
 from occnet_jax.types import Field, Grid, Latent, Mesh, Method, Points, Variables
 
 
@@ -59,7 +59,7 @@ def to_mesh(
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
       vertices = vertices[0]
   if not len(faces) and on_empty == "raise":
-    raise ValueError(
+    raise NoSurface(
       f"no surface: all {values.size} cells are below the level {level:.6g}; lower it, "
       "or pass on_empty='empty'"
     )

@@ -1,14 +1,21 @@
-"""Pinhole cameras around the unit cube, and where they see a point (host, numpy).
+"""Pinhole cameras around the unit cube, and projection (host, numpy).
 
 Frames:
-  world    of the shape: y up, the shape faces -z, its bounding box is centred at 0
+  world    the shape's: y up, the shape faces -z, its bounding box is centred at 0
   camera   x right, y down, z forward; the camera looks along +z from its origin
   picture  pixels, x right and y down from the upper left corner; the pixel of row i
            and column j covers [j, j + 1] x [i, i + 1], so its centre is at + 1/2
 
-Azimuth 0 looks the shape in the face, from -z, and 90 stands at +x; elevation is
-measured from the ground up. The lens is that of Choy et al. 2016 (3D-R2N2), as the
-matrices of the reference's cameras.npz: a focal length of 35 mm before a sensor of
+      world            camera            picture
+        y                 z (view)       0---- x (columns)
+        |                /               |
+        0--- x          0--- x           |
+       /                |                y (rows)
+      z                 y
+
+Azimuth 0 views the shape from the front, from -z, and azimuth 90 from +x; elevation is
+measured upward from the ground. The lens is that of Choy et al. 2016 (3D-R2N2), as in
+the matrices of the reference's cameras.npz: a focal length of 35 mm and a sensor of
 32 mm.
 
 Shape letters: n points, h side of the picture.
@@ -21,10 +28,10 @@ FOCAL = 35 / 32  # focal length in widths of the picture
 
 
 def camera_matrix(side: int) -> Float[np.ndarray, "3 3"]:
-  """From the camera frame to the pixels of a square picture.
+  """Intrinsic matrix: from the camera frame to the pixels of a square picture.
 
   Args:
-    side: h; 137 gives f = 149.84 and the centre 68.5.
+    side: h; 137 gives a focal length of 149.84 pixels and the centre 68.5.
   """
   focal, centre = FOCAL * side, side / 2
   return np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1]], np.float64)
@@ -33,14 +40,14 @@ def camera_matrix(side: int) -> Float[np.ndarray, "3 3"]:
 def world_matrix(
   azimuth: float, elevation: float, distance: float
 ) -> Float[np.ndarray, "3 4"]:
-  """[R | t] of a camera that looks at the origin, its picture upright.
+  """Extrinsic matrix [R | t] of a camera that looks at the origin, upright.
 
   A point p of the world is at R p + t in the camera frame.
 
   Args:
-    azimuth: degrees; 0 before the shape, at -z, and 90 at +x.
+    azimuth: direction in degrees; 0 is in front of the shape, at -z, and 90 at +x.
     elevation: degrees above the ground, from -90 to 90.
-    distance: of the camera from the origin, in the unit of the world.
+    distance: distance of the camera from the origin, in the unit of the world.
   """
   sin_a, cos_a = np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))
   sin_e, cos_e = np.sin(np.radians(elevation)), np.cos(np.radians(elevation))
@@ -55,19 +62,19 @@ def project(
   world_mat: Float[np.ndarray, "3 4"],
   camera_mat: Float[np.ndarray, "3 3"],
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
-  """Where points appear in the picture, and how far in front of the camera they are.
+  """Pixels and depths of points.
 
   Args:
-    points: in the world frame.
-    world_mat: of `world_matrix`.
-    camera_mat: of `camera_matrix`.
+    points: positions in the world frame.
+    world_mat: extrinsic matrix by `world_matrix`.
+    camera_mat: intrinsic matrix by `camera_matrix`.
 
   Returns:
     pixels (n, 2), column first, and depth (n,) along the view, in the unit of the
-    world. Pixels mean nothing where the depth is not above 0.
+    world. Pixels are meaningless where the depth is not above 0.
   """
-  seen = (points @ world_mat[:, :3].T + world_mat[:, 3]) @ camera_mat.T
-  return seen[:, :2] / seen[:, 2:], seen[:, 2]
+  homogeneous = (points @ world_mat[:, :3].T + world_mat[:, 3]) @ camera_mat.T
+  return homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2]
 
 
 def pixel_rays(
@@ -75,15 +82,20 @@ def pixel_rays(
   world_mat: Float[np.ndarray, "3 4"],
   camera_mat: Float[np.ndarray, "3 3"],
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "n 3"]]:
-  """What pixels look at: the inverse of `project`.
+  """Rays through pixels: the inverse of `project`.
+
+  Args:
+    pixels: positions in the picture, column first.
+    world_mat: extrinsic matrix by `world_matrix`.
+    camera_mat: intrinsic matrix by `camera_matrix`.
 
   Returns:
-    The camera's place in the world and directions (n, 3); place + depth * direction
-    is the point of that depth that is seen there.
+    origin (3,), the camera's position in the world, and directions (n, 3):
+    origin + depth * direction is the point of that depth which projects to the pixel.
   """
   rotation, offset = world_mat[:, :3], world_mat[:, 3]
-  flat = np.column_stack([pixels, np.ones(len(pixels))])
-  directions = flat @ np.linalg.inv(camera_mat).T @ rotation
+  homogeneous = np.column_stack([pixels, np.ones(len(pixels))])
+  directions = homogeneous @ np.linalg.inv(camera_mat).T @ rotation
   return -rotation.T @ offset, directions
 
 
@@ -97,9 +109,9 @@ def closest_distance(
   """The least distance at which a camera has every point within its picture.
 
   Args:
-    points: in the world frame.
-    azimuth, elevation: of `world_matrix`.
-    margin: left free along every border, as a share of the picture's side.
+    points: positions in the world frame.
+    azimuth, elevation: direction of the camera, as in `world_matrix`.
+    margin: blank share of the picture's side along every border.
   """
   x, y, z = world_matrix(azimuth, elevation, 0.0)[:, :3] @ points.T
   # In view: FOCAL * |x| <= (1/2 - margin) * (distance + z), and the same for y.

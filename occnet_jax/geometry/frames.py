@@ -1,4 +1,4 @@
-"""The frame of the unit cube, and moves into it and back (host, numpy).
+"""The unit-cube frame, and transforms into it and back (host, numpy).
 
 Shape letter: v vertices or points.
 """
@@ -17,12 +17,12 @@ def unit_cube_frame(
   `(vertices - loc) / scale` lies in the unit cube [-0.5, 0.5]^3 and touches it.
 
   Raises:
-    ValueError: there are no vertices, or all lie in one place.
+    ValueError: there are no vertices, or all coincide, or their extent overflows.
   """
   if not len(vertices):
     raise ValueError("0 vertices; want a mesh that has some")
   lower, upper = vertices.min(0), vertices.max(0)
-  with np.errstate(over="ignore"):  # of huge coordinates
+  with np.errstate(over="ignore"):  # huge coordinates: refused below
     scale = float((upper - lower).max())
   if not (np.isfinite(scale) and scale > 0):
     raise ValueError(f"the largest extent is {scale}; want a finite one above 0")
@@ -36,16 +36,16 @@ def cloud_frame(points: Points) -> tuple[Float[np.ndarray, "3"], float]:
   little larger, missing parts make it smaller.
 
   Raises:
-    ValueError: there are no points, or all lie in one place.
+    ValueError: there are no points, or all coincide, or their extent overflows.
   """
   return unit_cube_frame(points)
 
 
 def to_frame(points: Points, loc: Float[np.ndarray, "3"], scale: float) -> Points:
-  """From the frame of the file to the unit cube [-0.5, 0.5]^3."""
+  """Transforms points of the file into the unit cube [-0.5, 0.5]^3."""
   return (points - loc) / scale
 
 
 def from_frame(points: Points, loc: Float[np.ndarray, "3"], scale: float) -> Points:
-  """From the unit cube back to the frame of the file."""
+  """Transforms points of the unit cube back to the frame of the file."""
   return points * scale + loc

@@ -24,9 +24,9 @@ def to_coordinates(
   resolution: int,
   padding: float = PADDING,
 ) -> Float[np.ndarray, "n 3"]:
-  """Where in the padded cube they lie: (1 + padding) (index / resolution - 1/2).
+  """Coordinates in the padded cube: (1 + padding) (index / resolution - 1/2).
 
-  Indices may be fractions: points between those of the grid.
+  Fractional indices are points between those of the grid.
   """
   return (1 + padding) * (indices / resolution - 0.5)
 
@@ -42,7 +42,7 @@ def to_indices(
 
 
 def to_keys(indices: Indices, side: int) -> Int[np.ndarray, " n"]:
-  """One integer a point of a grid of side^3 points; z runs fastest.
+  """One integer for each point of a grid of side^3 points; z runs fastest.
 
   Indices must lie in [0, side); 64 bits suffice up to a side of two million.
   """
@@ -60,18 +60,21 @@ def from_keys(keys: Int[np.ndarray, " n"], side: int) -> Indices:
 def cube_surface(
   occupied: Bool[np.ndarray, "r r r"],
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-  """The surface of the occupied cells of [-0.5, 0.5]^3: two triangles a bare square.
+  """The surface of the occupied cells of [-0.5, 0.5]^3: two triangles a square.
 
   Closed and outward; where cells touch in an edge alone, four faces share it.
   """
   side = occupied.shape[0]
-  filled = np.pad(occupied, 1)
+  padded = np.pad(occupied, 1)  # so that cells at the border have an empty neighbour
   corners = []
   for axis in range(3):
     u, v = (axis + 1) % 3, (axis + 2) % 3
     for up in (0, 1):
-      beyond = np.roll(filled, 1 - 2 * up, axis)
-      cells = np.argwhere(filled & ~beyond) - 1
+      # The neighbour below (up = 0) or above along the axis; it is empty where the cell
+      # has a face of the surface.
+      neighbour = np.roll(padded, 1 - 2 * up, axis)
+      cells = np.argwhere(padded & ~neighbour) - 1
+      # Corner offsets of that face, counter-clockwise seen from above the axis.
       square = np.zeros((4, 3), np.int64)
       square[:, axis] = up
       square[[1, 2], u] = 1

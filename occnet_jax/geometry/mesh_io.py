@@ -12,7 +12,7 @@ import trimesh
 from jaxtyping import Float, Int
 
 from occnet_jax import files
-from occnet_jax.geometry import mesh_parsers
+from occnet_jax.geometry import mesh_parsers, ply_parser
 
 SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -92,7 +92,7 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
   if suffix == ".off":
     return mesh_parsers.parse_off(path.read_bytes())
   if suffix == ".ply":
-    return mesh_parsers.parse_ply(path.read_bytes())
+    return ply_parser.parse_ply(path.read_bytes())
   if suffix == ".stl" and (arrays := mesh_parsers.parse_binary_stl(path.read_bytes())):
     return arrays
   if suffix in (".glb", ".gltf"):

@@ -1,6 +1,6 @@
-"""Photographs: read, and made like the pictures of the training (host).
+"""Photographs and masks, made like the rendered pictures of the training (host).
 
-Networks were trained on rendered pictures of one object before white.
+Networks were trained on rendered pictures of one object on a white background.
 
 Shape letters: h, w sides of a photograph, s of a square one, c channels, k pictures.
 """
@@ -22,10 +22,10 @@ MARGIN = 0.195
 
 
 def read_photo(path: str | os.PathLike) -> UInt8[np.ndarray, "h w c"]:
-  """A photograph the way it is shown: c is 3, or 4 if it has transparency.
+  """A photograph as viewers show it: c is 3, or 4 if it has transparency.
 
   Its EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB of
-  8 bits. Of an animation it is the first picture.
+  8 bits. An animation gives its first picture.
 
   Raises:
     ValueError: there is no such file, or it cannot be decoded.
@@ -38,11 +38,11 @@ def read_photo(path: str | os.PathLike) -> UInt8[np.ndarray, "h w c"]:
 
 
 def read_mask(path: str | os.PathLike) -> Bool[np.ndarray, "h w"]:
-  """Where a mask has an object: wherever its value is not 0.
+  """The pixels of the object in a mask: those whose value is not 0.
 
-  Of a label map any label counts, also one that stands for "unknown"; of a palette it
-  is the index that counts, of RGB any channel. A mask that is transparent somewhere is
-  read by its transparency.
+  Any label of a label map counts, also one that stands for "unknown"; the index of a
+  palette counts, and any channel of RGB. A mask that is transparent somewhere is read
+  by its transparency.
 
   Raises:
     ValueError: there is no such file, or it cannot be decoded.
@@ -60,13 +60,13 @@ def read_mask(path: str | os.PathLike) -> Bool[np.ndarray, "h w"]:
 def find_masks(
   masks: str | os.PathLike, source: pathlib.Path, paths: Sequence[pathlib.Path]
 ) -> dict[pathlib.Path, pathlib.Path]:
-  """The mask files of photographs; whether they exist is for `read_mask` to say.
+  """The mask file of each photograph; whether it exists is not checked.
 
   Args:
-    masks: a folder with a PNG of the same relative name for each, or, where `source`
-      is a photograph, its mask file.
-    source: a photograph, or the folder that all of them lie in.
-    paths: of the photographs.
+    masks: a folder with a PNG of the same relative name for each photograph; or, if
+      `source` is a photograph, its mask file.
+    source: a photograph, or the folder of all photographs.
+    paths: files of the photographs.
 
   Raises:
     ValueError: there is no such folder, or it is a file and `source` a folder.
@@ -85,10 +85,14 @@ def find_masks(
 def read_squares(
   paths: Sequence[pathlib.Path], masks: Sequence[pathlib.Path] = ()
 ) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-  """Photographs as `prepare_photo` makes them, each with its mask, or none with one.
+  """Photographs prepared by `prepare_photo`, all with masks or all without.
+
+  Args:
+    paths: files of the photographs.
+    masks: their mask files, or none.
 
   Raises:
-    ValueError: naming the file that cannot be used, and why.
+    ValueError: a file cannot be used; the message names it.
   """
   squares = []
   for path, mask_path in zip(paths, masks or [None] * len(paths), strict=True):
@@ -111,21 +115,22 @@ def prepare_photo(
   *,
   margin: float = MARGIN,
 ) -> UInt8[np.ndarray, "s s 3"]:
-  """A photograph as a network of rendered pictures can read it; its aspect is kept.
+  """A photograph like the rendered pictures of the training, its aspect kept.
 
-  With a mask all else becomes white, and the bounding box of the object is put in the
-  middle of a white square. Without one the whole photograph is.
+  With a mask, the background becomes white, and the bounding box of the object is
+  centred in a white square. Without one, the whole photograph is.
 
   Args:
-    image: RGB or RGBA.
-    mask: (h, w), the object. None takes the transparency, where there is some; the
-      box then holds what is at least half as opaque as the most opaque pixel.
-    margin: what stays free along either border of the longer side, as a share of the
-      square's side; for photographs with a mask.
+    image: RGB or RGBA picture.
+    mask: (h, w) pixels of the object. None takes the transparency, if there is any; the
+      bounding box then holds the pixels that are at least half as opaque as the most
+      opaque one.
+    margin: blank share of the square's side along both borders of the longer side, for
+      photographs with a mask.
 
   Raises:
-    ValueError: other channels, a mask without an object or of another size, or a margin
-      that leaves no room.
+    ValueError: the image has other channels, the mask no object or another size, or the
+      margin leaves no room.
   """
   if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
     raise ValueError(
@@ -134,17 +139,17 @@ def prepare_photo(
     )
   if not 0 <= margin < 0.5:
     raise ValueError(f"margin is {margin}, want at least 0 and less than 0.5")
-  given, colours = mask is not None, image[..., :3]
+  is_masked, colours = mask is not None, image[..., :3]
   if image.shape[2] == 4:
     alpha = image[..., 3:]
     share = alpha / np.float32(255)
     colours = np.rint(share * colours + (1 - share) * 255).astype(np.uint8)
-    if not given and alpha.min() < 255:
+    if not is_masked and alpha.min() < 255:
       mask = alpha[..., 0] >= max(alpha.max() / 2, 1)
   if mask is None:
     return _centre(colours, max(colours.shape[:2]))
   _check_mask(mask, image)
-  if given:
+  if is_masked:
     colours = np.where(mask[..., None], colours, np.uint8(255))
   rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
   colours = colours[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -152,7 +157,7 @@ def prepare_photo(
 
 
 def contact_sheet(pictures: UInt8[np.ndarray, "k s s 3"]) -> UInt8[np.ndarray, "h h 3"]:
-  """Square pictures, row by row in the least square that holds them, before white."""
+  """Square pictures, row by row in the smallest white square that holds them."""
   count, side = pictures.shape[:2]
   columns = math.ceil(math.sqrt(count))
   cells = np.full((columns**2, side, side, 3), 255, np.uint8)
@@ -178,7 +183,7 @@ def _check_mask(mask: Bool[np.ndarray, "..."], image: UInt8[np.ndarray, "..."]) 
 def _centre(
   colours: UInt8[np.ndarray, "h w 3"], side: int
 ) -> UInt8[np.ndarray, "s s 3"]:
-  """In the middle of a white square."""
+  """A picture in the middle of a white square."""
   height, width = colours.shape[:2]
   top, left = (side - height) // 2, (side - width) // 2
   square = np.full((side, side, 3), 255, np.uint8)
@@ -187,7 +192,7 @@ def _centre(
 
 
 def _load(path: str | os.PathLike) -> Image.Image:
-  """The first picture of a file, turned as its EXIF orientation says."""
+  """The first picture of a file, with its EXIF orientation applied."""
   path = pathlib.Path(path)
   if not path.is_file():
     raise ValueError(f"{path}: no such file")

@@ -59,13 +59,12 @@ def render_views(
 ) -> Views:
   """Pictures from random directions somewhat above the shape, all of it in view.
 
-  Azimuths are uniform, elevations and distances uniform in ELEVATIONS and DISTANCES.
-  A camera too close to have the whole shape in its picture steps back as far as it
-  must.
+  Azimuths are uniform, elevations and distances uniform in ELEVATIONS and DISTANCES. A
+  camera that is too close to have the whole shape in its picture is moved back.
 
   Args:
-    solid: in the unit-cube frame.
-    rng: draws the cameras.
+    solid: the shape, in the unit-cube frame.
+    rng: generator of the cameras.
     views: v.
     side: h, in pixels.
 
@@ -85,7 +84,7 @@ def render_views(
       diagonal * rng.uniform(*DISTANCES),
       cameras.closest_distance(solid.vertices, azimuth, elevation, margin=_VIEW_MARGIN),
     )
-    # Rounded as stored, so that the stored matrices are those of the picture.
+    # Rounded to the type in which it is stored, so that it fits the picture exactly.
     world_mat = cameras.world_matrix(azimuth, elevation, distance).astype(np.float32)
     images.append(render(scene, world_mat, camera_mat, side))
     world_mats.append(world_mat)
@@ -114,14 +113,17 @@ class Scene:
   def first_hit(
     self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
   ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """The face that each ray meets, -1 for none, and how many directions away."""
+    """The first face that each ray hits, -1 for none, and the hit's ray parameter.
+
+    The hit is at origin + parameter * direction.
+    """
     hits = self._embree.run(_float32(origins), _float32(directions), output=True)
     return hits["primID"], hits["tfar"]
 
   def is_hit(
     self, origins: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
   ) -> Bool[np.ndarray, "n"]:
-    """Whether rays meet any face."""
+    """Whether each ray hits any face."""
     rays = _float32(origins), _float32(directions)
     return self._embree.run(*rays, query="OCCLUDED") >= 0
 
@@ -135,10 +137,10 @@ def render(
   """One picture.
 
   Args:
-    scene: of the solid.
-    world_mat, camera_mat: of `geometry.cameras`; the camera is outside of the solid's
-      bounding box, with all of it in front.
-    side: h.
+    scene: the mesh.
+    world_mat, camera_mat: matrices of `geometry.cameras`. The camera is outside of the
+      bounding box of the mesh, with all of it in front.
+    side: h, in pixels.
   """
   # Rays are cast only within the rectangle that the shape can reach.
   pixels, _ = cameras.project(scene.vertices, world_mat, camera_mat)
@@ -204,7 +206,7 @@ def _light(
   points: Float[np.ndarray, "n 3"],
   rotation: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, "n"]:
-  """How much light falls on points of faces, 0 to 1."""
+  """Light that falls on points of faces, from 0 to 1."""
   up = (scene.normals[:, 1] + 1) / 2
   key_from, fill_from = (
     np.asarray(light) / np.linalg.norm(light) @ rotation
@@ -225,9 +227,9 @@ def _float32(array: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 
 
 def encode(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-  """A picture in shades of grey as PNG, exactly; `occnet_jax.data.images` decodes it.
+  """Encodes a picture in shades of grey as PNG, without loss.
 
-  A view takes about 1.5 kB, where JPEG of quality 95 takes 2.5 kB.
+  A view takes about 1.5 kB; as JPEG of quality 95 it would take 2.5 kB.
   """
   stream = io.BytesIO()
   Image.fromarray(np.ascontiguousarray(image[..., 0])).save(stream, "PNG")

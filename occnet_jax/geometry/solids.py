@@ -1,4 +1,4 @@
-"""The closed mesh that labels and pictures are made of (host, numpy).
+"""The closed mesh from which labels and pictures are made (host, numpy).
 
 Shape letters: v vertices, f faces.
 """
@@ -13,7 +13,7 @@ class Solid(NamedTuple):
   """A closed, consistently wound mesh whose faces look outward.
 
   Attributes:
-    vertices: (v, 3) float64, all in use.
+    vertices: (v, 3) float64, each used by a face.
     faces: (f, 3) int64, at least four.
   """
 

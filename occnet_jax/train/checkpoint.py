@@ -158,9 +158,7 @@ class Checkpoints:
     newest = self._newest["latest"]
     if newest is None:
       return fresh
-    self._newest["latest"] = newest._replace(
-      state={}
-    )  # drop the arrays, keep the record
+    self._newest["latest"] = newest._replace(state={})  # drop the arrays
     return state_lib.refill(fresh, newest.state)
 
   def __enter__(self) -> "Checkpoints":

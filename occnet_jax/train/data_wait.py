@@ -1,8 +1,9 @@
-"""How long the device had no work because the next batch was not there (host).
+"""Time that the device waits for data (host).
 
 Steps are dispatched ahead of the device, so the time that the loop waits for a batch is
-lost only as far as the device was done with the step before. A thread notes when each
-step is done, and nothing else is waited for. Another tells of storage that stalls.
+lost only as far as the device had finished the step before. A thread notes when each
+step is done, so that the loop itself waits for nothing else; while no step is running
+it also watches how long a draw takes, and warns of storage that stalls.
 """
 
 import contextlib
@@ -14,39 +15,37 @@ from typing import Any
 
 import jax
 
-STALL_WARNING_SECONDS = (
-  30.0  # seconds without a batch until it is told; then told at each doubling
-)
+# Warn after this many seconds without a batch, and again at each doubling.
+STALL_WARNING_SECONDS = 30.0
 
 
 class DataWait:
   """Follows draws of batches and the steps that take them.
 
   Args:
-    tell: called, in another thread, with the seconds that a draw takes already.
+    on_stall: called in another thread with the seconds that a draw has taken so far.
   """
 
-  def __init__(self, tell: Callable[[float], None] = lambda seconds: None):
+  def __init__(self, on_stall: Callable[[float], None] = lambda seconds: None):
     self._steps: queue.Queue = queue.Queue()
     self._seconds = 0.0
     self._drawn: tuple[float, float] | None = None
-    self._tell, self._drawing = tell, float("inf")  # since when
-    self._closed = threading.Event()
-    for work in (self._follow, self._watch):
-      threading.Thread(target=work, daemon=True).start()
+    self._on_stall = on_stall
+    self._draw_began = float("inf")  # no draw is running
+    threading.Thread(target=self._follow, daemon=True).start()
 
   def draw(self, batches: Iterator[Any]) -> Any:
     """The next batch."""
-    begin = self._drawing = time.perf_counter()
+    begin = self._draw_began = time.perf_counter()
     try:
       batch = next(batches)
     finally:
-      self._drawing = float("inf")
+      self._draw_began = float("inf")
     self._drawn = begin, time.perf_counter()
     return batch
 
   def dispatched(self, result: Any) -> None:
-    """Notes that a step takes the batch that was last drawn, if one was."""
+    """Notes that a step takes the batch that was drawn last, if one was drawn."""
     if self._drawn is not None:
       self._steps.put((*self._drawn, result))
     self._drawn = None
@@ -58,25 +57,30 @@ class DataWait:
     return seconds
 
   def close(self) -> None:
+    """Ends the thread."""
     self._steps.put(None)
-    self._closed.set()
-
-  def _watch(self) -> None:
-    limit = STALL_WARNING_SECONDS
-    while not self._closed.wait(STALL_WARNING_SECONDS / 10):
-      seconds = time.perf_counter() - self._drawing
-      if seconds < STALL_WARNING_SECONDS:
-        limit = STALL_WARNING_SECONDS
-      elif seconds > limit:
-        self._tell(seconds)
-        limit = 2 * seconds
 
   def _follow(self) -> None:
-    done = 0.0
-    while (step := self._steps.get()) is not None:
+    done, limit = 0.0, STALL_WARNING_SECONDS
+    while True:
+      try:
+        step = self._steps.get(timeout=STALL_WARNING_SECONDS / 10)
+      except queue.Empty:
+        limit = self._watch(limit)
+        continue
+      if step is None:
+        return
       begin, end, result = step
       self._seconds += max(0.0, end - max(begin, done))
-      with contextlib.suppress(Exception):  # the loop meets it too
+      with contextlib.suppress(Exception):  # the loop meets the same error
         jax.block_until_ready(result)
-      done = time.perf_counter()
+      done, limit = time.perf_counter(), STALL_WARNING_SECONDS
       self._steps.task_done()
+
+  def _watch(self, limit: float) -> float:
+    """Warns if a draw has taken longer than `limit`; returns the next limit."""
+    seconds = time.perf_counter() - self._draw_began
+    if seconds <= limit:
+      return limit
+    self._on_stall(seconds)
+    return 2 * seconds

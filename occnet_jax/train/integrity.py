@@ -58,7 +58,7 @@ def read(path: pathlib.Path) -> Restored:
     OSError: its files cannot be read, which says nothing about their contents.
     RuntimeError: JAX has no backend to read it with.
   """
-  jax.local_devices()  # raises where JAX has no such platform
+  _require_backend()
   try:
     with _checkpointer() as checkpointer:
       saved = checkpointer.restore(
@@ -86,8 +86,19 @@ def read(path: pathlib.Path) -> Restored:
   return Restored(state, config_lib.migrate(config), config_lib.migrate_record(record))
 
 
+def _require_backend() -> None:
+  """Raises RuntimeError where JAX has no backend, without which Orbax reads nothing."""
+  try:
+    jax.local_devices()
+  except (RuntimeError, AssertionError) as error:  # assertions of JAX have no words
+    raise RuntimeError(
+      f"JAX finds no backend of JAX_PLATFORMS={jax.config.jax_platforms!r} "
+      f"({reason(error)}); install it, or set JAX_PLATFORMS=cpu"
+    ) from error
+
+
 def _require_readable(path: pathlib.Path) -> None:
-  """Raises OSError if a file cannot be read, for which TensorStore has ValueError."""
+  """Raises OSError if a file cannot be read: TensorStore raises ValueError then."""
   try:
     for file in path.rglob("*"):
       if file.is_file():

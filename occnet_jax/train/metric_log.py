@@ -1,6 +1,7 @@
 """Scalars over steps, as JSON lines and as TensorBoard events (host)."""
 
 import json
+import logging
 import pathlib
 from typing import Any
 
@@ -9,7 +10,8 @@ import tensorboardX
 from occnet_jax.files import atomic_write
 from occnet_jax.types import Picture
 
-# What differs from run to run; all else is the same for a run that was resumed.
+_LOGGER = logging.getLogger(__name__)
+# Scalars that differ between equal runs; all others are equal in a resumed run.
 TIMING = (
   "train/steps_per_second",
   "train/shapes_per_second",
@@ -21,8 +23,13 @@ class MetricLog:
   """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
 
   A run that resumes at `start` first drops the lines of later steps, which it is about
-  to write again, so that every step is there once. With `validation_pending` it also
-  drops what evaluators wrote for `start`.
+  to write again, so that every step has one line.
+
+  Args:
+    directory: folder of the files.
+    start: first step of this call.
+    validation_pending: whether the state of step `start` is still to be validated,
+      whose scores are then dropped as well.
   """
 
   def __init__(
@@ -30,14 +37,11 @@ class MetricLog:
   ):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.jsonl"
-    kept = [
-      row
-      for row in read(path)
-      if row["step"] <= start
-      and not (validation_pending and row["step"] == start and _is_evaluation(row))
-    ]
+    rows = [row for row in read(path) if row["step"] <= start]
+    if validation_pending:
+      rows = [row for row in rows if row["step"] < start or not _is_evaluation(row)]
     with atomic_write(path) as scratch:
-      scratch.write_text("".join(json.dumps(row) + "\n" for row in kept))
+      scratch.write_text("".join(json.dumps(row) + "\n" for row in rows))
     self._file = path.open("a")
     self._events = tensorboardX.SummaryWriter(str(directory), purge_step=start + 1)
 
@@ -59,7 +63,7 @@ class MetricLog:
 
 
 class NoMetricLog:
-  """In place of `Log` in a process that does not write."""
+  """A metric log of a process that does not write."""
 
   def write(self, step: int, scalars: dict[str, Any]) -> None:
     pass
@@ -72,15 +76,31 @@ class NoMetricLog:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl; [] if there is none. A last, torn line is left out."""
+  """The lines of metrics.jsonl; [] if there is no such file.
+
+  A last line that a killed process left unfinished is dropped silently, a damaged line
+  before it with a warning.
+  """
   if not path.exists():
     return []
-  rows = []
-  for line in path.read_text().splitlines():
+  rows, damaged = [], []
+  lines = path.read_text(errors="replace").splitlines()
+  for number, line in enumerate(lines, 1):
     try:
-      rows.append(json.loads(line))
+      row = json.loads(line)
     except json.JSONDecodeError:
-      break
+      row = None
+    if isinstance(row, dict) and isinstance(row.get("step"), int):
+      rows.append(row)
+    elif number < len(lines):
+      damaged.append(number)
+  if damaged:
+    _LOGGER.warning(
+      "%s: %d damaged lines are left out, the first is line %d",
+      path,
+      len(damaged),
+      damaged[0],
+    )
   return rows
 
 
@@ -89,11 +109,11 @@ def _is_evaluation(row: dict[str, Any]) -> bool:
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-  """The rows without what differs from run to run."""
+  """The rows without the scalars that differ between equal runs."""
   return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
 def curve(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
   """Steps and values of one scalar."""
-  found = [(row["step"], row[name]) for row in rows if name in row]
-  return [step for step, _ in found], [value for _, value in found]
+  rows = [row for row in rows if name in row]
+  return [row["step"] for row in rows], [row[name] for row in rows]

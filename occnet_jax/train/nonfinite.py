@@ -1,10 +1,10 @@
-"""What is kept of a step whose loss or gradient is not finite, and a look into it.
+"""Dump and diagnosis of a step whose loss or gradient is not finite (host and device).
 
   python -m occnet_jax.train.nonfinite runs/mine/failures/step_1234
 
-takes the step again, on one device, and names the first parameters whose gradient is
-not finite. The directory holds the state before the step (checkpoint/), its batch
-(batch.npz) and which shapes that is (shapes.json).
+repeats the step on one device and names the first parameters whose gradient is not
+finite. The directory holds the state before the step (checkpoint/), its batch
+(batch.npz) and the names of the batch's shapes (shapes.json).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from occnet_jax.train import integrity
 from occnet_jax.train.state import TrainState
 from occnet_jax.types import Batch, Key, Method, Variables
 
-SHOWN = 10
+MAX_NAMES = 10  # of arrays that are printed
 
 
 def dump(
@@ -32,17 +32,17 @@ def dump(
   batch: Batch,
   shapes: list[dict[str, Any]],
 ) -> str:
-  """Writes <workdir>/failures/step_<n>, and says how to look into it.
+  """Writes <workdir>/failures/step_<n>; returns a sentence with the command to use it.
 
   Args:
-    workdir: of the run.
-    state: before the bad step, which is state.step.
-    config: of the run.
-    batch: of the bad step.
-    shapes: what it holds, such as {"index": 3, "id": "a1", "category": "chair"}.
+    workdir: the run's directory.
+    state: the state before the bad step, whose number is state.step.
+    config: the run's config.
+    batch: the batch of the bad step.
+    shapes: the shapes in it, each as {"index": 3, "id": "a1", "category": "chair"}.
   """
   directory = workdir / "failures" / f"step_{int(state.step)}"
-  shutil.rmtree(directory, ignore_errors=True)  # of an earlier call, the same
+  shutil.rmtree(directory, ignore_errors=True)  # an earlier run wrote the same
   directory.mkdir(parents=True)
   (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
   np.savez(directory / "batch.npz", **batch)
@@ -51,12 +51,12 @@ def dump(
   integrity.write(directory / "checkpoint", arrays, config, record)
   return (
     f"Its batch, the names of its shapes and the state before it are in {directory}: "
-    f"python -m occnet_jax.train.nonfinite {directory} takes the step again"
+    f"python -m occnet_jax.train.nonfinite {directory} repeats the step"
   )
 
 
 def diagnose(directory: pathlib.Path) -> list[str]:
-  """Takes the step again, on one device; lines on what is not finite.
+  """Repeats the step on one device; lines that name the arrays that are not finite.
 
   Raises:
     ValueError: the directory does not hold such a step.
@@ -87,12 +87,11 @@ def _gradients(
   def loss(params):
     return method.loss({**variables, "params": params}, batch, key, True)[0]
 
-  found = jax.jit(jax.value_and_grad(loss))(variables["params"])
-  return jax.device_get(found)
+  return jax.device_get(jax.jit(jax.value_and_grad(loss))(variables["params"]))
 
 
 def _report(title: str, tree: Any) -> list[str]:
-  """Which arrays have entries that are not finite; the largest entry of the rest."""
+  """Lines that name arrays with entries that are not finite; the largest finite one."""
   largest, bad = 0.0, []
   for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
     values = np.abs(np.asarray(leaf, np.float64))
@@ -101,9 +100,9 @@ def _report(title: str, tree: Any) -> list[str]:
     if not finite.all():
       name = "/".join(str(getattr(key, "key", key)) for key in path)
       bad.append(f"  {name}: {(~finite).sum()} of {values.size} not finite")
-  more = [f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-  says = f"{len(bad)} arrays not finite" if bad else "all finite"
-  return [f"{title}: {says}; largest {largest:.3g}", *bad[:SHOWN], *more]
+  more = [f"  and {len(bad) - MAX_NAMES} more"] if len(bad) > MAX_NAMES else []
+  summary = f"{len(bad)} arrays not finite" if bad else "all finite"
+  return [f"{title}: {summary}; largest {largest:.3g}", *bad[:MAX_NAMES], *more]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by their names in config.optim (device)."""
+"""Optimisers and learning-rate schedules, by name (device)."""
 
 import jax
 import optax
@@ -42,15 +42,21 @@ def make(optim: OptimSettings, steps: int) -> optax.GradientTransformation:
 
   Args:
     optim: settings.
-    steps: length of the run, with which the schedule ends.
+    steps: number of steps of the run, with which the schedule ends.
 
   Raises:
-    ValueError: a name that no table has, or settings that do not go together.
+    ValueError: an unknown name, a negative gradient norm, or settings that do not go
+      together.
   """
   if optim.weight_decay and optim.name != "adamw":
     raise ValueError(
       f"config.optim.weight_decay is {optim.weight_decay} with optimiser "
       f"{optim.name!r}, which has none; set config.optim.name to adamw"
+    )
+  if optim.clip_norm < 0:  # it would reverse the direction of every update
+    raise ValueError(
+      f"config.optim.clip_norm is {optim.clip_norm}; want the largest norm of a "
+      "gradient, or 0 for no clipping"
     )
   if (optim.schedule == "halve") != (optim.halve_every > 0):
     raise ValueError(

@@ -1,6 +1,7 @@
-"""What one sees of a run: progress, logs, and the stop at what is not finite (host).
+"""Progress bar, metric log and the check for non-finite losses (host).
 
-Scalars stay on the device until `flush`, so that the step is never waited for.
+Scalars stay on the device until `flush`, so that no step is waited for. Where stdout is
+no terminal, a line per minute takes the place of the bar.
 """
 
 import pathlib
@@ -19,20 +20,20 @@ from occnet_jax.train.metric_log import MetricLog, NoMetricLog
 from occnet_jax.train.state import TrainState
 from occnet_jax.types import Picture
 
-STARVED_FRACTION = (
-  0.2  # share of the time in which the device waits for data that is a warning
-)
-STARVED_FLUSHES = 3  # flushes in a row
-Rows = Sequence[Sequence[Any]]  # of pairs: a step, its scalars
-MAX_SKIPPED_IN_A_ROW = 100  # steps in a row that are skipped end the run
+# Warn once the device has waited for data in more than this share of the time, in so
+# many flushes in a row.
+STARVED_FRACTION, STARVED_FLUSHES = 0.2, 3
+MAX_SKIPPED_IN_A_ROW = 100  # skipped steps in a row after which the run ends
+LINE_SECONDS = 60.0  # between two lines where there is no bar
+Rows = Sequence[Sequence[Any]]  # pairs of a step and its scalars
 
 
 class NotFinite(FloatingPointError):
   """A step whose loss or gradient is not finite.
 
   Attributes:
-    step: which.
-    state: the run's as it is now; the step leaves it as it was before the bad one.
+    step: the number of the bad step.
+    state: the state of the run, which that step and those after it left unchanged.
   """
 
   def __init__(self, reason: str, step: int, state: TrainState):
@@ -44,11 +45,12 @@ class Progress:
   """Follows a run from step `start` to `steps`.
 
   Args:
-    directory: of the log.
-    start, steps: the first step of this call, and the last of all.
-    shapes: per step.
-    pending_rows: result of `pending_rows` when the run was stopped at `start`.
-    validation_pending: whether validation at `start` is still to come.
+    directory: folder of the log.
+    start: first step of this call.
+    steps: number of steps of the run.
+    shapes: number of shapes per step.
+    pending_rows: result of the method `pending_rows` when the run stopped at `start`.
+    validation_pending: whether the state at `start` is still to be validated.
   """
 
   def __init__(
@@ -61,35 +63,37 @@ class Progress:
     pending_rows: Rows = (),
     validation_pending: bool = False,
   ):
-    first = multihost.is_main_process()
-    self._log = (
-      MetricLog(directory, start=start, validation_pending=validation_pending)
-      if first
-      else NoMetricLog()
-    )
+    self._log: MetricLog | NoMetricLog = NoMetricLog()
+    if is_main := multihost.is_main_process():
+      self._log = MetricLog(
+        directory, start=start, validation_pending=validation_pending
+      )
     self._waits = DataWait(self._stalled)
-    self._pending: list[tuple[int, dict[str, Any]]] = []  # on the device
+    self._pending: list[tuple[int, dict[str, Any]]] = []  # scalars on the device
     self._rows = [(step, row) for step, row in pending_rows]  # fetched, not yet logged
-    self._since, self._steps = time.perf_counter(), 0
-    self._slow = -1  # flushes in a row that waited; the first has the compilation
-    self._skipped = 0  # steps in a row
-    self._shapes = shapes
+    self._since, self._steps = time.perf_counter(), 0  # of the rate
+    self._slow = -1  # starved flushes in a row; the first one has the compilation
+    self._skipped = 0  # skipped steps in a row
+    self._shapes, self._total = shapes, steps
     self._evaluated: dict[str, float] = {}
+    has_bar = is_main and sys.stdout.isatty()
+    self._has_lines, self._line_due = is_main and not has_bar, time.monotonic()
     self._bar = tqdm.tqdm(
       total=steps,
       initial=start,
       desc="train",
       unit="step",
       file=sys.stdout,
-      disable=not first,
+      mininterval=0.5,
+      disable=not has_bar,
     )
 
   def draw(self, batches: Iterator[Any]) -> Any:
-    """The next batch; the time that the device waits for it counts as such."""
+    """The next batch; measures how long the device waits for it."""
     return self._waits.draw(batches)
 
   def add(self, step: int, scalars: dict[str, Any]) -> None:
-    """Notes the scalars of one step, or (k,) of k steps from `step` on."""
+    """Notes the scalars of one step, or arrays (k,) of the k steps from `step` on."""
     self._pending.append((step, scalars))
     self._waits.dispatched(scalars["loss"])
 
@@ -97,33 +101,47 @@ class Progress:
     """Steps since the last flush and their scalars, for the run that resumes this one.
 
     Raises:
-      NotFinite: as `flush`.
+      NotFinite: as of `flush`.
     """
     self._fetch(state)
     return self._rows
 
   def flush(self, state: TrainState) -> None:
-    """Logs the mean of what was noted since the last flush; of skipped steps, the sum.
+    """Logs means over the steps since the last flush, and the number of skipped ones.
 
     Raises:
-      NotFinite: a step's loss or gradient is not finite, and it was not skipped or is
-        one of too many.
+      NotFinite: a step's loss or gradient is not finite, and either the step was not
+        skipped or too many were skipped in a row.
     """
     self._fetch(state)
     if not self._rows:
       return
-    good = [row for _, row in self._rows if not row.get("skipped")]
-    names = good[0] if good else ()
-    means = {f"train/{k}": float(np.mean([row[k] for row in good])) for k in names}
+    finite = [row for _, row in self._rows if not row.get("skipped")]
+    names = finite[0] if finite else ()
+    means = {f"train/{k}": float(np.mean([row[k] for row in finite])) for k in names}
     if "skipped" in self._rows[0][1]:
-      means["train/skipped"] = float(len(self._rows) - len(good))
-    self._log.write(self._rows[-1][0] + 1, means | self._timing())
+      means["train/skipped"] = float(len(self._rows) - len(finite))
+    step, timing = self._rows[-1][0] + 1, self._timing()
+    self._log.write(step, means | timing)
     self._rows = []
+    self._show(step, means, timing)
+
+  def _show(self, step: int, means: dict[str, float], timing: dict[str, float]) -> None:
+    """Shows a flush in the bar or, once a minute, on a line."""
     loss, iou = (means.get(f"train/{k}", float("nan")) for k in ("loss", "iou"))
-    self._bar.set_postfix_str(f"loss {loss:.4g} iou {iou:.3f}{self._seen}")
+    text = (
+      f"loss {loss:.4g} iou {iou:.3f} | {timing['train/shapes_per_second']:.0f} "
+      f"shapes/s, {timing['train/waiting_for_data']:.0%} waiting for data"
+      f"{self._evaluation_text()}"
+    )
+    self._bar.set_postfix_str(text, refresh=False)
+    is_due = time.monotonic() >= self._line_due or step == self._total
+    if self._has_lines and is_due:
+      self._bar.write(f"step {step} of {self._total}: {text}", file=sys.stdout)
+      self._line_due = time.monotonic() + LINE_SECONDS
 
   def _fetch(self, state: TrainState) -> None:
-    """Brings scalars to the host, and looks whether they are finite."""
+    """Copies scalars to the host, and checks that they are finite."""
     for first, row in jax.device_get(self._pending):
       for step, values in enumerate(_unstack(row), first):
         bad = [n for n in ("loss", "gradient_norm") if not np.isfinite(values[n])]
@@ -139,7 +157,7 @@ class Progress:
     self._pending.clear()
 
   def _timing(self) -> dict[str, float]:
-    """How fast it goes since the last flush of this call."""
+    """Rates since the last flush, and the share of the time spent waiting for data."""
     seconds = max(time.perf_counter() - self._since, 1e-9)
     rate, waiting = self._steps / seconds, self._waits.take() / seconds
     self._restart_clock()
@@ -147,13 +165,9 @@ class Progress:
     if self._slow == STARVED_FLUSHES:
       self.say(
         f"warning: the device waits for data in {waiting:.0%} of the time; keep the "
-        "data nearer (config.data.placement = host or device) or read it with more "
+        "data in memory (config.data.placement = host or device) or read it with more "
         "processes (config.data.workers)"
       )
-    self._seen = (
-      f" | {rate * self._shapes:.0f} shapes/s, {waiting:.0%} waiting for data"
-      f"{self._evaluation_text()}"
-    )
     return {
       "train/steps_per_second": rate,
       "train/shapes_per_second": rate * self._shapes,
@@ -167,7 +181,7 @@ class Progress:
   def _stalled(self, seconds: float) -> None:
     self.say(
       f"warning: no batch for {seconds:.0f} s: the storage of the data stalls, and the "
-      "run waits for it; Ctrl-C ends it, and the same command goes on"
+      "run waits for it; Ctrl-C ends the run, and the same command resumes it"
     )
 
   def say(self, text: str) -> None:
@@ -202,7 +216,7 @@ class Progress:
 
 
 def _unstack(row: dict[str, Any]) -> list[dict[str, float]]:
-  """The scalars of each step, of one step or of several."""
+  """The scalars of each step, from scalars or from arrays (k,) of k steps."""
   count = max(np.size(value) for value in row.values())
   columns = {name: np.ravel(value) for name, value in row.items()}
   return [{k: float(v[i]) for k, v in columns.items()} for i in range(count)]

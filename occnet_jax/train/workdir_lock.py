@@ -1,4 +1,4 @@
-"""One run at a time in a workdir (host)."""
+"""Lock that admits one training run at a time in a workdir (host, POSIX)."""
 
 import contextlib
 import fcntl
@@ -14,13 +14,13 @@ NAME = "run.lock"
 
 @contextlib.contextmanager
 def hold(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the workdir against other processes that train in it; readers are free.
+  """Locks the workdir against other processes that train in it, not against readers.
 
-  The operating system lets go of it when the process ends, however it ends. Workers
-  that outlive it do not inherit it.
+  The operating system releases the lock when the process ends, however it ends. Worker
+  processes that outlive it do not inherit the lock.
 
   Raises:
-    ValueError: another process holds it; names the process.
+    ValueError: another process holds the lock; names the process.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   with (workdir / NAME).open("a+") as file:
@@ -29,8 +29,8 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
     except BlockingIOError as error:
       file.seek(0)
       raise ValueError(
-        f"{workdir}: is being trained in by {_describe(file.read())}; wait for it, end "
-        "it (SIGTERM saves first), or use another --workdir"
+        f"{workdir}: is used by a training run, {_describe(file.read())}; wait for it, "
+        "end it (SIGTERM saves first), or use another --workdir"
       ) from error
     file.truncate(0)
     since = time.strftime("%Y-%m-%d %H:%M:%S")

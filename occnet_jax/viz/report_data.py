@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from occnet_jax.config import Settings
 from occnet_jax.data import loader
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import evaluate, tables
@@ -23,7 +24,7 @@ _SOURCES = (".py", ".html", ".css", ".js")
 
 
 def gather(
-  config: dict[str, Any],
+  settings: Settings,
   workdir: pathlib.Path,
   shapes: Examples,
   transform: loader.Transform,
@@ -35,7 +36,7 @@ def gather(
   with every call, also with one that has nothing to do.
 
   Args:
-    config: of the run.
+    settings: settings of the run.
     workdir: of the run, evaluated.
     shapes: the split that was evaluated, with the fields `evaluate.FIELDS`.
     transform: (example, generator) -> the arrays of one shape, of which `inputs` are
@@ -44,14 +45,14 @@ def gather(
   Raises:
     ValueError: the run was not evaluated on this split of this data set.
   """
-  settings, rows = measured(config, workdir)
+  measured_with, rows = measured(settings, workdir)
   content = {
-    "title": f"Occupancy network: {config['name']}",
+    "title": f"Occupancy network: {settings.name}",
     "summary": tables.summarise(rows),
-    "charts": _charts(config, metric_log.read(workdir / "logs" / "metrics.jsonl")),
-    "shapes": report_shapes(config, workdir, shapes, transform),
+    "charts": _charts(metric_log.read(workdir / "logs" / "metrics.jsonl")),
+    "shapes": report_shapes(settings, workdir, shapes, transform),
   }
-  facts = _facts(config, settings)
+  facts = _facts(settings, measured_with)
   digest = _digest(content, facts, seconds_per_mesh(rows))
   path = workdir / "report.html"
   if read_digest(path) != digest:
@@ -61,34 +62,36 @@ def gather(
 
 
 def report_shapes(
-  config: dict[str, Any],
+  settings: Settings,
   workdir: pathlib.Path,
   shapes: Examples,
   transform: loader.Transform,
 ) -> list[ReportShape]:
   """The shapes that a report shows, spread over those evaluated; see `gather`."""
-  _, rows = measured(config, workdir)
-  chosen = loader.evenly_spaced(len(rows), config["report"]["shapes"]).tolist()
-  credits = _credits(pathlib.Path(config["data"]["dir"], "prepare_report.csv"))
-  return [_shape(config, workdir, shapes, transform, rows[i], credits) for i in chosen]
+  _, rows = measured(settings, workdir)
+  chosen = loader.evenly_spaced(len(rows), settings.report.shapes).tolist()
+  credits = _credits(pathlib.Path(settings.data.dir, "prepare_report.csv"))
+  return [
+    _shape(settings, workdir, shapes, transform, rows[i], credits) for i in chosen
+  ]
 
 
 def measured(
-  config: dict[str, Any], workdir: pathlib.Path
+  settings: Settings, workdir: pathlib.Path
 ) -> tuple[dict[str, Any], list[Row]]:
   """Settings and rows of the evaluation, by category and id.
 
   Raises:
-    ValueError: there was none of config.test.split of config.data.
+    ValueError: the run was not evaluated on config.test.split of config.data.
   """
-  origin = evaluate.make_origin(config["test"]["split"], config["data"])
-  settings, rows = evaluate.read_rows(workdir / evaluate.MEASURED, origin)
+  origin = evaluate.make_origin(settings.test.split, settings.data._asdict())
+  measured_with, rows = evaluate.read_rows(workdir / evaluate.MEASURED, origin)
   if not rows:
     raise ValueError(
-      f"{workdir}: split {origin.split!r} of {config['data']['dir']} is not evaluated "
+      f"{workdir}: split {origin.split!r} of {settings.data.dir} is not evaluated "
       "yet; run --mode=evaluate first"
     )
-  return settings, sorted(rows, key=lambda row: (row["category"], row["id"]))
+  return measured_with, sorted(rows, key=lambda row: (row["category"], row["id"]))
 
 
 def _digest(*content: Any) -> str:
@@ -117,14 +120,16 @@ def _update(digest: Any, value: Any) -> None:
     digest.update(f"{value!r};".encode())
 
 
-def _facts(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
-  model = config["model"]
+def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
+  model, level = settings.model, measured_with["level"]
+  parts = [model[name] for name in ("encoder", "decoder") if name in model]
+  level = "none" if level is None else f"{level:.3g}, chosen in validation"
   return {
-    "Config": config["name"],
-    "Network": f"{model['name']}: {model['encoder']}, {model['decoder']}",
-    "Checkpoint": f"step {settings['step']}, best in validation",
-    "Threshold tau": f"{settings['tau']:.2f}, chosen in validation",
-    "Data": f"{config['data']['dir']}, split {config['test']['split']}",
+    "Config": settings.name,
+    "Network": f"{model['name']}: {', '.join(parts)}",
+    "Checkpoint": f"step {measured_with['step']}, best in validation",
+    "Level of the surface": level,
+    "Data": f"{settings.data.dir}, split {settings.test.split}",
   }
 
 
@@ -150,28 +155,25 @@ def _duration(seconds: float) -> str:
   return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _charts(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Chart]:
-  def per_point(curve, points):
-    return curve[0], [value / points for value in curve[1]]
-
-  validated = config["val"]["points"] or config["prep"]["points"]
-  loss = {
-    "training": per_point(
-      metric_log.curve(rows, "train/loss"), config["data"]["points"]
-    ),
-    "validation": per_point(metric_log.curve(rows, "val/loss"), validated),
-  }
-  iou = {
-    f"training, tau {config['model']['tau']:g}": metric_log.curve(rows, "train/iou"),
-    "validation, best tau": metric_log.curve(rows, "val/iou"),
-  }
+def _charts(rows: list[dict[str, Any]]) -> list[Chart]:
+  # A sum over points is shown per point where the method logs it so: training and
+  # validation have other numbers of points.
+  per_point = any("train/loss_per_point" in row for row in rows)
+  name = "loss_per_point" if per_point else "loss"
+  loss, iou = (
+    {
+      "training": metric_log.curve(rows, f"train/{score}"),
+      "validation": metric_log.curve(rows, f"val/{score}"),
+    }
+    for score in (name, "iou")
+  )
   return [
-    Chart("Cross-entropy", "nats per point", loss, log=True),
+    Chart("Loss", "nats per point" if per_point else "loss", loss, log=True),
     Chart("IoU at the sampled points", "IoU", iou),
   ]
 
 
-def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape:
+def _shape(settings, workdir, shapes, transform, row: Row, credits) -> ReportShape:
   category, id, index = row["category"], row["id"], row["index"]
   example = shapes[index]
   if evaluate.shape_names(example) != {"category": category, "id": id}:
@@ -179,20 +181,20 @@ def _shape(config, workdir, shapes, transform, row: Row, credits) -> ReportShape
       f"{workdir}: {category} {id} is no longer shape {index} of its split; the data "
       "set has changed: run --mode=generate and --mode=evaluate again"
     )
-  form = config["generation"]["format"]
+  form = settings.generation.format
   reconstruction = None
   if not row.get("missing"):
     path = evaluate.mesh_path(workdir, category, id, form)
     empty = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     reconstruction = mesh_io.read_mesh(path) if row["faces"] else empty
-  solid = pathlib.Path(config["data"]["dir"], "solids", category, f"{id}.ply")
+  solid = pathlib.Path(settings.data.dir, "solids", category, f"{id}.ply")
   cloud = example["pointcloud"]
-  inputs = transform(example, loader.shape_rng(config["seed"], index))["inputs"]
+  inputs = transform(example, loader.shape_rng(settings.seed, index))["inputs"]
   return ReportShape(
     id=id,
     category=category,
     metrics=row,
-    observation=viewable(config["data"]["inputs"], inputs),
+    observation=viewable(settings.data.inputs, inputs),
     reconstruction=reconstruction,
     truth=mesh_io.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),

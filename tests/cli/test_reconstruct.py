@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import runpy
 
 import jax
 import numpy as np
@@ -12,14 +11,15 @@ import pytest
 import trimesh
 from PIL import Image
 
+from configs import base
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from occnet_jax.cli.reconstruct import reconstruct
+from occnet_jax.config import parse
 from occnet_jax.data import inputs
 from occnet_jax.data.user_inputs import find_items, read_grid
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
-from tests.helpers import ROOT
 
 ENCODERS = {
   "cloud": "pointnet_resnet",
@@ -49,17 +49,17 @@ def run_of(tmp_path_factory):
 def restored_once(monkeypatch):
   """Restores a run once, for it compiles anew each time."""
 
-  def restore(workdir, *, overriding):
-    key = workdir, json.dumps(overriding)
+  def restore(workdir, *, config_override):
+    key = workdir, json.dumps(config_override)
     if key not in MODELS:
-      MODELS[key] = RESTORE(workdir, overriding=overriding)
+      MODELS[key] = RESTORE(workdir, config_override=config_override)
     return MODELS[key]
 
   monkeypatch.setattr(reconstruct_lib.api, "restore", restore)
 
 
 def make_config(kind):
-  config = runpy.run_path(str(ROOT / "configs" / "base.py"))["get_config"]()
+  config = base.get_config()
   config.data.update(inputs=kind, image_side=SIDE, cloud_points=32)
   config.model.update(encoder_hidden_size=8, c_dim=8, hidden_size=16)
   config.model.encoder = ENCODERS.get(kind, "none")
@@ -69,7 +69,7 @@ def make_config(kind):
 
 def save_run(workdir, kind):
   config = make_config(kind)
-  form = inputs.make(config["data"]).spec[None]
+  form = inputs.make(parse(config).data).spec[None]
   points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3)).astype(np.float32)
   batch = {"points": points, "occupancies": points[..., 0] * 0, "inputs": form}
   method = registry.build(config["model"])
@@ -80,9 +80,9 @@ def save_run(workdir, kind):
   state = state.replace(params=jax.tree.map(np.float32, noisy))
   latent = jax.jit(method.encode)(state.variables, form)
   logits = jax.jit(method.decode)(state.variables, latent, points)
-  tau = float(jax.nn.sigmoid(np.median(logits)))
+  level = float(np.median(logits))
   with checkpoint.Checkpoints(workdir, config, keep_period=0) as checkpoints:
-    checkpoints.save("best", state, {"tau": tau})
+    checkpoints.save("best", state, {"level": level})
 
 
 def photo(path, size=(80, 60), colour=(200, 40, 30)):
@@ -153,7 +153,7 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
   assert asked == [*names, "a.png", "c.png"]
   config = make_config("image")
   config["generation"]["upsampling_steps"] = 0
-  reconstruct(*args, overriding=config)
+  reconstruct(*args, config_override=config)
   assert asked[5:] == [*names]
 
 
@@ -162,14 +162,14 @@ def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   config = make_config("image")
   config["test"]["threshold"] = 0.999999
   out = tmp_path / "out"
-  reconstruct(run_of("image"), tmp_path / "in", out, overriding=config)
+  reconstruct(run_of("image"), tmp_path / "in", out, config_override=config)
   row = report(out)["a.png"]
-  assert row["outcome"] == "no surface" and "more than tau = 1" in row["reason"]
+  assert row["outcome"] == "no surface" and "exceeds the level 13.8" in row["reason"]
   assert not (out / "a.glb").exists()
   assert (out / "index.html").read_text().count("data:image/png;base64,") == 1
   target = tmp_path / "a.ply"
-  with pytest.raises(ValueError, match="no surface: no point has an occupancy"):
-    reconstruct(run_of("image"), path, target, overriding=config)
+  with pytest.raises(ValueError, match="no surface: no value of the network"):
+    reconstruct(run_of("image"), path, target, config_override=config)
   assert not target.exists()
 
 
@@ -251,7 +251,7 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   assert min(shares) > 0.05 and max(shares) < 0.8
   config = make_config("cloud")
   config["test"]["threshold"] = 0.999999
-  reconstruct(run_of("cloud"), tmp_path / "in", out, overriding=config)
+  reconstruct(run_of("cloud"), tmp_path / "in", out, config_override=config)
   assert report(out)["a.npy"]["outcome"] == "no surface"
   assert not (out / "a.glb").exists()
 

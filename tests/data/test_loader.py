@@ -1,4 +1,7 @@
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from occnet_jax.config import parse
 from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader
 from occnet_jax.train import loop
+from tests.helpers import ROOT
 
 SOURCE = [{"index": np.int32(i)} for i in range(10)]
 
@@ -125,3 +129,28 @@ def test_a_limit_spreads_over_the_split():
   assert list(loader.evenly_spaced(10, 4)) == [0, 3, 6, 9]
   assert list(loader.evenly_spaced(3, 4)) == [0, 1, 2]
   assert list(loader.evenly_spaced(3, 0)) == [0, 1, 2]
+
+
+PROGRAM = """
+from occnet_jax.data import loader
+
+def transform(index, rng):
+  return {"index": index}
+
+if __name__ == "__main__":
+  batches = loader.train_batches(
+    list(range(10)), transform, batch_size=4, seed=0, start=0, workers=1
+  )
+  print(next(batches)["index"].shape)
+"""
+
+
+def test_a_program_that_parses_no_flags_gets_batches(tmp_path):
+  (tmp_path / "program.py").write_text(PROGRAM)
+  done = subprocess.run(
+    [sys.executable, str(tmp_path / "program.py")],
+    capture_output=True,
+    text=True,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )
+  assert done.stdout == "(4,)\n", done.stderr

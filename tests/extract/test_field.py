@@ -1,6 +1,7 @@
 import gc
 import weakref
 
+import igl
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -47,12 +48,18 @@ def test_a_numpy_function_gives_what_its_jax_twin_gives():
 
 
 def test_a_function_that_branches_on_its_values_is_called_with_numpy_points():
+  given = []
+
   def shifted(points):
-    assert isinstance(points, np.ndarray) and points.dtype == np.float64
+    given.append(points)
     return points[:, 0] + (1.0 if (points > 0).any() else 0.0)
 
   field = as_field(shifted, points_per_batch=10)
+  given.clear()
   np.testing.assert_array_equal(field.values(np.full((25, 3), 0.5)), np.full(25, 1.5))
+  assert [(type(p), p.dtype, len(p)) for p in given] == [
+    (np.ndarray, np.float64, count) for count in (10, 10, 5)
+  ]
   assert field.values(np.zeros((0, 3))).shape == (0,)
 
 
@@ -123,9 +130,10 @@ def test_integers_are_values_too():
   "function, message",
   [
     (3, "type int; want a function"),
-    (lambda p: p, r"shape \(4096, 3\).*want \(4096,\), one value a point"),
-    (lambda p: p[:, :1] ** 2, r"shape \(4096, 1\)"),
+    (lambda p: p, r"shape \(5, 3\).*want \(5,\), one value a point"),
+    (lambda p: p[:, :1] ** 2, r"shape \(5, 1\)"),
     (lambda p: p[:, 0] > 0, r"type bool.*where\(inside, 1.0, -1.0\)"),
+    (lambda p: p[0] > 0, r"type bool.*where\(inside, 1.0, -1.0\)"),
     (lambda p: p[:, 0].astype(complex), "type complex"),
     (lambda p: (p[:, 0], p[:, 1]), "type tuple"),
   ],
@@ -146,13 +154,87 @@ def test_values_that_are_not_finite_are_refused(xp):
 
 def test_a_numpy_function_of_the_wrong_shape_is_refused():
   field = as_field(lambda p: np.linalg.norm(p))
-  with pytest.raises(ValueError, match=r"shape \(\) for 5 points"):
+  with pytest.raises(ValueError, match=r"shape \(\) for points of shape \(5, 3\)"):
     field.values(points_of(5))
 
 
-def test_a_function_that_raises_is_named_with_its_reason():
-  with pytest.raises(ValueError, match=r"the field raised KeyError .* \(5, 3\): 'x'"):
-    as_field(lambda p: {}["x"]).values(points_of(5))
+def test_an_error_of_a_numpy_function_is_named_and_chained():
+  def broken(points):
+    return np.asarray(points)[:, 0] + {}["x"]
+
+  with pytest.raises(ValueError, match=r"raised KeyError .* \(5, 3\): 'x'") as caught:
+    as_field(broken).values(points_of(5))
+  assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+  ("function", "error"),
+  [
+    (lambda p: p @ jnp.ones(4), TypeError),
+    (lambda p: jnp.sin(p[:, 0]) + {}["x"], KeyError),
+    (lambda p: (p + jnp.zeros((7, 2)))[:, 0], (TypeError, ValueError)),
+    (lambda p: p.lenght(-1), AttributeError),
+    (Partial(lambda w, p: p @ w, np.ones(4, np.float32)), TypeError),
+  ],
+)
+def test_a_bug_in_a_jax_function_is_not_taken_for_numpy_code(function, error):
+  with pytest.raises(ValueError, match="while JAX traced it for points of") as caught:
+    as_field(function)
+  assert isinstance(caught.value.__cause__, error)
+  assert type(caught.value.__cause__).__name__ in str(caught.value)
+
+
+def written_in_place(points):
+  shifted = points.copy()
+  shifted[:, 0] += 1
+  return shifted[:, 0]
+
+
+def masked(points):
+  return np.where(points[:, 0] > points[points[:, 0] < 9][:, 1], 1.0, -1.0)
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    lambda p: np.linalg.norm(p, axis=1),
+    lambda p: p[:, 0] if p.flags.writeable else p[:, 1],
+    lambda p: p[:, 0] * float(p[0, 0]),
+    lambda p: igl.signed_distance(p, np.eye(3), np.array([[0, 1, 2]]), 0)[0],
+    lambda p: p.T[[0, 2]].sum(0),
+    written_in_place,
+    masked,
+  ],
+)
+def test_code_that_needs_numpy_arrays_is_called_with_them(function):
+  field = as_field(function)
+  points = points_of(5)
+  assert isinstance(field, HostField) and field.cause is not None
+  np.testing.assert_allclose(field.values(points), function(points), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "single, batched",
+  [
+    (lambda p: 0.3 - jnp.linalg.norm(p), lambda p: 0.3 - jnp.linalg.norm(p, axis=1)),
+    (lambda p: p[0] * p[1] - p[2], lambda p: p[:, 0] * p[:, 1] - p[:, 2]),
+    (lambda p: jnp.where(p[0] > 0, 1, -1), lambda p: jnp.where(p[:, 0] > 0, 1, -1)),
+    (Partial(lambda c, p: p @ c @ p, jnp.eye(3)), lambda p: (p**2).sum(-1)),
+  ],
+)
+def test_a_function_of_one_point_is_a_field_too(single, batched):
+  one, many = as_field(single, 64), as_field(batched, 64)
+  points = points_of(100)
+  assert isinstance(one, JaxField)
+  np.testing.assert_allclose(one.values(points), many.values(points), atol=1e-6)
+  np.testing.assert_allclose(one.gradients(points), many.gradients(points), atol=1e-5)
+
+
+def test_a_batch_may_be_squeezed():
+  field = as_field(lambda points: (points @ jnp.ones((3, 1))).squeeze(), 64)
+  points = points_of(65)
+  np.testing.assert_allclose(field.values(points), points.sum(1), atol=1e-6)
+  np.testing.assert_allclose(field.gradients(points), np.ones((65, 3)))
 
 
 def test_a_batch_size_below_one_is_refused():

@@ -6,9 +6,10 @@ import pytest
 import trimesh
 from jax.tree_util import Partial
 
+from occnet_jax.extract.extraction import MAX_RESOLUTION
 from occnet_jax.extract.field import decoder_field
 from occnet_jax.extract.mesh.checks import count_open_edges
-from occnet_jax.extract.pipeline import extract_mesh
+from occnet_jax.extract.pipeline import NoSurface, extract_mesh
 
 
 def norm(x):
@@ -88,6 +89,39 @@ def test_a_numpy_field_gives_the_mesh_of_its_jax_twin():
   np.testing.assert_array_equal(host.faces, device.faces)
   np.testing.assert_allclose(host.vertices, device.vertices, atol=1e-5)
   np.testing.assert_allclose(host.vertex_normals, device.vertex_normals, atol=1e-5)
+
+
+def test_a_function_of_one_point_gives_the_mesh_of_the_batched_one():
+  def one(centre, point):
+    return 0.3 - norm(point - centre)
+
+  centre = jnp.array([0.013, -0.02, 0.1])
+  settings = {"resolution_0": 8, "refine_steps": 2}
+  many = extract_mesh(Partial(ball, 0.3, centre), **settings)
+  for field in (Partial(one, centre), lambda p: one(centre, p)):
+    mesh = extract_mesh(field, **settings)
+    np.testing.assert_array_equal(mesh.faces, many.faces)
+    np.testing.assert_allclose(mesh.vertices, many.vertices, atol=1e-6)
+    np.testing.assert_allclose(mesh.vertex_normals, many.vertex_normals, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["mise_roots", "dual", "mise"])
+def test_vertices_of_the_finest_grid_lie_within_a_hundredth_of_an_edge(method):
+  cell = 1.1 / MAX_RESOLUTION
+  corner = 1.1 * (np.array([14, 15, 13]) / 16 - 0.5)  # of the coarse grid
+  radius = np.linalg.norm(corner) + 2.3 * cell
+
+  def patch(
+    p,
+  ):  # of a ball that reaches far, within a box of 12 cells around the corner
+    box = 6 * cell - jnp.abs(p - jnp.asarray(corner, jnp.float32)[None]).max(-1)
+    return jnp.minimum(radius - norm(p), box)
+
+  mesh = extract_mesh(patch, method=method, upsampling_steps=12, normals=False)
+  on_ball = np.abs(mesh.vertices - corner).max(1) < 4.5 * cell
+  distances = np.abs(np.linalg.norm(mesh.vertices[on_ball], axis=1) - radius)
+  assert mesh.is_watertight and on_ball.sum() > 50
+  assert distances.max() < 0.01 * cell
 
 
 def test_a_field_that_is_inside_everywhere_gives_the_closed_padded_cube():
@@ -182,9 +216,9 @@ def test_a_network_is_extracted_at_its_own_level():
   assert np.abs(logits - level)[inner].mean() < 5e-3
 
 
-def test_a_field_without_a_surface_says_what_was_seen():
+def test_a_field_without_a_surface_says_which_values_it_has():
   message = r"no surface: .* 125 points lie between -2.55 and -1.45, none above .* 0;"
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises(NoSurface, match=message):
     extract_mesh(lambda p: p[:, 0] - 2, resolution_0=4)
 
 
@@ -205,6 +239,7 @@ def test_a_field_without_a_surface_can_give_an_empty_mesh():
     ({"resolution_0": 0}, "resolution_0=0"),
     ({"resolution_0": 1, "upsampling_steps": 0}, "or 2 without upsampling"),
     ({"upsampling_steps": -1}, "upsampling_steps=-1"),
+    ({"resolution_0": 16, "upsampling_steps": 13}, "131072 cells a side; want at most"),
     ({"on_empty": "ignore"}, "on_empty='ignore'"),
     ({"simplify_faces": 2}, "simplify to 2 faces"),
   ],

@@ -59,7 +59,7 @@ def test_an_imported_run_is_used_like_ones_own(file, tmp_path):
   model = occnet_jax.restore(tmp_path / "run")
   assert_same(jax.device_get(model.variables), variables)
   assert model.record["step"] == 1234 and model.record["iou"] == 0.5
-  np.testing.assert_allclose(model.tau, 0.2, rtol=1e-6)
+  np.testing.assert_allclose(model.level, np.log(0.25), rtol=1e-6)
   clouds = RNG.uniform(-0.5, 0.5, (2, 300, 3))
   logits = model.decode(model.encode(clouds), RNG.uniform(-0.5, 0.5, (2, 9, 3)))
   assert np.isfinite(logits).all()

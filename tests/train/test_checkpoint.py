@@ -30,12 +30,12 @@ def test_a_saved_state_comes_back_whole(tmp_path):
   save(tmp_path, state.replace(step=state.step + 7))
   _, _, fresh = make_run(optax.adam(1e-3), ema=True)
   with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=0) as checkpoints:
-    found = checkpoints.resume(jax.tree.map(np.zeros_like, fresh))
+    resumed = checkpoints.resume(jax.tree.map(np.zeros_like, fresh))
     assert checkpoints.record("latest") == {"step": 7, "level": 0.3, "iou": 0.5}
     assert checkpoints.record("best") is None
-  assert int(found.step) == 7
-  assert jax.tree.structure(found) == jax.tree.structure(state)
-  assert_close(found.replace(step=0), state.replace(step=0), rtol=0, atol=0)
+  assert int(resumed.step) == 7
+  assert jax.tree.structure(resumed) == jax.tree.structure(state)
+  assert_close(resumed.replace(step=0), state.replace(step=0), rtol=0, atol=0)
 
 
 def test_nothing_saved_leaves_the_fresh_state(tmp_path):
@@ -57,8 +57,8 @@ def test_what_two_devices_saved_one_device_restores(tmp_path):
 import jax, numpy as np
 from occnet_jax.train import checkpoint, integrity
 assert jax.local_device_count() == 1
-found = checkpoint.restore({str(tmp_path)!r}).state["params"]["encoder"]["fc_c"]["bias"]
-np.testing.assert_array_equal(found, np.load({str(tmp_path / "wanted.npy")!r}))
+bias = checkpoint.restore({str(tmp_path)!r}).state["params"]["encoder"]["fc_c"]["bias"]
+np.testing.assert_array_equal(bias, np.load({str(tmp_path / "wanted.npy")!r}))
 """
   one_device = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
   subprocess.run([sys.executable, "-c", program], check=True, env=one_device)
@@ -135,7 +135,7 @@ def test_a_damaged_latest_falls_back_to_the_one_before_and_says_so(tmp_path, cap
   assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.12
 
 
-def test_where_no_latest_is_whole_the_best_is_gone_on_from(tmp_path):
+def test_where_every_latest_is_damaged_the_run_resumes_from_the_best(tmp_path):
   state, where = save_several(tmp_path)
   damage(where / "latest" / "12")
   damage(where / "latest" / "8")
@@ -144,7 +144,9 @@ def test_where_no_latest_is_whole_the_best_is_gone_on_from(tmp_path):
   assert checkpoint.available(tmp_path) == [("best", 6), ("latest", 6)]
 
 
-def test_where_nothing_is_whole_the_run_does_not_begin_anew_unasked(tmp_path):
+def test_where_every_checkpoint_is_damaged_the_run_does_not_begin_again(
+  tmp_path,
+):
   _, where = save_several(tmp_path)
   for path in (*where.glob("latest/*"), *where.glob("best/*")):
     damage(path)
@@ -162,7 +164,7 @@ def test_a_checkpoint_larger_than_the_disk_is_refused_before_it_is_begun(tmp_pat
     checkpoints.require_space(state.replace(params=petabyte))
 
 
-def test_a_write_that_fails_in_the_background_surfaces_and_damages_nothing(tmp_path):
+def test_a_write_that_fails_in_the_background_is_raised_and_damages_nothing(tmp_path):
   state, _ = save_several(tmp_path)
   before = checkpoint.available(tmp_path)
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -178,7 +180,7 @@ def test_a_write_that_fails_in_the_background_surfaces_and_damages_nothing(tmp_p
   assert checkpoint.restore(tmp_path, 12).record["iou"] == 0.12
 
 
-def test_a_state_of_another_form_names_what_does_not_fit(tmp_path):
+def test_a_state_of_another_structure_names_what_does_not_fit(tmp_path):
   _, _, state = make_run()
   save(tmp_path, state)
   other = state.replace(params={**state.params, "more": np.zeros(3)})
@@ -220,7 +222,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(
   assert sorted(where.rglob("*")) == before
 
 
-def test_an_error_of_tensorstore_over_a_file_that_cannot_be_read_is_none_of_damage(
+def test_an_error_of_tensorstore_over_a_closed_file_is_not_taken_for_damage(
   tmp_path, monkeypatch
 ):
   _, where = save_several(tmp_path)
@@ -269,7 +271,7 @@ def test_arrays_of_old_states_do_not_stay_in_memory(tmp_path):
     assert int(checkpoints.resume(state).step) == 12
     for kind in checkpoint.KINDS:
       assert jax.tree.leaves(checkpoints._newest[kind].state) == []
-      assert checkpoints.record(kind)["tau"] == 0.3
+      assert checkpoints.record(kind)["level"] == 0.3
 
 
 def test_a_process_that_does_not_write_neither_saves_nor_resumes(tmp_path, monkeypatch):
@@ -285,7 +287,7 @@ def test_a_process_that_does_not_write_neither_saves_nor_resumes(tmp_path, monke
   assert checkpoint.available(tmp_path) == []
 
 
-def test_the_digest_tells_names_types_shapes_and_bytes_apart():
+def test_the_digest_differs_for_other_names_types_shapes_and_bytes():
   def digest(state):
     return integrity.digest(state, {}, {})
 
@@ -303,6 +305,26 @@ def test_the_digest_tells_names_types_shapes_and_bytes_apart():
   assert len({digest(tree) for tree in trees}) == len(trees)
   strided = np.stack([a, a], -1)[:, 0]  # equal, in another place of memory
   assert digest({"a": strided}) == digest({"a": a})
-  # As versions before wrote it: a checkpoint of theirs must still be whole.
+  # Earlier versions computed this, and their checkpoints must still be valid.
   sha = hashlib.sha256(b"['a'] float32 (6,)\n" + a.tobytes() + b"[{}, {}]")
   assert digest({"a": a}) == sha.hexdigest()
+
+
+def test_a_platform_that_is_not_there_is_named_and_no_checkpoint_blamed(tmp_path):
+  save_several(tmp_path)
+  program = """
+import sys
+from occnet_jax.train import checkpoint
+checkpoint.restore(sys.argv[1])
+"""
+  cuda = {**os.environ, "JAX_PLATFORMS": "cuda"}
+  done = subprocess.run(
+    [sys.executable, "-c", program, str(tmp_path)],
+    env=cuda,
+    capture_output=True,
+    text=True,
+  )
+  if done.returncode == 0:
+    pytest.skip("this machine has a GPU")
+  last = done.stderr.strip().splitlines()[-1]
+  assert last.startswith("RuntimeError: JAX finds no backend of JAX_PLATFORMS='cuda'")

@@ -39,11 +39,11 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(tiny_data, tmp_path
   workdir, rng = tmp_path / "run", random.Random(0)
   code = reliability.interrupt(workdir, tiny_data, "save", rng, processes=2)
   assert code == -signal.SIGKILL
-  said = pathlib.Path(f"{workdir}.log").read_text()
-  assert "error: another process of this run may be gone" in said
+  output = pathlib.Path(f"{workdir}.log").read_text()
+  assert "error: another process of this run may be gone" in output
 
 
-def test_a_killed_loader_process_ends_the_run_which_then_goes_on_exactly(
+def test_a_killed_loader_process_ends_the_run_which_then_resumes_exactly(
   whole, tiny_data, tmp_path
 ):
   workdir = tmp_path / "run"
@@ -55,15 +55,15 @@ def test_a_killed_loader_process_ends_the_run_which_then_goes_on_exactly(
       child.kill()
   process.join(reliability.PATIENCE)
   assert process.exitcode == 1
-  said = pathlib.Path(f"{workdir}.log").read_text()
-  assert "error: no batch for step" in said and "Traceback" not in said
+  output = pathlib.Path(f"{workdir}.log").read_text()
+  assert "error: no batch for step" in output and "Traceback" not in output
   saved = max(step for kind, step in checkpoint.available(workdir) if kind == "latest")
-  assert f"stopped at step {saved}, which is saved" in said
+  assert f"stopped after saving step {saved};" in output
   reliability.finish(workdir, tiny_data)
   assert reliability.differences(whole, workdir) == []
 
 
-def test_differences_are_seen(whole, tmp_path):
+def test_differences_between_runs_are_reported(whole, tmp_path):
   assert reliability.differences(whole, whole) == []
   saved = checkpoint.restore(whole)
   other = {**saved.state, "step": saved.state["step"] + 1}

@@ -92,22 +92,22 @@ def test_two_processes_train_what_one_does(runs):
     for name in ("train/loss", "train/gradient_norm", "val/loss", "val/iou", "val/tau"):
       if name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-5)
-  found = [checkpoint.restore(run, 8) for run in runs]
+  saved = [checkpoint.restore(run, 8) for run in runs]
   for name in ("params", "batch_stats"):
-    kernels = [each.state[name]["decoder"]["bn"] for each in found]
+    kernels = [each.state[name]["decoder"]["bn"] for each in saved]
     flat = [np.concatenate([np.ravel(x) for x in _leaves(each)]) for each in kernels]
     np.testing.assert_allclose(*flat, rtol=1e-3, atol=1e-4)
-  assert found[0].record["level"] == found[1].record["level"]
+  assert saved[0].record["level"] == saved[1].record["level"]
 
 
 def test_two_processes_make_the_meshes_that_one_does(runs):
   names = [sorted(p.relative_to(run) for p in run.glob("meshes/*/*")) for run in runs]
   assert names[0] == names[1]
-  listed = [resume_log.read(run / evaluate.GENERATED)[1] for run in runs]
-  assert sorted(row["index"] for row in listed[0]) == sorted(
-    row["index"] for row in listed[1]
+  made = [resume_log.read(run / evaluate.GENERATED)[1] for run in runs]
+  assert sorted(row["index"] for row in made[0]) == sorted(
+    row["index"] for row in made[1]
   )
-  assert len(listed[1]) == 3
+  assert len(made[1]) == 3
   assert not list(runs[1].glob("meshes/generated.jsonl.*"))
   for name in names[0]:
     meshes = [trimesh.load_mesh(run / name) for run in runs]
@@ -136,20 +136,20 @@ def test_parts_of_batches_make_up_the_batch():
 def test_parts_of_an_evaluation_hold_every_shape_once():
   source = [{"index": np.int32(i)} for i in range(10)]
   settings = {"batch_size": 4, "seed": 0, "limit": 0}
-  seen = [
+  indices = [
     batch["index"][:count].tolist()
     for i in range(3)
     for batch, count in loader.evaluation_batches(
       source, lambda example, rng: example, **settings, part=(i, 3)
     )
   ]
-  assert sorted(itertools.chain(*seen)) == list(range(10))
+  assert sorted(itertools.chain(*indices)) == list(range(10))
 
 
-def test_a_process_that_cannot_be_is_an_error():
+def test_a_process_index_beyond_the_number_of_processes_is_an_error():
   with pytest.raises(ValueError, match=r"process 2 of 2 at 'here:1'"):
     multihost.initialize("here:1", 2, 2)
-  with pytest.raises(ValueError, match=r"host:port of the first"):
+  with pytest.raises(ValueError, match=r"host:port of process 0"):
     multihost.initialize("here", 2, 0)
 
 

@@ -11,10 +11,10 @@ from occnet_jax.data import source
 from occnet_jax.train import checkpoint, loop, metric_log
 
 
-def test_a_step_that_is_not_finite_ends_the_run_and_can_be_looked_into(
+def test_a_step_that_is_not_finite_ends_the_run_and_can_be_diagnosed(
   tiny_config, tmp_path
 ):
-  tiny_config["optim"]["learning_rate"] = 1e30  # of which step 0 still knows nothing
+  tiny_config["optim"]["learning_rate"] = 1e30  # step 0 has finite values still
   for _ in range(2):  # the second call meets it again
     with pytest.raises(
       FloatingPointError, match=r"step 1: the loss is .*failures/step_1"

@@ -5,36 +5,39 @@ import signal
 
 import pytest
 
+from occnet_jax.data import batches as batches_lib
 from occnet_jax.train import checkpoint, loop, metric_log, progress
 from tests.helpers.training import assert_close
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-  """Where a run that was never stopped lies; made by the first test that wants it."""
+  """Workdir of an uninterrupted run, which the first test makes."""
   return tmp_path_factory.mktemp("whole")
 
 
-def ask(*_):
+def send_signal(*_):
   os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_between_steps(patch):
   add = progress.Progress.add
   patch.setattr(
-    progress.Progress, "add", lambda self, s, row: (add(self, s, row), s == 8 and ask())
+    progress.Progress,
+    "add",
+    lambda self, s, row: (add(self, s, row), s == 8 and send_signal()),
   )
 
 
 def stop_in_validation(patch):
-  batches = loop.validation_batches
+  batches = batches_lib.validation_batches
 
-  def asking(config):
-    for batch in batches(config):
-      ask()
+  def signalling(*args):
+    for batch in batches(*args):
+      send_signal()
       yield batch
 
-  patch.setattr(loop, "validation_batches", asking)
+  patch.setattr(batches_lib, "validation_batches", signalling)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +55,8 @@ def test_a_stopped_run_has_saved_and_resumes_to_the_same_end(
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
   loop.train(tiny_config, tmp_path)
   for step in (12, None):  # the end, and the best
-    wanted, found = checkpoint.restore(whole, step), checkpoint.restore(tmp_path, step)
-    assert_close(wanted.state, found.state, rtol=0, atol=0)
-    assert wanted.record == found.record
+    wanted, actual = (checkpoint.restore(run, step) for run in (whole, tmp_path))
+    assert_close(wanted.state, actual.state, rtol=0, atol=0)
+    assert wanted.record == actual.record
   rows = [metric_log.read(run / "logs" / "metrics.jsonl") for run in (whole, tmp_path)]
   assert metric_log.timeless(rows[0]) == metric_log.timeless(rows[1])

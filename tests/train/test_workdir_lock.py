@@ -8,8 +8,8 @@ from occnet_jax.train import workdir_lock
 
 HOLD = """
 import pathlib, sys, time
-from occnet_jax.train import lock
-with lock.hold(pathlib.Path(sys.argv[1])):
+from occnet_jax.train import workdir_lock
+with workdir_lock.hold(pathlib.Path(sys.argv[1])):
   print("held", flush=True)
   time.sleep(600)
 """
@@ -21,7 +21,9 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path):
   )
   assert first.stdout.readline() == "held\n"
   with (
-    pytest.raises(ValueError, match=rf"is being trained in by process {first.pid} on "),
+    pytest.raises(
+      ValueError, match=rf"is used by a training run, process {first.pid} on "
+    ),
     workdir_lock.hold(tmp_path),
   ):
     pass

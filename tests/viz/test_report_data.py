@@ -8,21 +8,15 @@ import shutil
 import numpy as np
 import pytest
 
+from configs import base
+from occnet_jax.config import parse
 from occnet_jax.evaluation import evaluate
 from occnet_jax.viz import pages, report_data
 from tests.helpers.box_split import exact, make_split
 
-CONFIG = {
-  "name": "boxes",
-  "seed": 0,
-  "model": {"name": "onet", "encoder": "e", "decoder": "d", "tau": 0.5},
-  "data": {"dir": "data/boxes", "inputs": "cloud", "points": 100},
-  "prep": {"points": 800},
-  "val": {"points": 0},
-  "test": {"split": "test"},
-  "generation": {"format": "ply"},
-  "report": {"shapes": 2},
-}
+CONFIG = base.get_config().to_dict()
+CONFIG["data"] |= {"dir": "data/boxes", "points": 100}
+CONFIG["report"]["shapes"] = 2
 
 
 def observe(example, rng):
@@ -41,9 +35,11 @@ class Run:
     self.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
   def evaluate(self):
-    origin = evaluate.make_origin(self.config["test"]["split"], self.config["data"])
+    origin = evaluate.make_origin(
+      self.config["test"]["split"], parse(self.config).data._asdict()
+    )
     common = {"form": "ply", "origin": origin}
-    settings = {"step": 7, "tau": 0.5}
+    settings = {"step": 7, "level": 0.0}
     shapes = self.shapes, range(len(self.shapes))
     evaluate.generate(*shapes, exact, self.workdir, settings=settings, **common)
     evaluate.evaluate(*shapes, self.workdir, samples=500, **common)
@@ -52,7 +48,9 @@ class Run:
     """The page, and whether this call has written it."""
     path = self.workdir / "report.html"
     before = path.stat().st_mtime_ns if path.exists() else None
-    made = report_data.gather(self.config, self.workdir, self.shapes, self.observe)
+    made = report_data.gather(
+      parse(self.config), self.workdir, self.shapes, self.observe
+    )
     assert made == path
     return path.read_text(), path.stat().st_mtime_ns != before
 

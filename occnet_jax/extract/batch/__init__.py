@@ -1,1 +1,1 @@
-"""Many shapes at a time: work in order over threads, evaluations shared by shapes."""
+"""Many shapes at a time: an ordered map over threads, evaluations shared by shapes."""

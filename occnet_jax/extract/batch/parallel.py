@@ -1,4 +1,4 @@
-"""Many surfaces at a time, given out as they are ready (host)."""
+"""An ordered map over threads, for streams of shapes (host)."""
 
 import collections
 import itertools
@@ -13,25 +13,30 @@ Result = TypeVar("Result")
 def map_in_order(
   function: Callable[[int, Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
-  """Results of a function of number and item, in the order of the items.
+  """Yields the results of a function of number and item, in the order of the items.
 
-  As many as there are threads are computed at a time, and at most twice as many items
-  are taken beyond the last result asked for, so a stream needs no end. While
-  one thread waits for a device, others do their work on the host.
+  At most twice as many items as threads are read ahead of the result that is yielded,
+  so the stream may be endless. While one thread waits for a device, others work on the
+  host.
+
+  Args:
+    function: (number, item) -> result.
+    items: the items; read as they are needed.
+    threads: number of calls at a time.
 
   Raises:
-    Whatever the function raises, at that item's turn; the stream then ends.
+    Exception: any that the function raises, at that item's turn; the stream then ends.
   """
   numbered = enumerate(items)
   with ThreadPoolExecutor(threads) as pool:
-    waiting: collections.deque = collections.deque()
+    futures: collections.deque = collections.deque()
     try:
       while True:
-        for number, item in itertools.islice(numbered, 2 * threads - len(waiting)):
-          waiting.append(pool.submit(function, number, item))
-        if not waiting:
+        for number, item in itertools.islice(numbered, 2 * threads - len(futures)):
+          futures.append(pool.submit(function, number, item))
+        if not futures:
           return
-        yield waiting.popleft().result()
+        yield futures.popleft().result()
     finally:
-      for future in waiting:
+      for future in futures:
         future.cancel()

@@ -1,9 +1,9 @@
 """Fields of several shapes, evaluated in one call of their network (device, host).
 
-Threads that extract one shape each hand in their batches of points; whenever the device
-is free, those that wait, of up to so many shapes, go to it as one batch (b, t, 3). None
-waits for company: a batch that is alone goes alone. Their number is filled up to a
-power of two, so that few programs are compiled.
+Threads that extract one shape each submit batches of points. Whenever the device is
+free, the batches that wait, up to a number of shapes, go to it as one batch (b, t, 3).
+Batches are never delayed to fill a group: a single one is evaluated alone. The number
+of shapes is padded to a power of two, so that few programs are compiled.
 
 Shape letters: b shapes, n points, t points of a batch.
 """
@@ -11,9 +11,10 @@ Shape letters: b shapes, n points, t points of a batch.
 import collections
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +26,22 @@ from occnet_jax.extract.field import JaxField, Kernel, padded_batches
 Points = Float[np.ndarray, "n 3"]
 
 
+class _Request(NamedTuple):
+  """One batch of points of one shape, and the future of its results."""
+
+  future: Future
+  latent: PyTree
+  points: Points
+
+
 class SharedEvaluator:
-  """Evaluates batches of points of many shapes. Close it by `with`."""
+  """Evaluates batches of points of many shapes; leaving its `with` closes it."""
 
   def __init__(self, decode: Callable, variables: PyTree, shapes: int):
     """Args:
     decode: (variables, latent, points (b, t, 3)) -> (b, t), row by row.
-    variables: on the device where all is to be computed.
-    shapes: of one call, at most.
+    variables: variables on the device that evaluates.
+    shapes: largest number of shapes in one call.
 
     Raises:
       ValueError: less than one shape.
@@ -40,84 +49,115 @@ class SharedEvaluator:
     if shapes < 1:
       raise ValueError(f"together={shapes}; want at least 1")
     self._decode, self._variables, self._shapes = decode, variables, shapes
-    self._waiting = collections.defaultdict(collections.deque)
+    # Guards the two below, which extracting threads and the pool's thread share.
+    self._lock = threading.Lock()
+    self._pending: dict[Kernel, collections.deque[_Request]] = {}
+    self._closed = False
     self._pool = ThreadPoolExecutor(1)
 
   def __enter__(self) -> "SharedEvaluator":
     return self
 
   def __exit__(self, *error: Any) -> None:
+    """Ends every thread that still waits with a RuntimeError."""
+    with self._lock:
+      self._closed = True
+      requests = [request for queue in self._pending.values() for request in queue]
+      self._pending.clear()
+    for request in requests:
+      request.future.set_exception(_closed_error())
     self._pool.shutdown(cancel_futures=True)
 
   def field(self, latent: PyTree, alone: JaxField) -> "SharedField":
     """The field of one shape.
 
     Args:
-      latent: with a leading axis 1.
+      latent: latent of the shape, leading axis 1.
       alone: the same field, for evaluation by itself.
     """
     return SharedField(alone.bind, alone.points_per_batch, self, latent)
 
   def submit(self, kernel: Kernel, latent: PyTree, points: Points) -> Future:
-    """The promise of a kernel's values at a batch of points of one shape."""
+    """The future of a kernel's results at a batch of points of one shape.
+
+    Raises:
+      RuntimeError: the evaluator is closed.
+    """
     future: Future = Future()
-    self._waiting[kernel].append((future, latent, points))
-    self._pool.submit(self._evaluate, kernel)
+    with self._lock:
+      if self._closed:
+        raise _closed_error()
+      queue = self._pending.setdefault(kernel, collections.deque())
+      queue.append(_Request(future, latent, points))
+      self._pool.submit(self._evaluate, kernel)
     return future
 
   def _evaluate(self, kernel: Kernel) -> None:
-    """Takes what waits, if an earlier call has not; in the pool's only thread."""
-    waiting = self._waiting[kernel]
-    taken = [waiting.popleft() for _ in range(min(len(waiting), self._shapes))]
-    if not taken:
+    """Evaluates the requests that wait; runs in the pool's only thread.
+
+    There is one call for each request, so the last ones may have nothing left to do.
+    """
+    with self._lock:
+      queue = self._pending.get(kernel, ())
+      requests = [queue.popleft() for _ in range(min(len(queue), self._shapes))]
+    if not requests:
       return
-    futures, latents, points = zip(*taken, strict=True)
-    missing = 2 ** (len(taken) - 1).bit_length() - len(taken)
+    futures, latents, points = zip(*requests, strict=True)
+    missing = 2 ** (len(requests) - 1).bit_length() - len(requests)
     latents, points = latents + latents[-1:] * missing, points + points[-1:] * missing
     try:
       latent = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *latents)
       compiled = jit_many(self._decode, kernel)
-      values = np.asarray(compiled(self._variables, latent, np.stack(points)))
-    except Exception as error:  # to be raised where somebody waits for it
+      results = np.asarray(compiled(self._variables, latent, np.stack(points)))
+    except Exception as error:  # raised again in the threads that wait
       for future in futures:
         future.set_exception(error)
       return
-    for future, found in zip(futures, values, strict=False):
-      future.set_result(found)
+    for future, result in zip(futures, results, strict=False):  # less the padding
+      future.set_result(result)
+
+
+def _closed_error() -> RuntimeError:
+  return RuntimeError(
+    "the shared evaluator was closed before this batch was evaluated; keep it open "
+    "until every extraction has ended"
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class SharedField(JaxField):
-  """One shape's field, evaluated with others; a refinement has it by itself.
+  """One shape's field, evaluated with others; refinement evaluates it by itself.
 
   Attributes, besides those of `JaxField`:
-    together: the evaluator.
-    latent: of the shape.
+    evaluator: the evaluator that the shapes share.
+    latent: latent of the shape, leading axis 1.
   """
 
-  together: SharedEvaluator
+  evaluator: SharedEvaluator
   latent: PyTree
 
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple
   ) -> Float32[np.ndarray, "n ..."]:
     batches = padded_batches(points.astype(np.float32), self.points_per_batch)
-    found = [self.together.submit(kernel, self.latent, batch) for batch in batches]
-    parts = [np.zeros((0, *tail), np.float32), *(each.result() for each in found)]
-    return np.concatenate(parts)[: len(points)]
+    futures = [self.evaluator.submit(kernel, self.latent, batch) for batch in batches]
+    results = [np.zeros((0, *tail), np.float32), *(f.result() for f in futures)]
+    return np.concatenate(results)[: len(points)]
 
 
 @functools.lru_cache(maxsize=32)
 def jit_many(decode: Callable, kernel: Kernel) -> Callable:
-  """(variables, latent, points) -> what the kernel gives; compiled once a network."""
+  """Compiles (variables, latent, points) -> a kernel's results, for many shapes."""
 
-  def many(
+  def evaluate_shapes(
     variables: PyTree, latent: PyTree, points: Float[Array, "b t 3"]
   ) -> Float[Array, "b t ..."]:
-    def one(row: PyTree, of_one: Float[Array, "t 3"]) -> Float[Array, "t ..."]:
-      row = jax.tree.map(lambda leaf: leaf[None], row)
-      return kernel(lambda p: decode(variables, row, p[None])[0], of_one)
+    def evaluate_shape(
+      row: PyTree, points: Float[Array, "t 3"]
+    ) -> Float[Array, "t ..."]:
+      row = jax.tree.map(lambda leaf: leaf[None], row)  # decode wants a leading axis
+      return kernel(lambda p: decode(variables, row, p[None, None])[0, 0], points)
 
-    return jax.vmap(one)(latent, points)
+    return jax.vmap(evaluate_shape)(latent, points)
 
-  return jax.jit(many)
+  return jax.jit(evaluate_shapes)

@@ -1,15 +1,15 @@
-"""Affine arithmetic: what values a quantity can have, as the inputs vary (device, jnp).
+"""Affine arithmetic: ranges of quantities whose inputs vary in a box (device, jnp).
 
-A quantity is `base + slopes . e + slack * d`, with e in [-1, 1]^k, shared by all
-quantities: first the place within a box, then errors made on the way; and d in [-1, 1],
-which may differ from number to number: the affine forms of de Figueiredo and Stolfi
-(Numerical Algorithms 37, 2004). Linear maps keep the form; other functions of one
-number are put between two parallel lines. The largest of the errors that this makes
-become symbols e of their own, the others slack: "truncated" in Sharp and Jacobson,
-Spelunking the Deep (SIGGRAPH 2022), section 3. Slack alone, which forgets that errors
-may cancel, certifies nothing of a network of ten layers.
+A quantity is `base + slopes . e + slack * d`, with symbols e in [-1, 1]^k, shared by
+all quantities: first the position within a box, then errors of earlier operations; and
+d in [-1, 1], which may differ from number to number: the affine forms of de Figueiredo
+and Stolfi (Numerical Algorithms 37, 2004). Linear maps keep the form; other functions
+of one number are enclosed by two parallel lines. The largest of the errors that this
+makes become symbols e of their own, the others slack: "truncated" in Sharp and
+Jacobson, Spelunking the Deep (SIGGRAPH 2022), section 3. Slack alone, in which errors
+cannot cancel, certifies nothing of a network of ten layers.
 
-What is not finite on the way makes a bound NaN, which decides nothing.
+An intermediate result that is not finite makes a bound NaN, which decides nothing.
 
 Shape letters: k symbols, s the shape of a quantity.
 """
@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-KEPT, LEAST_KEPT = 1 / 4, 16  # of the errors of an operation: symbols of their own
+# The share, and the least number, of an operation's errors that become symbols.
+PROMOTED_SHARE, LEAST_PROMOTED = 1 / 4, 16
 
 Value = Float[Array, "*s"]
 Known = Any  # an array that does not depend on the point, also a literal of a program
@@ -31,8 +32,8 @@ Unary = Callable[[Value], Value]
 class Affine(NamedTuple):
   """Attributes:
   base: s, the value where all symbols are 0.
-  slopes: (k, *s) its change with each; with those that came later it does not change.
-  slack: s, at least 0: how far from that it may be.
+  slopes: (k, *s) the change with each symbol; 0 for symbols of later operations.
+  slack: s, at least 0: the largest deviation from the linear part.
   """
 
   base: Value
@@ -44,14 +45,18 @@ class Affine(NamedTuple):
 
 
 class Ternary(NamedTuple):
-  """A condition on quantities. Attributes: yes, no: s, where that is certain."""
+  """A condition on quantities: true, false or uncertain.
+
+  Attributes:
+    yes, no: s, flags of the numbers for which it certainly holds, and does not hold.
+  """
 
   yes: Bool[Array, "*s"]
   no: Bool[Array, "*s"]
 
 
 def radius(x: Affine) -> Value:
-  """The most by which it differs from its base."""
+  """The largest deviation of a quantity from its base."""
   return jnp.abs(x.slopes).sum(0) + x.slack
 
 
@@ -70,7 +75,7 @@ def constant(x: Known) -> Affine:
 
 
 def align(*xs: Affine) -> list[Affine]:
-  """The same, with slopes for as many symbols in each."""
+  """Pads slopes with zeros to the largest number of symbols."""
   count = max(len(x.slopes) for x in xs)
 
   def pad(x: Affine) -> Affine:
@@ -83,18 +88,23 @@ def align(*xs: Affine) -> list[Affine]:
 
 
 class Symbols:
-  """Hands out symbols. Attributes: count, how many there are."""
+  """Allocates symbols.
+
+  Attributes:
+    count: number of symbols so far.
+  """
 
   def __init__(self, count: int):
     self.count = count
 
-  def keep(self, x: Affine) -> Affine:
-    """The same, with the largest slacks as slopes of new symbols."""
+  def promote_errors(self, x: Affine) -> Affine:
+    """Turns the largest slacks of a quantity into slopes of new symbols."""
     slack, shape = x.slack.reshape(-1), x.base.shape
-    count = min(slack.size, max(LEAST_KEPT, round(KEPT * slack.size)))
-    most, where = jax.lax.top_k(slack, count)
-    fresh = jnp.zeros((count, slack.size)).at[jnp.arange(count), where].set(most)
-    rest = slack.at[where].set(0)
+    count = min(slack.size, max(LEAST_PROMOTED, round(PROMOTED_SHARE * slack.size)))
+    largest, index = jax.lax.top_k(slack, count)
+    # Symbol i of the new ones changes the number index[i] alone.
+    fresh = jnp.zeros((count, slack.size)).at[jnp.arange(count), index].set(largest)
+    rest = slack.at[index].set(0)
     missing = jnp.zeros((self.count - len(x.slopes), *shape))
     self.count += count
     slopes = jnp.concatenate([x.slopes, missing, fresh.reshape(count, *shape)])
@@ -102,7 +112,14 @@ class Symbols:
 
 
 def apply(function: Callable, *xs: Affine, of_slack: Callable | None = None) -> Affine:
-  """A linear function; `of_slack` is it with the sizes of its coefficients."""
+  """Applies a linear function.
+
+  Args:
+    function: the function, of as many arrays as there are quantities.
+    *xs: the quantities.
+    of_slack: the function with the absolute values of its coefficients, by which slack
+      grows; None if they are not negative.
+  """
   xs = align(*xs)
   slack = (of_slack or function)(*(x.slack for x in xs))
   slopes = jax.vmap(function)(*(x.slopes for x in xs))
@@ -118,12 +135,12 @@ def subtract(x: Affine, y: Affine) -> Affine:
 
 
 def scale(x: Affine, by: Known) -> Affine:
-  """Times a known array of the same shape, or a number."""
+  """The product with a known array of the same shape, or with a number."""
   return apply(lambda a: a * by, x, of_slack=lambda a: a * jnp.abs(by))
 
 
 def multiply(x: Affine, y: Affine) -> Affine:
-  """A product; of a quantity with itself, its square."""
+  """The product of two quantities, or the square of one with itself."""
   if x is y:
     return power(x, 2)
   x, y = align(x, y)
@@ -140,14 +157,15 @@ def between_lines(
   least: float = -jnp.inf,
   period: float = jnp.inf,
 ) -> Affine:
-  """function(x), between two lines as steep as the chord over the range of x.
+  """Encloses function(x) by two lines parallel to its chord over the range of x.
 
   Args:
     x: the argument.
-    function: element by element.
-    critical: a slope -> all places where the function has it or bends, among others.
-    least: where the function begins; x is taken to lie above if it can.
-    period: arguments that vary by as much or more get level lines.
+    function: a function of single numbers.
+    critical: slope -> all arguments at which the function has that slope or a kink; it
+      may return more.
+    least: lower end of the function's domain; the range of x is cut off there.
+    period: width of a range from which on the lines are horizontal.
   """
   low, high = bounds(x)
   low, high = jnp.maximum(low, least), jnp.where(high < least, jnp.nan, high)
@@ -155,8 +173,9 @@ def between_lines(
   use = (width > 0) & (width < period)
   chord = (function(high) - function(low)) / jnp.where(use, width, 1)
   slope = jnp.where(use, chord, 0)
-  places = [low, high, *(jnp.clip(c, low, high) for c in critical(slope))]
-  above = jnp.stack([function(place) - slope * place for place in places])
+  # function - line is extreme at the ends, where its slope is 0, or at a kink.
+  arguments = [low, high, *(jnp.clip(c, low, high) for c in critical(slope))]
+  above = jnp.stack([function(t) - slope * t for t in arguments])
   bottom, top = above.min(0), above.max(0)
   line = scale(x, slope)
   slack = line.slack + (top - bottom) / 2
@@ -169,7 +188,10 @@ def relu(x: Affine) -> Affine:
 
 
 def maximum(x: Affine, y: Affine) -> Affine:
-  """The larger; how far the two may be off does not add up."""
+  """The larger of two quantities.
+
+  Their slacks do not add up: the maximum differs by no more than the larger slack.
+  """
   zero = jnp.zeros_like(x.slack)
   first, second = x._replace(slack=zero), y._replace(slack=zero)
   both = add(first, relu(subtract(second, first)))
@@ -193,11 +215,11 @@ def sin(x: Affine) -> Affine:
 
 
 def tanh(x: Affine) -> Affine:
-  """The hyperbolic one."""
+  """The hyperbolic tangent."""
 
   def critical(slope: Value) -> list[Value]:
-    place = jnp.arctanh(jnp.sqrt(1 - jnp.clip(slope, 0, 1)))
-    return [-place, place]
+    t = jnp.arctanh(jnp.sqrt(1 - jnp.clip(slope, 0, 1)))  # tanh' = 1 - tanh^2
+    return [-t, t]
 
   return between_lines(x, jnp.tanh, critical)
 
@@ -215,7 +237,7 @@ def erf(x: Affine) -> Affine:
 
 
 def exp(x: Affine) -> Affine:
-  """Between lines as steep as at the low end, so that it stays positive."""
+  """Encloses exp by lines of its slope at the low end, so that it stays positive."""
   slope = jnp.exp(bounds(x)[0])
   low, high = (jnp.exp(end) - slope * end for end in bounds(x))
   line = scale(x, slope)
@@ -228,14 +250,14 @@ def log(x: Affine) -> Affine:
 
 
 def power(x: Affine, exponent: float | int) -> Affine:
-  """x^exponent; of x at least 0, unless the exponent is whole."""
+  """x^exponent; for x of at least 0, unless the exponent is whole."""
   whole = exponent == round(exponent)
   if exponent in (0, 1):
     return x if exponent else constant(jnp.ones_like(x.base))
 
   def critical(slope: Value) -> list[Value]:
-    place = jnp.abs(slope / exponent) ** (1 / (exponent - 1))
-    return [-place, place, jnp.zeros_like(place)]
+    t = jnp.abs(slope / exponent) ** (1 / (exponent - 1))
+    return [-t, t, jnp.zeros_like(t)]
 
   function = (lambda t: jax.lax.integer_pow(t, round(exponent))) if whole else None
   return between_lines(
@@ -247,13 +269,13 @@ def power(x: Affine, exponent: float | int) -> Affine:
 
 
 def monotone(x: Affine, function: Unary) -> Affine:
-  """Any function that never falls, by the interval of its values alone."""
+  """A function that never decreases, by the interval of its values alone."""
   low, high = (function(end) for end in bounds(x))
   return Affine((low + high) / 2, jnp.zeros_like(x.slopes), (high - low) / 2)
 
 
 def compare(x: Affine) -> Ternary:
-  """Whether x > 0; where it may be 0, nothing is certain."""
+  """The condition x > 0; uncertain where x may be 0."""
   low, high = bounds(x)
   return Ternary(low > 0, high < 0)
 
@@ -261,10 +283,12 @@ def compare(x: Affine) -> Ternary:
 def where(
   truth: Ternary, no: Affine, yes: Affine, else_: Affine | None = None
 ) -> Affine:
-  """`yes` where the condition holds, `no` where it does not.
+  """Selects `yes` where the condition holds, and `no` where it does not.
 
   Args:
-    else_: what is known where the condition is uncertain; None for either.
+    truth: the condition.
+    no, yes: the two cases.
+    else_: the result where the condition is uncertain; None encloses both cases.
   """
   if else_ is None:
     apart, middle = subtract(yes, no), scale(add(yes, no), 0.5)

@@ -1,9 +1,8 @@
 """Bounds of a JAX function over boxes, by affine arithmetic on its program (device).
 
-The function is traced for a single point and its operations are run on affine forms
-instead of numbers, as in Sharp and Jacobson, Spelunking the Deep (SIGGRAPH 2022). Those
-that do not depend on the point, such as what a decoder makes of its code, are run as
-they are.
+The function of one point is traced, and its operations are run on affine forms instead
+of numbers, as in Sharp and Jacobson, Spelunking the Deep (SIGGRAPH 2022). Operations
+that do not depend on the point, such as a decoder's on its code, are run as they are.
 
 Shape letters: b boxes, k coordinates.
 """
@@ -20,34 +19,33 @@ from jaxtyping import Array, Float
 from occnet_jax.extract.certify import affine
 from occnet_jax.extract.certify.affine import Affine, Symbols, Ternary
 
-Value = Any  # an array that does not depend on the point, an Affine, or a Truth
+Value = Any  # an array that does not depend on the point, an Affine, or a Ternary
 
 
 def bound_boxes(
   function: Callable, centres: Float[Array, "b 3"], half: Float[Array, ""]
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-  """Bounds of a function (n, 3) -> (n,) over cubes.
+  """Bounds of a function (3,) -> () over cubes.
 
   Args:
-    function: a field, as of `extract.field`.
-    centres: of the cubes.
-    half: of their side.
+    function: the point function of a field.
+    centres: centres of the cubes.
+    half: half their side.
 
   Returns:
-    Values that it is nowhere below and nowhere above, NaN where none is known.
+    Lower and upper bounds of the values in each cube, NaN where none is known.
 
   Raises:
-    ValueError: an operation that affine arithmetic has no rule for here.
+    ValueError: an operation that has no rule here.
   """
-  program = jax.make_jaxpr(function)(jax.ShapeDtypeStruct((1, 3), jnp.float32))
+  program = jax.make_jaxpr(function)(jax.ShapeDtypeStruct((3,), jnp.float32))
 
   def bound_one(centre: Float[Array, "3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    point = Affine(centre[None], half * jnp.eye(3)[:, None], jnp.zeros((1, 3)))
+    point = Affine(centre, half * jnp.eye(3), jnp.zeros(3))
     (out,) = run(program.jaxpr, program.consts, [point], Symbols(3))
     if not isinstance(out, Affine):
-      return out[0].astype(jnp.float32), out[0].astype(jnp.float32)
-    low, high = affine.bounds(out)
-    return low[0], high[0]
+      return out.astype(jnp.float32), out.astype(jnp.float32)
+    return affine.bounds(out)
 
   return jax.vmap(bound_one)(centres)
 
@@ -55,15 +53,16 @@ def bound_boxes(
 def run(
   jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], symbols: Symbols
 ) -> list[Value]:
-  """Runs a program on what is known of its inputs."""
-  known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
+  """Runs a program on affine forms, conditions and arrays."""
+  variables = [*jaxpr.constvars, *jaxpr.invars]
+  values = dict(zip(variables, [*consts, *inputs], strict=True))
 
   def read(atom: Any) -> Value:
-    return atom.val if isinstance(atom, jex.Literal) else known[atom]
+    return atom.val if isinstance(atom, jex.Literal) else values[atom]
 
   for equation in jaxpr.eqns:
     results = run_one(equation, [read(atom) for atom in equation.invars], symbols)
-    known.update(zip(equation.outvars, results, strict=True))
+    values.update(zip(equation.outvars, results, strict=True))
   return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -79,29 +78,29 @@ def run_one(equation: Any, inputs: list[Value], symbols: Symbols) -> Sequence[Va
     program, consts = (inner.jaxpr, inner.consts) if closed else (inner, ())
     return run(program, consts, inputs, symbols)
   if primitive.name in SHAPES:
-    return [along(lambda *xs: primitive.bind(*xs, **params), inputs)]
+    return [apply_linear(lambda *xs: primitive.bind(*xs, **params), inputs)]
   if primitive.name not in RULES:
     raise ValueError(
       f"no bounds for the operation {primitive.name!r}, which the field uses; want one "
       f"of {', '.join(sorted([*RULES, *SHAPES, *CALLS]))}"
     )
   result = RULES[primitive.name](inputs, params)
-  known = [not isinstance(value, Affine | Ternary) for value in inputs]
-  if primitive.name in STRAIGHT or (primitive.name in PRODUCTS and any(known)):
+  constants = [not isinstance(value, Affine | Ternary) for value in inputs]
+  if primitive.name in EXACT or (primitive.name in PRODUCTS and any(constants)):
     return [result]
-  return [symbols.keep(result) if isinstance(result, Affine) else result]
+  return [symbols.promote_errors(result) if isinstance(result, Affine) else result]
 
 
-def along(function: Callable, inputs: list[Value]) -> Value:
-  """What moves numbers or adds them up, on forms, on conditions, on both."""
+def apply_linear(function: Callable, inputs: list[Value]) -> Value:
+  """Applies an operation that moves or adds numbers, to forms or to conditions."""
   if any(isinstance(value, Ternary) for value in inputs):
-    truths = [as_truth(value) for value in inputs]
-    return Ternary(*(function(*parts) for parts in zip(*truths, strict=True)))
-  return affine.apply(function, *lifted(inputs))
+    conditions = [as_ternary(value) for value in inputs]
+    return Ternary(*(function(*parts) for parts in zip(*conditions, strict=True)))
+  return affine.apply(function, *as_affine(inputs))
 
 
-def lifted(inputs: list[Value]) -> list[Affine]:
-  """All as affine forms; a condition is 0 or 1."""
+def as_affine(inputs: list[Value]) -> list[Affine]:
+  """Turns all inputs into affine forms; a condition is 0 or 1."""
   return [
     affine.constant(as_number(x) if isinstance(x, Ternary) else x) for x in inputs
   ]
@@ -113,12 +112,12 @@ def as_number(truth: Ternary) -> Affine:
   return form._replace(slack=unsure)
 
 
-def as_truth(value: Value) -> Ternary:
+def as_ternary(value: Value) -> Ternary:
   return value if isinstance(value, Ternary) else Ternary(value, ~value)
 
 
 def product(inputs: list[Value], params: dict) -> Affine:
-  """Of numbers in pairs."""
+  """The product of numbers in pairs."""
   x, y = inputs
   if isinstance(x, Affine) and isinstance(y, Affine):
     return affine.multiply(x, y)
@@ -134,33 +133,33 @@ def quotient(inputs: list[Value], params: dict) -> Affine:
 
 
 def matrix_product(inputs: list[Value], params: dict) -> Affine:
-  """With one side known."""
+  """The product of a form with a constant matrix, from either side."""
   first = isinstance(inputs[0], Affine)
   if all(isinstance(value, Affine) for value in inputs):
     raise ValueError(
       "no bounds for a product of two matrices ('dot_general') that both depend on the "
       "point; one of them may"
     )
-  form, known = inputs if first else inputs[::-1]
-  known = known.astype(jnp.float32)
+  form, matrix = inputs if first else inputs[::-1]
+  matrix = matrix.astype(jnp.float32)
   params = {**params, "precision": lax.Precision.HIGHEST}
   params["preferred_element_type"] = jnp.float32
 
-  def times(known: Any) -> Callable:
+  def times(matrix: Any) -> Callable:
     def multiply(x: Array) -> Array:
-      return lax.dot_general(*((x, known) if first else (known, x)), **params)
+      return lax.dot_general(*((x, matrix) if first else (matrix, x)), **params)
 
     return multiply
 
-  return affine.apply(times(known), form, of_slack=times(jnp.abs(known)))
+  return affine.apply(times(matrix), form, of_slack=times(jnp.abs(matrix)))
 
 
 def difference(inputs: list[Value], params: dict) -> Affine:
-  return affine.subtract(*lifted(inputs))
+  return affine.subtract(*as_affine(inputs))
 
 
 def larger(inputs: list[Value], params: dict) -> Affine:
-  """max; of a form and numbers, as a rectifier."""
+  """The maximum; that of a form x and a constant y is relu(x - y) + y."""
   x, y = inputs
   if isinstance(x, Affine) and isinstance(y, Affine):
     return affine.maximum(x, y)
@@ -179,7 +178,7 @@ def negative(inputs: list[Value], params: dict) -> Value:
 
 
 def largest(inputs: list[Value], params: dict) -> Affine:
-  """The maximum over axes, of halves and halves of them."""
+  """The maximum over axes, by halving them until one entry remains."""
   (x,) = inputs
   for axis in sorted(params["axes"], reverse=True):
     while (size := x.base.shape[axis]) > 1:
@@ -219,7 +218,7 @@ def equal(inputs: list[Value], params: dict) -> Ternary:
 
 
 def unequal(inputs: list[Value], params: dict) -> Ternary:
-  if inputs[0] is inputs[1]:  # asks for NaN
+  if inputs[0] is inputs[1]:  # x != x asks for NaN, and bounds are of finite values
     no = jnp.ones(inputs[0].base.shape, bool)
     return Ternary(~no, no)
   return opposite([equal(inputs, {})], {})
@@ -230,12 +229,12 @@ def opposite(inputs: list[Value], params: dict) -> Ternary:
 
 
 def both(inputs: list[Value], params: dict) -> Ternary:
-  x, y = map(as_truth, inputs)
+  x, y = map(as_ternary, inputs)
   return Ternary(x.yes & y.yes, x.no | y.no)
 
 
 def either(inputs: list[Value], params: dict) -> Ternary:
-  x, y = map(as_truth, inputs)
+  x, y = map(as_ternary, inputs)
   return Ternary(x.yes | y.yes, x.no & y.no)
 
 
@@ -243,8 +242,8 @@ def selection(inputs: list[Value], params: dict) -> Value:
   """The second case where the condition holds, else the first."""
   which, *cases = inputs
   if not isinstance(which, Ternary):
-    return along(lambda *xs: lax.select_n(which, *xs), cases)
-  return affine.where(which, *lifted(cases))
+    return apply_linear(lambda *xs: lax.select_n(which, *xs), cases)
+  return affine.where(which, *as_affine(cases))
 
 
 def converted(inputs: list[Value], params: dict) -> Value:
@@ -262,11 +261,11 @@ def converted(inputs: list[Value], params: dict) -> Value:
 
 
 def of_one(function: Callable) -> Callable:
-  """The rule of a function of one quantity."""
+  """Makes the rule of a function of one quantity."""
   return lambda inputs, params: function(inputs[0])
 
 
-def never_falling(primitive: Any) -> Callable:
+def rule_of_monotone(primitive: Any) -> Callable:
   return lambda inputs, params: affine.monotone(
     inputs[0], lambda x: primitive.bind(x, **params)
   )
@@ -299,8 +298,8 @@ SHAPES = {
   "stop_gradient",
   "transpose",
 }
-STRAIGHT = {"convert_element_type", "dot_general", "neg", "sub"}  # make no errors
-PRODUCTS = {"mul", "div"}  # nor do these with what is known
+EXACT = {"convert_element_type", "dot_general", "neg", "sub"}  # linear: no new errors
+PRODUCTS = {"mul", "div"}  # linear as well if one operand is a constant
 RULES = {
   "abs": of_one(affine.absolute_value),
   "and": both,
@@ -338,6 +337,6 @@ RULES = {
   "sub": difference,
   "tanh": of_one(affine.tanh),
 } | {
-  name: never_falling(getattr(lax, f"{name}_p"))
+  name: rule_of_monotone(getattr(lax, f"{name}_p"))
   for name in ("asinh", "atan", "cbrt", "ceil", "expm1", "floor", "round", "sign")
 }

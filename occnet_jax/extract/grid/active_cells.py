@@ -5,14 +5,32 @@ closed even where the object leaves the cube: the lattice has resolution + 3 poi
 side, and its point i is the grid's i - 1. A cell is known by its lowest corner, an edge
 by its lower end and its axis; keys are those of the lattice.
 
-Only cells that the surface crosses are kept, so memory grows with the surface. What the
-octree did not split lies on one side; where it lies inside and on a face of the cube,
-that face is the surface.
+A cell, its corners 0-7 and its edges e0-e11, as everywhere in this package:
+
+              3 -------- e3 -------- 7
+             /|                     /|
+           e5 |                   e7 |              z
+           /  e9                  /  e11            |   y
+          1 -------- e1 -------- 5   |              |  /
+          |   |                  |   |              | /
+          |   2 -------- e2 -----|-- 6              0 ------ x
+          e8 /                 e10  /
+          | e4                   | e6
+          |/                     |/
+          0 -------- e0 -------- 4
+
+Corner k lies at `CORNERS[k]` = (x, y, z) with k = 4x + 2y + z, so the next corner along
+x, y or z is `ALONG` = 4, 2 or 1 further. Edges are numbered by axis, then by their
+lower corner (`marching_cubes.EDGES`). The lowest corner is 0, and a cell owns the three
+edges that start there: e0, e4 and e8.
+
+Only cells that the surface crosses are kept, so memory grows with the surface. A voxel
+that the octree did not split lies on one side; where it lies inside and on a face of
+the cube, that face is the surface.
 
 Shape letters: m cells, e edges, n points, v voxels.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +38,9 @@ from jaxtyping import Float, Int, UInt8
 
 from occnet_jax.extract.grid.mise import (
   CHUNK,
-  SIDES,
+  CORNERS,
   STENCIL,
+  CheckBudget,
   Keys,
   Samples,
   contains,
@@ -30,23 +49,24 @@ from occnet_jax.extract.grid.mise import (
 )
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
-OUTSIDE = -1e6  # of the layer around the grid; so low that borders stay in place
+OUTSIDE = -1e6  # value of the layer around the grid; so low that borders stay in place
 CELL_BYTES = 500  # at most, measured: of a cell, its edges and triangles, on the way
-BITS = 1 << np.arange(8)  # of the corners in a cell's configuration, as SIDES has them
-ALONG = (4, 2, 1)  # the corner at the other end of the edge along x, y, z from corner 0
-# Which points of the stencil of a voxel of size 2 are the corners of its children.
-CHILDREN = to_keys((SIDES[:, None] + SIDES).reshape(-1, 3), 3).reshape(8, 8)
+BITS = 1 << np.arange(8)  # bit k of a cell's configuration is set if corner k is inside
+ALONG = (4, 2, 1)  # from a corner's number to that of the next corner along x, y, z
+# CHILDREN[c, k]: the point of the stencil of a voxel of size 2 (3 points a side) that
+# is corner k of its child c.
+CHILDREN = to_keys((CORNERS[:, None] + CORNERS).reshape(-1, 3), 3).reshape(8, 8)
 
 
 class Crossings(NamedTuple):
-  """Where the surface is.
+  """The cells and edges that the surface crosses.
 
   Attributes:
     resolution: cells a side of the grid.
     cells: (m,) ascending keys of the crossed cells.
-    configs: (m,) the corners inside: bit k for the corner SIDES[k].
-    first: (m,) how many edges belong to the cells before; a cell owns those of its
-      crossed edges that start at its lowest corner.
+    configs: (m,) configurations: bit k is set if corner k is inside.
+    edge_offset: (m,) position in `edges` of the first edge that a cell owns; it owns
+      those of its crossed edges that start at its lowest corner.
     edges: (e,) 3 * key + axis of the crossed edges, ascending.
     ends: (e, 2) float32 values at their lower and upper ends, `OUTSIDE` in the layer.
   """
@@ -54,35 +74,43 @@ class Crossings(NamedTuple):
   resolution: int
   cells: Int[np.ndarray, " m"]
   configs: UInt8[np.ndarray, " m"]
-  first: Int[np.ndarray, " m"]
+  edge_offset: Int[np.ndarray, " m"]
   edges: Int[np.ndarray, " e"]
   ends: Float[np.ndarray, "e 2"]
 
 
 def find_crossings(
-  samples: Samples, level: float, reserve: Callable[[int], None] | None = None
+  samples: Samples, level: float, check_budget: CheckBudget | None = None
 ) -> Crossings:
-  """The cells with corners above the level and at it or below.
+  """Finds the cells with corners above the level and at it or below.
 
   Args:
-    samples: as the octree left them.
+    samples: the samples of the octree.
     level: value at the surface.
-    reserve: called with the bytes needed before they are; raises if these are too many.
+    check_budget: called with the number of bytes before they are allocated; raises if
+      there are too many.
   """
-  if reserve:  # about four of the eight children of a split voxel are crossed
+  if check_budget:  # about four of the eight children of a split voxel are crossed
     voxels = len(samples.split[-1]) if samples.split else samples.resolution**3
-    reserve(12 * len(samples.keys) + CELL_BYTES * 4 * voxels)
-  parts = [*inner_cells(samples, level), border_cells(samples, level, reserve)]
+    check_budget(12 * len(samples.keys) + CELL_BYTES * 4 * voxels)
+  parts = [*inner_cells(samples, level), border_cells(samples, level, check_budget)]
   cells, configs, values = (np.concatenate(part) for part in zip(*parts, strict=True))
   order = np.argsort(cells)
   cells, configs, values = cells[order], configs[order], values[order]
+  # Column 0 of the values is corner 0, columns 1 to 3 are its neighbours along x, y, z:
+  # the three edges that the cell owns. Every crossed edge is owned by exactly one cell,
+  # for its lower end is the lowest corner of one, and that cell is crossed as well.
   crossed = (values[:, :1] > level) != (values[:, 1:] > level)
-  first = np.cumsum(crossed.sum(1))
+  # Row by row, nonzero lists the owned edges in the order of the cells. The cumulative
+  # sum is the position after a cell's last edge, which is that of the next cell's
+  # first.
+  edge_end = np.cumsum(crossed.sum(1))
+  edge_offset = np.concatenate([[0], edge_end[:-1]])[: len(cells)]
   rows, axes = np.nonzero(crossed)
   ends = np.stack([values[rows, 0], values[rows, 1 + axes]], axis=1)
-  first = np.concatenate([[0], first[:-1]])[: len(cells)]
+  # Cells and axes ascend, so these keys do too.
   edges = 3 * cells[rows] + axes
-  return Crossings(samples.resolution, cells, configs, first, edges, ends)
+  return Crossings(samples.resolution, cells, configs, edge_offset, edges, ends)
 
 
 CellPart = tuple[
@@ -91,21 +119,23 @@ CellPart = tuple[
 
 
 def inner_cells(samples: Samples, level: float) -> list[CellPart]:
-  """The crossed cells within the grid: their corners are all known."""
+  """The crossed cells within the grid: all their corners have been evaluated."""
   resolution, side = samples.resolution, samples.resolution + 3
-  if samples.split:  # all mixed cells are children of the smallest split voxels
+  if samples.split:  # all crossed cells are children of the smallest split voxels
     voxels, size, stencil, children = samples.split[-1], 2, STENCIL, CHILDREN
-  else:
-    voxels, size, stencil = np.arange(resolution**3), 1, SIDES
+  else:  # a dense grid: every cell, which is its own only child
+    voxels, size, stencil = np.arange(resolution**3), 1, CORNERS
     children = np.arange(8)[None]
   offsets = to_keys(stencil, resolution + 1)
   parts = []
   for start in range(0, len(voxels), CHUNK // 8):
     corners = size * from_keys(voxels[start : start + CHUNK // 8], resolution // size)
-    places = search_sorted(
+    # Each of the 27 points is looked up once, and shared by up to eight children.
+    positions = search_sorted(
       samples.keys, to_keys(corners, resolution + 1)[:, None] + offsets
     )
-    values = samples.values[places][:, children]
+    values = samples.values[positions][:, children]
+    # + 1: the lattice's index of a point of the grid.
     lowest = corners[:, None] + stencil[children[:, 0]] + 1
     keys = to_keys(lowest.reshape(-1, 3), side)
     parts.append(mixed(keys, values.reshape(-1, 8), level))
@@ -113,30 +143,34 @@ def inner_cells(samples: Samples, level: float) -> list[CellPart]:
 
 
 def border_cells(
-  samples: Samples, level: float, reserve: Callable[[int], None] | None
+  samples: Samples, level: float, check_budget: CheckBudget | None
 ) -> CellPart:
   """The crossed cells of the layer around the grid."""
   resolution, side = samples.resolution, samples.resolution + 3
-  keys, values = border_points(samples, level, reserve)
-  cells = from_keys(keys[values > level], side)[:, None] - SIDES
+  keys, values = border_points(samples, level, check_budget)
+  # A point is a corner of the eight cells whose lowest corners are the point less one
+  # of `CORNERS`. Those in the layer have a lowest corner in its first or last plane.
+  cells = from_keys(keys[values > level], side)[:, None] - CORNERS
   cells = cells.reshape(-1, 3)
   cells = cells[((cells == 0) | (cells == resolution + 1)).any(1)]
   cells = sorted_unique(to_keys(cells, side))
-  places = search_sorted(keys, cells[:, None] + to_keys(SIDES, side))
-  around = np.float32(OUTSIDE)
-  values = np.concatenate([values, [around]]).astype(np.float32)  # -1 finds the last
-  return mixed(cells, values[places], level)
+  positions = search_sorted(keys, cells[:, None] + to_keys(CORNERS, side))
+  outside = np.float32(OUTSIDE)
+  # Corners in the layer are not among the keys: their position -1 is the appended
+  # value.
+  values = np.concatenate([values, [outside]]).astype(np.float32)
+  return mixed(cells, values[positions], level)
 
 
 def mixed(cells: Keys, values: Float[np.ndarray, "n 8"], level: float) -> CellPart:
-  """Those of the cells that have corners on both sides."""
+  """Keeps the cells that have corners on both sides."""
   configs = ((values > level) @ BITS).astype(np.uint8)
   crossed = (configs > 0) & (configs < 255)
   return cells[crossed], configs[crossed], values[crossed][:, [0, *ALONG]]
 
 
 def border_points(
-  samples: Samples, level: float, reserve: Callable[[int], None] | None
+  samples: Samples, level: float, check_budget: CheckBudget | None
 ) -> tuple[Keys, Float[np.ndarray, " n"]]:
   """Ascending lattice keys and values of the points on the cube's faces.
 
@@ -150,29 +184,40 @@ def border_points(
     border = ((points == 0) | (points == resolution)).any(1)
     keys.append(to_keys(points[border] + 1, side))
     values.append(samples.values[part][border])
-  filled = []
+  faces = list(inside_faces(samples, level))
+  if check_budget:
+    count = sum(len(corners) * (size + 1) ** 2 for size, _, _, corners, _ in faces)
+    check_budget(CELL_BYTES * count)
+  known = np.concatenate(keys)  # ascending, as the grid's keys are
+  for size, axis, plane, corners, inner in faces:
+    # All (size + 1)^2 points of the face. `face_indices` has 0 along x; rolling its
+    # columns puts that 0 at the axis of the face.
+    points = corners[:, None] + np.roll(face_indices(size + 1), axis, axis=1)
+    points[:, :, axis] = plane
+    filled = to_keys(points.reshape(-1, 3) + 1, side)
+    unknown = ~contains(known, filled)
+    keys.append(filled[unknown])
+    values.append(np.repeat(inner, (size + 1) ** 2)[unknown])
+  # Neighbouring faces share points; the first value stands.
+  unique_keys, positions = np.unique(np.concatenate(keys), return_index=True)
+  return unique_keys, np.concatenate(values)[positions]
+
+
+def inside_faces(samples: Samples, level: float):
+  """Yields the unsplit voxels inside whose faces lie on the cube's.
+
+  For each voxel size, axis and plane of the cube (index 0 or resolution along the
+  axis): (size, axis, plane, lowest corners (v, 3), values at them (v,)).
+  """
   for size, corners in border_leaves(samples):
-    inner = samples.values[
-      search_sorted(samples.keys, to_keys(corners, resolution + 1))
-    ]
+    positions = search_sorted(samples.keys, to_keys(corners, samples.resolution + 1))
+    inner = samples.values[positions]
     corners, inner = corners[inner > level], inner[inner > level]
     for axis in range(3):
-      for place in (0, resolution):
-        on = corners[:, axis] + size * (place > 0) == place
-        filled.append((size, axis, place, corners[on], inner[on]))
-  count = sum(len(found) * (size + 1) ** 2 for size, _, _, found, _ in filled)
-  if reserve:
-    reserve(CELL_BYTES * count)
-  known = np.concatenate(keys)  # ascending, as the grid's keys are
-  for size, axis, place, corners, inner in filled:
-    points = corners[:, None] + np.roll(face_indices(size + 1), axis, axis=1)
-    points[:, :, axis] = place
-    fresh = to_keys(points.reshape(-1, 3) + 1, side)
-    unknown = ~contains(known, fresh)
-    keys.append(fresh[unknown])
-    values.append(np.repeat(inner, (size + 1) ** 2)[unknown])
-  found, first = np.unique(np.concatenate(keys), return_index=True)
-  return found, np.concatenate(values)[first]
+      for plane in (0, samples.resolution):
+        # The upper face of a voxel is `size` above its lowest corner.
+        on_plane = corners[:, axis] + size * (plane > 0) == plane
+        yield size, axis, plane, corners[on_plane], inner[on_plane]
 
 
 def border_leaves(samples: Samples) -> list[tuple[int, Int[np.ndarray, "v 3"]]]:
@@ -181,9 +226,9 @@ def border_leaves(samples: Samples) -> list[tuple[int, Int[np.ndarray, "v 3"]]]:
   for depth, split in enumerate(samples.split):
     size = 2 ** (len(samples.split) - depth)
     side = samples.resolution // size
-    if depth:
+    if depth:  # the voxels of this size are the children of those split before
       parents = from_keys(samples.split[depth - 1], side // 2)
-      voxels = (2 * parents[:, None] + SIDES).reshape(-1, 3)
+      voxels = (2 * parents[:, None] + CORNERS).reshape(-1, 3)
     else:
       voxels = grid_indices(side)
     voxels = voxels[((voxels == 0) | (voxels == side - 1)).any(1)]

@@ -1,15 +1,16 @@
-"""Where on each crossed edge the surface lies, by few evaluations (host).
+"""Vertices on the surface: the root of the field on each crossed edge (host).
 
 Logits of a classifier are far from linear across a cell, so that linear interpolation
 misses by some hundredths of an edge. Here the octree's other points on the line of the
-edge, which are known anyway, make a first guess by a polynomial of degree two or three.
-Where it agrees with the linear one the field is smooth, and the guess stands. Elsewhere
-the field is looked at there, and again while the next step within the bracket is long:
-inverse quadratic interpolation where it is safe by the criterion of Chandrupatla
-(Advances in Engineering Software 28, 1997); else, as at a kink, the line through the
-two points of the same side; else that through the bracket. The last step is free.
+edge, which have been evaluated anyway, make a first guess by a polynomial of degree two
+or three. Where it agrees with the linear one the field is smooth, and the guess stands.
+Elsewhere the field is evaluated at the guess, and again while the next step within the
+bracket is long: inverse quadratic interpolation where it is safe by the criterion of
+Chandrupatla (Advances in Engineering Software 28, 1997); else, as at a kink, the line
+through the two points of the same side; else that through the bracket. The last
+interpolation costs no evaluation.
 
-Places t run from 0 to 1 along an edge. Shape letter: e edges.
+Parameters t run from 0 to 1 along an edge. Shape letter: e edges.
 """
 
 from collections.abc import Callable
@@ -22,58 +23,63 @@ from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings, edge_points
 from occnet_jax.extract.grid.mise import CHUNK, Evaluate, Samples, search_sorted
 from occnet_jax.geometry.grids import to_keys
 
-SMOOTH = 0.01  # of an edge: guesses that agree so well are not looked at
+SMOOTH = 0.01  # of an edge: guesses that agree so well are not checked
 SHORT = 0.05  # of an edge: after a step as short the search is over
-MAX_EVALUATIONS = 4  # at most, per edge
-MARGIN = 1e-4  # kept from the ends of an edge, so that no triangle is a point
+MAX_EVALUATIONS = 4  # for one edge
+END_MARGIN = 1e-4  # of an edge: least distance from its ends, so no triangle is a point
 
 EdgeParams = Float[np.ndarray, " e"]
 
 
 class Roots(NamedTuple):
   """Attributes:
-  places: (e,) where on its edge each vertex lies.
-  evaluations: how often the field was looked at.
+  t: (e,) parameter of each vertex on its edge.
+  evaluations: number of evaluations of the field.
   """
 
-  places: EdgeParams
+  t: EdgeParams
   evaluations: int
 
 
 def find_roots(
   evaluate: Evaluate, samples: Samples, crossings: Crossings, level: float
 ) -> Roots:
-  """The places of the surface on all crossed edges.
+  """Finds the surface on all crossed edges.
 
-  Edges into the layer around the grid have theirs at the face of the cube.
+  On edges into the layer around the grid it is the face of the cube.
 
   Args:
     evaluate: indices (e, 3), fractions among them, -> values (e,); for up to `CHUNK`.
-    samples: what the octree knows.
-    crossings: of these samples at this level.
+    samples: the samples of the octree.
+    crossings: the crossings of these samples at this level.
+    level: value at the surface.
   """
-  places, evaluations = np.zeros(len(crossings.edges)), 0
-  for start in range(0, len(places), CHUNK):
+  t, evaluations = np.zeros(len(crossings.edges)), 0
+  for start in range(0, len(t), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
     ends = crossings.ends[part].astype(np.float64) - level
+    # An edge into the layer has one end on the cube's face, its inside one: t is 1 if
+    # that is the upper end and 0 if it is the lower.
     within = (crossings.ends[part] > OUTSIDE).all(1)
-    found = (ends[:, 0] < ends[:, 1]).astype(np.float64)  # the end within the cube
+    part_t = (ends[:, 0] < ends[:, 1]).astype(np.float64)
     points, axes, ends = points[within], axes[within], ends[within]
     before, after = neighbours(samples, points, axes, level)
     guesses = polynomial_roots(before, ends, after)
-    sure = np.abs(guesses - ends[:, 0] / (ends[:, 0] - ends[:, 1])) < SMOOTH
+    linear = ends[:, 0] / (ends[:, 0] - ends[:, 1])
+    sure = np.abs(guesses - linear) < SMOOTH
     points, units = points[~sure], np.eye(3)[axes[~sure]]
 
+    # Defaults bind the arrays of this part, not those of the loop's last one.
     def along(t: EdgeParams, rows: Int[np.ndarray, " e"], points=points, units=units):
       values = evaluate(points[rows] + t[:, None] * units[rows])
       return values.astype(np.float64) - level
 
-    guesses[~sure], looks = search(along, ends[~sure], guesses[~sure])
-    evaluations += looks
-    found[within] = guesses
-    places[part] = found
-  return Roots(np.clip(places, MARGIN, 1 - MARGIN), evaluations)
+    guesses[~sure], count = search(along, ends[~sure], guesses[~sure])
+    evaluations += count
+    part_t[within] = guesses
+    t[part] = part_t
+  return Roots(np.clip(t, END_MARGIN, 1 - END_MARGIN), evaluations)
 
 
 def neighbours(
@@ -87,11 +93,13 @@ def neighbours(
   keys, rows = to_keys(points, side), np.arange(len(points))
   strides = np.array([side * side, side, 1])[axes]
   values = []
-  for step in (-1, 2):
-    there = points[rows, axes] + step
-    places = search_sorted(samples.keys, keys + step * strides)
-    known = (places >= 0) & (there >= 0) & (there < side)
-    values.append(np.where(known, samples.values[places].astype(float) - level, np.nan))
+  for step in (-1, 2):  # the edge itself is from 0 to 1
+    index = points[rows, axes] + step
+    positions = search_sorted(samples.keys, keys + step * strides)
+    # Beyond the grid a key would be that of a point of the next row.
+    known = (positions >= 0) & (index >= 0) & (index < side)
+    difference = samples.values[positions].astype(float) - level
+    values.append(np.where(known, difference, np.nan))
   return values[0], values[1]
 
 
@@ -103,6 +111,10 @@ def polynomial_roots(
   Of degree three, or two or one if one or both of the outer values are NaN.
   """
   low, high = ends.T
+  # The chord through the ends plus a term that vanishes at both:
+  #   low + (high - low) t + (square + cube (t + 1)) t (t - 1).
+  # Half the second difference on either side is its factor of t (t - 1): at t = -1 this
+  # is `square`, and at t = 2, where t (t - 1) is 2 too, it is square + 3 cube.
   left, right = (before - 2 * low + high) / 2, (low - 2 * high + after) / 2
   both = np.isfinite(left) & np.isfinite(right)
   square = np.nan_to_num(np.where(np.isfinite(left), left, right))
@@ -111,8 +123,9 @@ def polynomial_roots(
   for _ in range(14):  # bisection: to 1e-4 of an edge
     t = (lower + upper) / 2
     value = low + (high - low) * t + (square + cube * (t + 1)) * t * (t - 1)
-    first = (value > 0) == (low > 0)
-    lower, upper = np.where(first, t, lower), np.where(first, upper, t)
+    same_side_as_low = (value > 0) == (low > 0)
+    lower = np.where(same_side_as_low, t, lower)
+    upper = np.where(same_side_as_low, upper, t)
   return (lower + upper) / 2
 
 
@@ -121,32 +134,37 @@ def search(
   ends: Float[np.ndarray, "e 2"],
   guesses: EdgeParams,
 ) -> tuple[EdgeParams, int]:
-  """Roots in (0, 1) within brackets, and how many evaluations it took.
+  """Roots in (0, 1) within brackets, and the number of evaluations.
+
+  `scipy.optimize.elementwise.find_root` is the twin without a budget of evaluations: it
+  begins by bisection instead of a guess, and bisects where this takes a line.
 
   Args:
-    along: (places, numbers of edges) -> values there.
+    along: (parameters, numbers of edges) -> values there.
     ends: values at 0 and 1, of different signs.
-    guesses: where to look first.
+    guesses: parameters of the first evaluation.
   """
-  roots, rows, looks = guesses.copy(), np.arange(len(guesses)), 0
+  roots, rows, evaluations = guesses.copy(), np.arange(len(guesses)), 0
+  # a and b bracket the root, a is the newest point, and c the one that it replaced.
   a, b = np.zeros(len(rows)), np.ones(len(rows))
   value_a, value_b = ends[:, 0].copy(), ends[:, 1].copy()
   t = guesses
   for _ in range(MAX_EVALUATIONS if len(rows) else 0):
     value = along(t, rows)
-    looks += len(rows)
-    first = (value > 0) == (value_a > 0)  # the new point takes the place of a, or of b
-    c, value_c = np.where(first, a, b), np.where(first, value_a, value_b)
-    b, value_b = np.where(first, b, a), np.where(first, value_b, value_a)
+    evaluations += len(rows)
+    # The new point replaces the end of its own sign, and becomes a.
+    replaces_a = (value > 0) == (value_a > 0)
+    c, value_c = np.where(replaces_a, a, b), np.where(replaces_a, value_a, value_b)
+    b, value_b = np.where(replaces_a, b, a), np.where(replaces_a, value_b, value_a)
     a, value_a = t, value
     t = next_params(a, b, c, value_a, value_b, value_c)
-    roots[rows] = t
+    roots[rows] = t  # not evaluated if the step was short: the last one is free
     far = np.abs(t - a) >= SHORT
     rows, t, a, b = rows[far], t[far], a[far], b[far]
     value_a, value_b = value_a[far], value_b[far]
     if not len(rows):
       break
-  return roots, looks
+  return roots, evaluations
 
 
 def next_params(
@@ -157,15 +175,20 @@ def next_params(
   value_b: EdgeParams,
   value_c: EdgeParams,
 ) -> EdgeParams:
-  """The next place, between a, the newest, and b.
+  """The next parameter, between a, the newest, and b.
 
   Args:
     a, b: a bracket.
-    c: the place before; on the side of a.
+    c: the point before a, on the side of a.
+    value_a, value_b, value_c: values there.
   """
+  # Where two values agree a quotient is not finite, and its comparisons are false.
   with np.errstate(divide="ignore", invalid="ignore"):
+    # Chandrupatla's criterion: the inverse parabola through the three points is
+    # monotone between a and b.
     x, y = (a - b) / (c - b), (value_a - value_b) / (value_c - value_b)
     safe = (y**2 < x) & ((1 - y) ** 2 < 1 - x)
+    # All three as shares of the way from a to b.
     inverse = value_a / (value_b - value_a) * value_c / (value_b - value_c) + (
       (c - a) / (b - a) * value_a / (value_c - value_a) * value_b / (value_c - value_b)
     )

@@ -1,8 +1,8 @@
-"""From the crossings of a field to triangles, and whether these bound a solid (host).
+"""Marching cubes on the crossed cells of a sparse grid (host).
 
-Marching cubes (Lorensen and Cline, SIGGRAPH 1987) on the crossed cells alone: a vertex
-on every crossed edge, and up to five triangles a cell from libigl's table, the one that
-the reference's library has too. Triangles are counter-clockwise seen from outside.
+Lorensen and Cline, SIGGRAPH 1987: a vertex on every crossed edge, and up to five
+triangles a cell from libigl's table, the one that the reference's library has too.
+Triangles are counter-clockwise as seen from outside. `active_cells` draws the cell.
 
 Shape letters: m cells, e crossed edges, v vertices, f faces.
 """
@@ -15,77 +15,84 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.extract.grid.active_cells import ALONG, Crossings, edge_points
-from occnet_jax.extract.grid.mise import CHUNK, SIDES, search_sorted
+from occnet_jax.extract.grid.mise import CHUNK, CORNERS, search_sorted
 from occnet_jax.geometry.grids import to_keys
 
 Vertices = Float[np.ndarray, "v 3"]
 Faces = Int[np.ndarray, "f 3"]
-# The edges of a cell: along x, then y, then z, each from four of the corners.
+# EDGES[i] = (lower corner, axis) of edge i: e0 to e3 along x, e4 to e7 along y, e8 to
+# e11 along z. A corner starts an edge along an axis if its coordinate there is 0.
 EDGES = [(c, a) for a in range(3) for c in range(8) if not c & ALONG[a]]
 
 
 class Table(NamedTuple):
-  """What marching cubes does in a cell; all by configuration, of which there are 256.
+  """The cases of marching cubes, by the 256 configurations of a cell.
 
   Attributes:
-    counts: (256,) how many triangles.
+    triangle_count: (256,) number of triangles.
     triangles: (256, 5, 3) the edges on which they have their corners.
-    patches: (256, 12) to which connected piece of the surface an edge belongs, or -1.
-    pieces: (256,) how many of these.
-    ranks: (256, 3) how many edges before this axis are crossed from the lowest corner.
+    component: (256, 12) the connected component of the surface within the cell that
+      has a vertex on each edge, or -1.
+    component_count: (256,) number of components.
+    edge_rank: (256, 3) number of crossed edges that start at the lowest corner along
+      the axes before each axis.
   """
 
-  counts: Int[np.ndarray, "256"]
+  triangle_count: Int[np.ndarray, "256"]
   triangles: Int[np.ndarray, "256 5 3"]
-  patches: Int[np.ndarray, "256 12"]
-  pieces: Int[np.ndarray, "256"]
-  ranks: Int[np.ndarray, "256 3"]
+  component: Int[np.ndarray, "256 12"]
+  component_count: Int[np.ndarray, "256"]
+  edge_rank: Int[np.ndarray, "256 3"]
 
 
 @functools.cache
 def cube_table() -> Table:
-  """Asks libigl for the triangles of every configuration."""
+  """Makes the table by asking libigl for the triangles of every configuration."""
   triangles = np.zeros((256, 5, 3), np.int64)
-  patches = np.full((256, 12), -1)
-  counts, pieces = np.zeros(256, np.int64), np.zeros(256, np.int64)
-  middles = [SIDES[corner] + 0.5 * np.eye(3)[axis] for corner, axis in EDGES]
-  places = np.ascontiguousarray(SIDES[:, ::-1], np.float64)  # x fastest
+  component = np.full((256, 12), -1)
+  triangle_count, component_count = np.zeros(256, np.int64), np.zeros(256, np.int64)
+  midpoints = np.stack([CORNERS[c] + 0.5 * np.eye(3)[axis] for c, axis in EDGES])
+  # libigl takes grids with x fastest; ours have z fastest.
+  grid_points = np.ascontiguousarray(CORNERS[:, ::-1], np.float64)
   inside = (np.arange(256)[:, None] >> np.arange(8)) & 1
-  for config in range(1, 255):  # libigl has the inside below
+  for config in range(1, 255):  # the inside is negative for libigl
     values = np.where(inside[config].reshape(2, 2, 2).ravel(order="F"), -1.0, 1.0)
-    points, faces, _ = igl.marching_cubes(values, places, 2, 2, 2, 0.0)
-    distances = np.abs(points[:, None] - np.stack(middles)).sum(-1)
+    points, faces, _ = igl.marching_cubes(values, grid_points, 2, 2, 2, 0.0)
+    # Values of 1 and -1 put its vertices at the edges' midpoints: that names the edges.
+    distances = np.abs(points[:, None] - midpoints).sum(-1)
     faces = distances.argmin(1)[faces]
-    counts[config] = len(faces)
+    triangle_count[config] = len(faces)
     triangles[config, : len(faces)] = faces
-    pieces[config] = label(patches[config], faces)
-  corners = inside[:, :1] != inside[:, ALONG]
-  ranks = np.cumsum(corners, axis=1) - corners
-  return Table(counts, triangles, patches, pieces, ranks)
+    component_count[config] = label_components(component[config], faces)
+  crossed = inside[:, :1] != inside[:, ALONG]
+  edge_rank = np.cumsum(crossed, axis=1) - crossed  # exclusive: counts axes before
+  return Table(triangle_count, triangles, component, component_count, edge_rank)
 
 
-def label(patches: Int[np.ndarray, "12"], faces: Int[np.ndarray, "f 3"]) -> int:
-  """Numbers the connected pieces of triangles, in place; how many there are."""
+def label_components(component: Int[np.ndarray, "12"], faces: Faces) -> int:
+  """Numbers the connected components of triangles, in place; returns their number."""
   groups: list[set[int]] = []
   for face in faces.tolist():
     joined = set(face).union(*(group for group in groups if group & set(face)))
     groups = [group for group in groups if not group & joined] + [joined]
   for number, group in enumerate(groups):
-    patches[list(group)] = number
+    component[list(group)] = number
   return len(groups)
 
 
 def cell_edges(crossings: Crossings, start: int, stop: int) -> Int[np.ndarray, "m 12"]:
-  """Where the edges of cells start .. stop stand in `crossings.edges`.
+  """Positions in `crossings.edges` of the edges of cells start .. stop.
 
   For edges that the surface does not cross, any number.
   """
-  cells, ranks = crossings.cells, cube_table().ranks
-  offsets = to_keys(SIDES[:7], crossings.resolution + 3)
-  owners = search_sorted(cells, cells[start:stop, None] + offsets)
+  # An edge is owned by the cell whose lowest corner is its lower end. That is this cell
+  # or a neighbour, whose key differs by a corner's; no edge starts at corner 7.
+  offsets = to_keys(CORNERS[:7], crossings.resolution + 3)
+  owners = search_sorted(crossings.cells, crossings.cells[start:stop, None] + offsets)
   corners, axes = np.array(EDGES).T
   owners = owners[:, corners]
-  return crossings.first[owners] + ranks[crossings.configs[owners], axes]
+  rank = cube_table().edge_rank[crossings.configs[owners], axes]
+  return crossings.edge_offset[owners] + rank
 
 
 def triangulate(crossings: Crossings) -> Faces:
@@ -95,23 +102,25 @@ def triangulate(crossings: Crossings) -> Faces:
   for start in range(0, len(crossings.cells), CHUNK // 8):
     stop = min(start + CHUNK // 8, len(crossings.cells))
     edges, configs = cell_edges(crossings, start, stop), crossings.configs[start:stop]
-    used = np.arange(5) < table.counts[configs][:, None]
-    rows = np.nonzero(used)[0]
+    # The table has room for five triangles a cell; `used` selects those that exist.
+    used = np.arange(5) < table.triangle_count[configs][:, None]
+    rows = np.nonzero(used)[0]  # the cell of each triangle, in the order of `used`
+    # From a cell's own edge numbers, 0 to 11, to those of all crossed edges.
     parts.append(edges[rows[:, None], table.triangles[configs][used]])
   return np.concatenate(parts)
 
 
 def linear_params(crossings: Crossings, level: float) -> Float[np.ndarray, " e"]:
-  """How far along its edge, from 0 to 1, each vertex lies if the field is linear."""
+  """Parameters of the vertices on their edges, 0 to 1, for a linear field."""
   ends = crossings.ends.astype(np.float64)
   return (level - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
 
 
-def place_vertices(crossings: Crossings, places: Float[np.ndarray, " e"]) -> Vertices:
-  """The points that lie so far along the crossed edges, in cells of the grid."""
-  vertices = np.zeros((len(places), 3))
-  for start in range(0, len(places), CHUNK):
+def place_vertices(crossings: Crossings, t: Float[np.ndarray, " e"]) -> Vertices:
+  """The points with parameters t on the crossed edges, in cells of the grid."""
+  vertices = np.zeros((len(t), 3))
+  for start in range(0, len(t), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
-    vertices[part] = points + places[part, None] * np.eye(3)[axes]
+    vertices[part] = points + t[part, None] * np.eye(3)[axes]
   return vertices

@@ -1,4 +1,4 @@
-"""Multiresolution isosurface extraction (MISE): where a field is looked at (host).
+"""Multiresolution isosurface extraction (MISE): which points are evaluated (host).
 
 Paper, section 3.3 and Figure 2; `libmise` of the reference, point for point. A coarse
 grid of voxels is refined wherever the surface may pass, so that a fine grid is known
@@ -8,12 +8,13 @@ Grid points have integer indices 0 .. R a side, R = resolution_0 * 2^steps. A vo
 size s is active if the known points of its closed cube lie on both sides of the level;
 a point exactly at the level counts for both. An active voxel larger than 1 is split in
 eight, which makes the 3^3 points of its corners, edges, faces and centre known. This
-goes on until nothing more is active.
+is repeated until no voxel is active.
 
 The closed cube includes points that smaller neighbours put on its faces and edges. Such
-a point wakes a large voxel all of whose own corners agree, without which thin parts are
-cut off and the mesh has cracks. Because the union of the closed cubes of eight children
-is that of their parent, it is enough to note at voxels of size 2 what was seen where.
+a point activates a large voxel all of whose own corners agree; without this rule thin
+parts are cut off and the mesh has cracks. Because the union of the closed cubes of
+eight children is that of their parent, it is enough to record signs at voxels of size
+2.
 
 Everything is kept as ascending integer keys, nothing as an array over a grid, so memory
 grows with the surface: `POINT_BYTES` a known point. Shape letters: n points of one
@@ -28,16 +29,17 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
-CHUNK = 2**17  # points or voxels worked on at a time
+CHUNK = 2**17  # points or voxels processed at a time
 POINT_BYTES = 80  # at most, measured: 12 that stay, the rest while points are added
-ABOVE, BELOW, BOTH = 1, 2, 3  # what was seen in a voxel
-STENCIL = grid_indices(3)  # the points of a voxel of size 2
-SIDES = grid_indices(2)  # the corners of a voxel, and the children of a split one
+ABOVE, BELOW, BOTH = 1, 2, 3  # signs of the known points of a voxel, as bits
+STENCIL = grid_indices(3)  # the 27 points of a voxel of size 2, z fastest
+CORNERS = grid_indices(2)  # the corners of a voxel, and the children of a split one
 
 Keys = Int[np.ndarray, " n"]
-Flags = UInt8[np.ndarray, " n"]
+Signs = UInt8[np.ndarray, " n"]
 Evaluate = Callable[[Shaped[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
-Margin = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
+SplitRule = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
+CheckBudget = Callable[[int], None]
 
 
 class Samples(NamedTuple):
@@ -49,7 +51,7 @@ class Samples(NamedTuple):
     resolution: cells a side.
     split: for each voxel size above 1, the largest first, the ascending keys of the
       voxels that were split, in the grid of voxels of that size.
-    rounds: how many points each round asked for.
+    rounds: number of points evaluated in each round.
   """
 
   keys: Int[np.ndarray, " t"]
@@ -65,101 +67,109 @@ def sample_surface(
   steps: int,
   level: float,
   *,
-  margin: Margin | None = None,
-  reserve: Callable[[int], None] | None = None,
+  split_rule: SplitRule | None = None,
+  check_budget: CheckBudget | None = None,
 ) -> Samples:
   """Evaluates a field on a coarse grid and, level by level, where its surface passes.
 
   Args:
     evaluate: indices (n, 3) in 0 .. resolution -> values (n,), for n up to `CHUNK`.
     resolution_0: voxels a side of the coarse grid, at least 1.
-    steps: how often a voxel can be halved; 0 gives the coarse grid alone.
+    steps: number of times that a voxel can be halved; 0 gives the coarse grid alone.
     level: value at the surface.
-    margin: values on the coarse grid, less the level -> the coarse voxels to split
+    split_rule: values on the coarse grid, less the level -> the coarse voxels to split
       although all their corners agree.
-    reserve: called with the bytes needed before they are; raises if these are too many.
+    check_budget: called with the number of bytes before they are allocated; raises if
+      there are too many.
   """
   resolution = resolution_0 * 2**steps
   octree = Octree(resolution_0, steps)
   known, known_values = np.zeros(0, np.int64), np.zeros(0, np.float32)
   rounds = []
-  if reserve:
-    reserve(POINT_BYTES * (resolution_0 + 1) ** 3)
+  if check_budget:
+    check_budget(POINT_BYTES * (resolution_0 + 1) ** 3)
   keys = to_keys(grid_indices(resolution_0 + 1, 2**steps), resolution + 1)
   while len(keys):
-    if reserve:
-      reserve(POINT_BYTES * (len(known) + len(keys)))
+    if check_budget:
+      check_budget(POINT_BYTES * (len(known) + len(keys)))
     values = np.zeros(len(keys), np.float32)
     for start in range(0, len(keys), CHUNK):
       part = slice(start, start + CHUNK)
       indices = from_keys(keys[part], resolution + 1)
       values[part] = evaluate(indices)
-      octree.note(indices, values[part], level)
-    if margin and not rounds and steps:
+      octree.record_signs(indices, values[part], level)
+    if split_rule and not rounds and steps:
       coarse = values.reshape((resolution_0 + 1,) * 3) - np.float32(level)
-      octree.wake(np.flatnonzero(margin(coarse)))
+      octree.force_split(np.flatnonzero(split_rule(coarse)))
     rounds.append(len(keys))
-    places = np.searchsorted(known, keys)
-    known = np.insert(known, places, keys)
-    known_values = np.insert(known_values, places, values)
+    # Both lists ascend: inserting at the sorted positions keeps `known` searchable.
+    positions = np.searchsorted(known, keys)
+    known = np.insert(known, positions, keys)
+    known_values = np.insert(known_values, positions, values)
     keys = octree.split_active(known)
   return Samples(known, known_values, resolution, tuple(octree.split), tuple(rounds))
 
 
 class Octree:
-  """Which voxels have been split, and which have seen values on either side.
+  """The voxels that have been split, and the signs of the points known in each.
 
   Attributes:
+    resolution: cells a side of the finest grid.
     split: ascending keys of the split voxels of each size above 1, the largest first.
-    noted: of the voxels of size 2 in whose closed cubes points are known, whether one
+    signs: of the voxels of size 2 in whose closed cubes points are known, whether one
       of these is at the level or `ABOVE` it, at it or `BELOW` it; as `combine`d
       integers, ascending in each array.
-    woken: keys of the coarsest voxels to be split whatever was seen in them.
+    forced: keys of the coarsest voxels to be split whatever their signs.
   """
 
   def __init__(self, resolution_0: int, steps: int):
     self.resolution = resolution_0 * 2**steps
     self.split = [np.zeros(0, np.int64) for _ in range(steps)]
-    self.noted = []
-    self.woken = np.zeros(0, np.int64)
+    self.signs = []
+    self.forced = np.zeros(0, np.int64)
 
-  def wake(self, keys: Keys) -> None:
-    """Has coarsest voxels split in the next round."""
-    self.woken = keys
+  def force_split(self, keys: Keys) -> None:
+    """Forces coarse voxels to split in the next round."""
+    self.forced = keys
 
-  def note(
+  def record_signs(
     self, indices: Int[np.ndarray, "n 3"], values: Float[np.ndarray, " n"], level: float
   ) -> None:
-    """Marks the voxels of size 2 in whose closed cubes the points lie."""
+    """Adds the signs of points to the closed voxels of size 2 that hold them."""
     if not self.split:
       return
     side = self.resolution // 2
-    flags = ABOVE * (values >= level) + BELOW * (values <= level)
+    signs = ABOVE * (values >= level) + BELOW * (values <= level)
+    # Along an axis point i lies in the closed voxels (i - 1) // 2 and i // 2. For odd i
+    # they are one and the same, so `lower` is used for even i alone, and at the cube's
+    # two ends one of them does not exist.
     lower, upper = (indices - 1) // 2, indices // 2
-    usable = (lower >= 0) & (lower < upper), upper < side  # each voxel once
-    found = []
-    for sides in SIDES:
-      inside = np.stack([usable[s][:, axis] for axis, s in enumerate(sides)]).all(0)
-      voxels = np.where(sides, upper[inside], lower[inside])
-      found.append(combine(to_keys(voxels, side), flags[inside]))
-    self.noted.append(sorted_unique(np.concatenate(found)))
+    usable = (lower >= 0) & (lower < upper), upper < side
+    recorded = []
+    for sides in CORNERS:  # lower or upper voxel along each axis: up to eight in all
+      valid = np.stack([usable[s][:, axis] for axis, s in enumerate(sides)]).all(0)
+      voxels = np.where(sides, upper[valid], lower[valid])
+      recorded.append(combine(to_keys(voxels, side), signs[valid]))
+    self.signs.append(sorted_unique(np.concatenate(recorded)))
 
   def split_active(self, known: Int[np.ndarray, " t"]) -> Keys:
     """Splits the active voxels; the keys of their points that are not known yet."""
     points = [np.zeros(0, np.int64)]
-    self.noted = [sorted_unique(np.concatenate([np.zeros(0, np.int64), *self.noted]))]
-    keys, flags = any_seen(self.noted[0])
+    self.signs = [sorted_unique(np.concatenate([np.zeros(0, np.int64), *self.signs]))]
+    keys, signs = merge_signs(self.signs[0])
     for depth in reversed(range(len(self.split))):
       size = 2 ** (len(self.split) - depth)
       side = self.resolution // size
-      if size > 2:
+      if size > 2:  # a parent has the signs of its children
         parents = to_keys(from_keys(keys, 2 * side) // 2, side)
-        keys, flags = any_seen(np.sort(combine(parents, flags)))
-      active = keys[flags == BOTH]
+        keys, signs = merge_signs(np.sort(combine(parents, signs)))
+      active = keys[signs == BOTH]
       if depth == 0:
-        active = sorted_unique(np.concatenate([active, self.woken]))
+        active = sorted_unique(np.concatenate([active, self.forced]))
+      # Signs only accumulate, so a voxel stays active: split those that are not yet.
       fresh = active[~contains(self.split[depth], active)]
       self.split[depth] = np.sort(np.concatenate([self.split[depth], fresh]))
+      # Keys are linear in the indices: corner and offset can be added as keys.
       offsets = to_keys(STENCIL * (size // 2), self.resolution + 1)
       for start in range(0, len(fresh), CHUNK // 8):
         corners = from_keys(fresh[start : start + CHUNK // 8], side) * size
@@ -169,20 +179,21 @@ class Octree:
     return sorted_unique(np.concatenate(points))
 
 
-def combine(keys: Keys, flags: Int[np.ndarray, " n"] | Flags) -> Keys:
-  """Keys and flags as one integer each, in the order of the keys when sorted."""
-  return keys * 4 + flags
+def combine(keys: Keys, signs: Int[np.ndarray, " n"] | Signs) -> Keys:
+  """Keys and signs as one integer each, in the order of the keys when sorted."""
+  return keys * 4 + signs
 
 
-def any_seen(
+def merge_signs(
   combined: Keys,
 ) -> tuple[Int[np.ndarray, " v"], UInt8[np.ndarray, " v"]]:
-  """Each key of ascending `combine`d integers once, with all its flags."""
-  keys, flags = combined >> 2, (combined & 3).astype(np.uint8)
+  """Each key of ascending `combine`d integers once, with all its signs."""
+  keys, signs = combined >> 2, (combined & 3).astype(np.uint8)
+  # Keys are not negative, so the prepended -1 makes the first a new one.
   first = np.flatnonzero(np.diff(keys, prepend=-1))
   if not len(first):
-    return keys, flags
-  return keys[first], np.bitwise_or.reduceat(flags, first)
+    return keys, signs
+  return keys[first], np.bitwise_or.reduceat(signs, first)
 
 
 def sorted_unique(keys: Keys) -> Int[np.ndarray, " v"]:
@@ -194,13 +205,13 @@ def sorted_unique(keys: Keys) -> Int[np.ndarray, " v"]:
 def search_sorted(
   known: Int[np.ndarray, " t"], keys: Int[np.ndarray, "..."]
 ) -> Int[np.ndarray, "..."]:
-  """Where keys stand among ascending ones, -1 for those that do not."""
+  """Positions of keys among ascending ones, -1 for those that are not there."""
   if not len(known):
     return np.full(keys.shape, -1)
-  places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-  return np.where(known[places] == keys, places, -1)
+  positions = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+  return np.where(known[positions] == keys, positions, -1)
 
 
 def contains(known: Int[np.ndarray, " t"], keys: Keys) -> Bool[np.ndarray, " n"]:
-  """Which keys are among ascending ones."""
+  """Whether each key is among ascending ones."""
   return search_sorted(known, keys) >= 0

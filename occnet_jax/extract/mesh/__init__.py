@@ -1,1 +1,1 @@
-"""What happens to an extracted mesh: checks, simplification, refinement, normals."""
+"""Steps after extraction: checks, simplification, refinement, normals."""

@@ -1,4 +1,4 @@
-"""Whether a mesh is closed, and the volume that it encloses (host, numpy).
+"""Checks of a mesh: open edges and enclosed volume (host, numpy).
 
 Shape letters: v vertices, f faces.
 """
@@ -9,7 +9,7 @@ from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
 
 
 def count_open_edges(faces: Faces) -> int:
-  """Edges that are not run through once in each direction; 0 for a closed surface.
+  """Counts edges that are not in two faces, once in each direction; 0 if closed.
 
   Counts holes, edges of three or more faces, and neighbours of opposite orientation.
   """
@@ -18,8 +18,9 @@ def count_open_edges(faces: Faces) -> int:
   edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
   count = edges.max() + 1
   forward = edges[:, 0] < edges[:, 1]
-  _, where = np.unique(edges.min(1) * count + edges.max(1), return_inverse=True)
-  once = (np.bincount(where, forward) == 1) & (np.bincount(where, ~forward) == 1)
+  # An edge as one integer, whatever its direction.
+  _, number = np.unique(edges.min(1) * count + edges.max(1), return_inverse=True)
+  once = (np.bincount(number, forward) == 1) & (np.bincount(number, ~forward) == 1)
   return int(np.count_nonzero(~once))
 
 

@@ -10,6 +10,7 @@ from occnet_jax.extract.field import Field
 from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings
 from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
 from occnet_jax.extract.grid.mise import CHUNK
+from occnet_jax.geometry import triangles
 
 Normals = Float[np.ndarray, "v 3"]
 
@@ -20,24 +21,24 @@ def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
   Where the gradient vanishes or does not exist, the normal is that of the faces.
   """
   normals = gradient_normals(field, vertices)
-  lost = ~normals.any(1)
-  if lost.any():
-    around = faces[lost[faces].any(1)]
-    normals[lost] = face_normals_at_vertices(vertices, around)[lost]
+  missing = ~normals.any(1)
+  if missing.any():
+    around = faces[missing[faces].any(1)]
+    normals[missing] = face_normals_at_vertices(vertices, around)[missing]
   return normals
 
 
 def crossing_normals(
   field: Field, crossings: Crossings, points: Float[np.ndarray, "e 3"]
 ) -> Float[np.ndarray, "e 3"]:
-  """As `field_normals`, at the crossings of edges; 0 where the field has none.
+  """Normals of the field at the crossings of edges; 0 where it has none.
 
-  Those of edges into the layer around the grid are those of the cube's faces.
+  On edges into the layer around the grid they are those of the cube's faces.
   """
   normals = gradient_normals(field, points)
-  leave = np.flatnonzero((crossings.ends == OUTSIDE).any(1))
-  signs = np.where(crossings.ends[leave, 1] == OUTSIDE, 1.0, -1.0)
-  normals[leave] = signs[:, None] * np.eye(3)[crossings.edges[leave] % 3]
+  leaving = np.flatnonzero((crossings.ends == OUTSIDE).any(1))
+  signs = np.where(crossings.ends[leaving, 1] == OUTSIDE, 1.0, -1.0)
+  normals[leaving] = signs[:, None] * np.eye(3)[crossings.edges[leaving] % 3]
   return normals
 
 
@@ -60,10 +61,9 @@ def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:
   sums = np.zeros(vertices.shape)
   for start in range(0, len(faces), CHUNK):
     part = faces[start : start + CHUNK]
-    a, b, c = np.moveaxis(vertices[part], 1, 0)
-    areas = np.cross(b - a, c - a)  # twice over
+    normals = triangles.area_vectors(vertices, part)  # twice the area long
     for corners in part.T:
-      np.add.at(sums, corners, areas)
+      np.add.at(sums, corners, normals)
   lengths = np.linalg.norm(sums, axis=1, keepdims=True)
   axis = np.broadcast_to([0.0, 0.0, 1.0], sums.shape).copy()
   return np.divide(sums, lengths, out=axis, where=lengths > 0)

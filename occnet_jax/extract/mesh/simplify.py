@@ -1,9 +1,9 @@
-"""A mesh with fewer triangles (host).
+"""Simplification: a mesh with fewer triangles (host).
 
 Quadric edge collapse (Garland and Heckbert, SIGGRAPH 1997) by libigl, which keeps
 closed meshes closed; relatives of the code that the reference uses tear holes.
 
-Shape letters: v vertices, f faces; u vertices and g faces that are left.
+Shape letters: v vertices, f faces; u vertices and g faces after simplification.
 """
 
 import igl
@@ -16,14 +16,14 @@ from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
 def simplify(
   vertices: Vertices, faces: Faces, face_count: int
 ) -> tuple[Float[np.ndarray, "u 3"], Int[np.ndarray, "g 3"]]:
-  """Collapses edges until at most `face_count` faces are left, as far as that goes.
+  """Collapses edges until at most `face_count` faces remain, if possible.
 
-  A mesh that has no more faces than that is returned as it is. Parts of a mesh never
-  vanish: a body keeps four faces or more, so many bodies may need more than was asked.
+  A mesh that has no more faces than that is returned as it is. Bodies of a mesh never
+  vanish: each keeps four faces or more, so many bodies may need more than `face_count`.
 
   Args:
     vertices, faces: an edge-manifold mesh.
-    face_count: faces wanted, at least 4, the faces of a tetrahedron.
+    face_count: number of faces to keep, at least 4, the faces of a tetrahedron.
 
   Raises:
     ValueError: face_count below 4, or vertices that are not finite.

@@ -36,8 +36,8 @@ def test_a_pipeline_writes_the_same_bytes_and_rows(source, prepared, tmp_path):
 def test_a_pipeline_goes_on_where_another_run_stopped(source, prepared, tmp_path):
   kept = []
 
-  def stop(jobs, means):
-    beam.run_beam(jobs[:2], means, PipelineOptions([RUNNER]))
+  def stop(jobs, resources):
+    beam.run_beam(jobs[:2], resources, PipelineOptions([RUNNER]))
     kept.extend((job.path, job.path.stat().st_mtime_ns) for job in jobs[:2])
     raise KeyboardInterrupt
 

@@ -1,6 +1,7 @@
 """The whole stage on small boxes and tori: what comes out, and when it goes on."""
 
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow_datasets as tfds
 import trimesh
 
 from data_prep.pipeline import prepare as prepare_lib
-from data_prep.pipeline import shards, worker_pool
+from data_prep.pipeline import report, shards, worker_pool
 from tests.helpers.small_data import SMALL, SPLITS, read_examples
 
 
@@ -118,7 +119,7 @@ def test_a_finished_directory_is_left_as_it_is(prepared, source, monkeypatch):
 
 def test_other_settings_on_the_same_directory_are_refused(prepared, source):
   changed = {**SMALL, "points": 500}
-  with pytest.raises(ValueError, match=r"points = 400, now wanted 500; choose another"):
+  with pytest.raises(ValueError, match=r"points is 500, there 400\); choose another"):
     prepare_lib.prepare(source=source, out=prepared.directory, **changed)
 
 
@@ -169,3 +170,55 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
 def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):
   with pytest.raises(ValueError, match=message):
     prepare_lib.prepare(**{"source": source, "out": tmp_path, **SMALL, **setting})
+
+
+def _as_earlier_format(out):
+  """Gives a prepared directory the names of format 2, which has the same arrays."""
+  path = out / prepare_lib.SETTINGS_FILE
+  settings = json.loads(path.read_text())
+  settings["format"] = 2
+  settings["solid"]["max_denied"] = settings["solid"].pop("max_contradicted")
+  path.write_text(json.dumps(settings))
+  table = out / report.FILE
+  head, newline, rest = table.read_text().partition("\n")
+  for before, now in {
+    "denied": "contradicted",
+    "sheets": "open_sheets",
+    "added": "surface_added",
+    "lost": "surface_lost",
+  }.items():
+    head = head.replace(now, before)
+  table.write_text(head + newline + rest)
+
+
+def test_complete_data_of_the_earlier_format_are_used_but_never_extended(
+  prepared, source, tmp_path
+):
+  out = tmp_path / "out"
+  shutil.copytree(prepared.directory, out)
+  rows = report.read(out)
+  _as_earlier_format(out)
+  before = _files(out)
+  found = prepare_lib.prepare(source=source, out=out, **SMALL)
+  assert found.shapes == prepared.shapes and _files(out) == before
+  assert report.read(out) == rows
+  with pytest.raises(ValueError, match="format is 3, there 2"):
+    prepare_lib.prepare(source=source, out=out, **SMALL, retry=True)
+  assert shards.is_complete(out) and _files(out) == before
+  shards.metadata_path(out).unlink()
+  with pytest.raises(ValueError, match="format is 3, there 2"):
+    prepare_lib.prepare(source=source, out=out, **SMALL)
+
+
+def test_an_interruption_while_meshes_are_collected_leaves_no_scratch(
+  source, tmp_path, monkeypatch
+):
+  def collect(source, out, **settings):
+    (out / "meshes").mkdir()
+    (out / "meshes" / ".part-1.off").touch()  # of a worker that is killed
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(prepare_lib.sources, "collect", collect)
+  with pytest.raises(KeyboardInterrupt):
+    prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
+  assert not list(tmp_path.rglob(".part-*"))

@@ -62,11 +62,11 @@ def test_shapes_have_cameras_of_their_own_that_do_not_depend_on_the_workers(
 
 
 def test_other_views_on_the_same_directory_are_refused(prepared, pictured, source):
-  with pytest.raises(ValueError, match="views = 0, now wanted 3"):
+  with pytest.raises(ValueError, match="views is 3, there 0"):
     prepare(source=source, out=prepared.directory, **SMALL, views=3)
-  with pytest.raises(ValueError, match="views = 3, now wanted 0"):
+  with pytest.raises(ValueError, match="views is 0, there 3"):
     prepare(source=source, out=pictured.directory, **SMALL)
-  with pytest.raises(ValueError, match="view_side = 40, now wanted 137"):
+  with pytest.raises(ValueError, match="view_side is 137, there 40"):
     prepare(source=source, out=pictured.directory, **SMALL, views=3)
 
 

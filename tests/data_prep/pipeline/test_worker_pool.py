@@ -108,6 +108,14 @@ def test_a_caller_that_stops_ends_its_processes_amid_their_work():
   assert not _is_alive(process)
 
 
+def test_a_worker_that_is_stopped_starts_no_process_for_another_task():
+  worker = worker_pool.Worker(math.sqrt)
+  worker.stop()
+  answer = worker.run(4)
+  assert isinstance(answer, worker_pool.WorkerLostError) and str(answer) == "stopped"
+  assert worker._process is None
+
+
 def test_workers_compute_on_one_thread_and_the_caller_keeps_its_settings():
   before = dict(os.environ)
   [(_, answer)] = worker_pool.run_tasks(os.getenv, ["IGL_NUM_THREADS"], workers=1)
@@ -129,9 +137,10 @@ def _run_script(path, text):
 
 _PARENT = """
 import os, time
-from data_prep import pool
+from data_prep.pipeline import worker_pool
 if __name__ == "__main__":
-  for _, worker in pool.run_tasks(eval, ["__import__('os').getpid()"] * 3, workers=1):
+  tasks = ["__import__('os').getpid()"] * 3
+  for _, worker in worker_pool.run_tasks(eval, tasks, workers=1):
     print(worker, flush=True)
     time.sleep(60)
 """
@@ -147,8 +156,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 _UNGUARDED = """
 import math
-from data_prep import pool
-print(list(pool.run_tasks(math.sqrt, [4, 9], workers=1)))
+from data_prep.pipeline import worker_pool
+print(list(worker_pool.run_tasks(math.sqrt, [4, 9], workers=1)))
 """
 
 

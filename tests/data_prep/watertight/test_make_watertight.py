@@ -42,7 +42,14 @@ def test_a_closed_mesh_is_kept_as_it_is():
   np.testing.assert_allclose(
     [quality.volume_before, quality.volume_after], 0.9**3, rtol=1e-9
   )
-  assert not any([quality.accuracy, quality.completeness, quality.added, quality.lost])
+  assert not any(
+    [
+      quality.accuracy,
+      quality.completeness,
+      quality.surface_added,
+      quality.surface_lost,
+    ]
+  )
 
 
 @pytest.mark.parametrize("missing", range(12))
@@ -59,14 +66,14 @@ def test_a_box_without_a_lid_is_filled_and_the_lid_is_measured():
   np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
   # Points of a square are a sixth of its side from its border on average.
   np.testing.assert_allclose(quality.accuracy, 0.9 / 6 / 6, rtol=0.1)
-  np.testing.assert_allclose(quality.added, (0.86 / 0.9) ** 2 / 6, rtol=0.1)
-  assert quality.completeness < 1e-9 and quality.lost == 0
+  np.testing.assert_allclose(quality.surface_added, (0.86 / 0.9) ** 2 / 6, rtol=0.1)
+  assert quality.completeness < 1e-9 and quality.surface_lost == 0
 
 
 def test_a_vessel_keeps_its_hollow_if_so_much_may_not_be_added():
   inside, quality = _labels(_open_box(0.9), max_added=0.1)
   wall = np.abs(np.abs(POINTS).max(1) - 0.45) < THICK
-  assert quality.method == "filled" and quality.sheets == 0
+  assert quality.method == "filled" and quality.open_sheets == 0
   # Mitred at the edges, where half a diagonal stands for the whole of it.
   clear = (np.abs(np.abs(POINTS) - 0.45) < 2 * THICK).sum(1) < 2
   top = POINTS[:, 2] > 0.45 - 2 * THICK
@@ -83,7 +90,7 @@ def test_two_sheets_become_slabs():
   want = near.any(1) & (np.abs(POINTS[:, :2]) < 0.4).all(1)
   inside, quality = _labels(mesh, max_sheets=1.0)
   np.testing.assert_array_equal(inside, want)
-  np.testing.assert_allclose(quality.sheets, 1)
+  np.testing.assert_allclose(quality.open_sheets, 1)
   np.testing.assert_allclose(quality.volume_after, 2 * 0.8**2 * 2 * THICK, rtol=1e-6)
 
 
@@ -94,7 +101,7 @@ def test_a_sheet_on_a_post_is_thickened_and_the_post_stays_sharp():
   )
   inside, quality = _labels(arrays(box(post, (0, 0, -0.3)), _sheet(0.3, 0.4)))
   np.testing.assert_array_equal(inside, want)
-  np.testing.assert_allclose(quality.sheets, 0.16 / (0.16 + 0.4 + 0.08), rtol=1e-6)
+  np.testing.assert_allclose(quality.open_sheets, 0.16 / (0.16 + 0.4 + 0.08), rtol=1e-6)
 
 
 def test_sheets_are_refused_where_they_are_too_many_or_have_no_thickness():
@@ -128,14 +135,14 @@ def test_faces_seen_from_both_sides_count_once():
   double = np.concatenate([faces, faces[:, ::-1]])
   inside, quality = _labels((vertices, double))
   np.testing.assert_array_equal(inside, in_box(POINTS, 0.9))
-  assert quality.method == "filled" and quality.sheets == 0
+  assert quality.method == "filled" and quality.open_sheets == 0
 
 
 def test_a_wall_between_two_rooms_is_no_surface():
   left, right = box((0.4, 0.5, 0.5), (-0.2, 0, 0)), box((0.4, 0.5, 0.5), (0.2, 0, 0))
   inside, quality = _labels(arrays(left, right))
   np.testing.assert_array_equal(inside, in_box(POINTS, (0.8, 0.5, 0.5)))
-  assert quality.method == "closed" and quality.lost == 0
+  assert quality.method == "closed" and quality.surface_lost == 0
 
 
 def test_a_cavity_survives_a_lost_triangle():

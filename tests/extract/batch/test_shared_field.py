@@ -25,28 +25,28 @@ def shape(radius):
 
 
 def in_threads(functions):
-  """What they return, called at the same time."""
-  found = [None] * len(functions)
+  """Calls functions at the same time; their results."""
+  results = [None] * len(functions)
 
   def call(number, function):
-    found[number] = function()
+    results[number] = function()
 
   threads = [threading.Thread(target=call, args=each) for each in enumerate(functions)]
   for thread in threads:
     thread.start()
   for thread in threads:
     thread.join()
-  return found
+  return results
 
 
-@pytest.mark.parametrize("most", [2, 3, 8])
-def test_shapes_evaluated_together_have_the_values_of_each_alone(most):
+@pytest.mark.parametrize("max_shapes", [2, 3, 8])
+def test_shapes_evaluated_together_have_the_values_of_each_alone(max_shapes):
   radii = np.linspace(0.1, 0.5, 7)
   points = [RNG.uniform(-0.5, 0.5, (n, 3)) for n in (0, 1, 64, 65, 300, 64, 10)]
   fields = [decoder_field(decode, STRETCH, shape(r), 64) for r in radii]
-  with SharedEvaluator(decode, STRETCH, most) as together:
+  with SharedEvaluator(decode, STRETCH, max_shapes) as evaluator:
     shared = [
-      together.field(shape(r), field) for r, field in zip(radii, fields, strict=True)
+      evaluator.field(shape(r), field) for r, field in zip(radii, fields, strict=True)
     ]
     pairs = list(zip(shared, points, strict=True))
     values = in_threads([lambda f=f, p=p: f.values(p) for f, p in pairs])
@@ -62,10 +62,10 @@ def test_meshes_of_shapes_evaluated_together_are_those_of_each_alone():
   radii = (0.2, 0.3, 0.4)
   fields = [decoder_field(decode, STRETCH, shape(r), 256) for r in radii]
   settings = {"resolution_0": 8, "upsampling_steps": 1}
-  with SharedEvaluator(decode, STRETCH, 4) as together:
-    shared = [together.field(shape(r), f) for r, f in zip(radii, fields, strict=True)]
-    found = in_threads([lambda f=f: extract_mesh(f, **settings) for f in shared])
-  for mesh, field in zip(found, fields, strict=True):
+  with SharedEvaluator(decode, STRETCH, 4) as evaluator:
+    shared = [evaluator.field(shape(r), f) for r, f in zip(radii, fields, strict=True)]
+    meshes = in_threads([lambda f=f: extract_mesh(f, **settings) for f in shared])
+  for mesh, field in zip(meshes, fields, strict=True):
     want = extract_mesh(field, **settings)
     np.testing.assert_array_equal(mesh.faces, want.faces)
     np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-5)
@@ -76,15 +76,41 @@ def test_an_error_of_the_network_reaches_every_thread_that_waits():
   def broken(variables, latent, points):
     raise RuntimeError("out of memory")
 
-  with SharedEvaluator(broken, STRETCH, 2) as together:
+  with SharedEvaluator(broken, STRETCH, 2) as evaluator:
     alone = decoder_field(decode, STRETCH, shape(0.3), 64)
-    field = together.field(shape(0.3), alone)
+    field = evaluator.field(shape(0.3), alone)
     with pytest.raises(RuntimeError, match="out of memory"):
       field.values(np.zeros((5, 3)))
 
 
+def test_closing_ends_a_thread_that_still_waits_with_an_error():
+  running, finish = threading.Event(), threading.Event()
+
+  def slow(variables, latent, points):
+    running.set()
+    assert finish.wait(60)
+    return decode(variables, latent, points)
+
+  batch = np.zeros((64, 3), np.float32)
+  evaluator = SharedEvaluator(slow, STRETCH, 1)
+  first = evaluator.submit(_values, shape(0.3), batch)
+  assert running.wait(60)
+  waiting = evaluator.submit(_values, shape(0.4), batch)
+  closing = threading.Thread(target=evaluator.__exit__, args=(None, None, None))
+  closing.start()
+  try:
+    with pytest.raises(RuntimeError, match="closed before this batch was evaluated"):
+      waiting.result(timeout=60)
+  finally:
+    finish.set()
+    closing.join()
+  np.testing.assert_allclose(first.result(timeout=60), 0.3)
+  with pytest.raises(RuntimeError, match="closed"):
+    evaluator.submit(_values, shape(0.3), batch)
+
+
 def test_values_that_are_not_finite_are_refused():
-  with SharedEvaluator(decode, STRETCH, 2) as together:
+  with SharedEvaluator(decode, STRETCH, 2) as evaluator:
     alone = decoder_field(decode, STRETCH, shape(np.nan), 64)
     with pytest.raises(ValueError, match="not finite at 5 of 5"):
-      together.field(shape(np.nan), alone).values(np.zeros((5, 3)))
+      evaluator.field(shape(np.nan), alone).values(np.zeros((5, 3)))

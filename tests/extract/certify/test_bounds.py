@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from occnet_jax.extract.certify.bounds import bound_boxes
+from occnet_jax.extract.point_functions import point_function
 from occnet_jax.models import registry
 
 ACTIVATIONS = {
@@ -21,6 +22,7 @@ RNG = np.random.default_rng(0)
 
 
 compiled = functools.cache(jax.jit)
+of_point = functools.cache(point_function)
 
 
 def values_within(function, centre, half, count=400):
@@ -39,7 +41,9 @@ def spread(function, centres, half):
 
 def bounds_of(function, centres, half):
   bound = compiled(bound_boxes, static_argnums=0)
-  return np.stack(bound(function, np.asarray(centres, np.float32), np.float32(half)))
+  return np.stack(
+    bound(of_point(function), np.asarray(centres, np.float32), np.float32(half))
+  )
 
 
 def assert_hold(function, centres, half, tolerance=1e-5):

@@ -5,7 +5,7 @@ import trimesh
 
 from occnet_jax.extract.grid.edge_splitting import (
   newton_to_level,
-  side_numbers,
+  split_sides,
   subdivide,
 )
 from occnet_jax.extract.mesh.checks import count_open_edges, signed_volume
@@ -20,10 +20,10 @@ def test_splitting_any_edges_in_their_middle_leaves_the_solid_as_it_is(share):
   edges = np.unique(np.sort(solid.edges, axis=1), axis=0)
   edges = edges[rng.uniform(size=len(edges)) < share]
   faces = solid.faces.view(np.ndarray)
-  rows, numbers = side_numbers(faces, edges, len(solid.vertices))
+  rows, split_vertices = split_sides(faces, edges, len(solid.vertices))
   vertices = np.concatenate([solid.vertices, solid.vertices[edges].mean(1)])
   split = np.delete(faces, rows, axis=0)
-  split = np.concatenate([split, subdivide(faces[rows], numbers)])
+  split = np.concatenate([split, subdivide(faces[rows], split_vertices)])
   assert len(split) == len(faces) + 2 * len(edges)
   assert count_open_edges(split) == 0
   np.testing.assert_allclose(signed_volume(vertices, split), solid.volume)
@@ -32,7 +32,7 @@ def test_splitting_any_edges_in_their_middle_leaves_the_solid_as_it_is(share):
   assert normals.min() > 0
 
 
-def test_a_climb_ends_near_the_level_and_within_reach():
+def test_newtons_step_ends_near_the_level_and_within_reach():
   true = np.array([0.03, -0.1, 0.4, 0.0])
 
   def along(heights, rows):

@@ -1,14 +1,17 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from occnet_jax.extract.grid.active_cells import find_crossings
+from occnet_jax.extract.grid.active_cells import ALONG, CHILDREN, find_crossings
 from occnet_jax.extract.grid.marching_cubes import (
+  EDGES,
   cube_table,
   linear_params,
   place_vertices,
   triangulate,
 )
-from occnet_jax.extract.grid.mise import sample_surface
+from occnet_jax.extract.grid.mise import CORNERS, STENCIL, sample_surface
 from occnet_jax.extract.mesh.checks import count_open_edges, signed_volume
 from occnet_jax.geometry.grids import grid_indices, to_coordinates
 from tests.helpers import dense_cubes
@@ -83,7 +86,7 @@ def test_thin_parts_are_followed_across_faces_and_edges_of_coarse_voxels():
     )
 
 
-def test_the_table_has_every_edge_of_a_mixed_cell_in_one_piece():
+def test_the_table_has_every_crossed_edge_in_one_component():
   table, corners = cube_table(), grid_indices(2)
   for config in range(256):
     inside = (config >> np.arange(8)) & 1
@@ -94,9 +97,36 @@ def test_the_table_has_every_edge_of_a_mixed_cell_in_one_piece():
       if abs(corners[a] - corners[b]).sum() == 1
     ]
     crossed = sum(inside[a] != inside[b] for a, b in pairs)
-    assert (table.patches[config] >= 0).sum() == crossed
-    assert table.pieces[config] == table.patches[config].max() + 1
-    assert table.counts[config] == crossed - 2 * table.pieces[config]  # as polygons
+    assert (table.component[config] >= 0).sum() == crossed
+    assert table.component_count[config] == table.component[config].max() + 1
+    assert (
+      table.triangle_count[config] == crossed - 2 * table.component_count[config]
+    )  # as polygons
+
+
+def test_corners_and_edges_are_numbered_as_the_drawing_of_the_cell_says():
+  drawn_corners = {
+    0: (0, 0, 0), 1: (0, 0, 1), 2: (0, 1, 0), 3: (0, 1, 1),
+    4: (1, 0, 0), 5: (1, 0, 1), 6: (1, 1, 0), 7: (1, 1, 1),
+  }  # fmt: skip
+  drawn_edges = [
+    (0, 4), (1, 5), (2, 6), (3, 7),  # along x
+    (0, 2), (1, 3), (4, 6), (5, 7),  # along y
+    (0, 1), (2, 3), (4, 5), (6, 7),  # along z
+  ]  # fmt: skip
+  assert {
+    k: tuple(corner) for k, corner in enumerate(CORNERS.tolist())
+  } == drawn_corners
+  assert [(corner, corner + ALONG[axis]) for corner, axis in EDGES] == drawn_edges
+  for lower, (corner, axis) in zip(drawn_edges, EDGES, strict=True):
+    step = np.subtract(drawn_corners[lower[1]], drawn_corners[lower[0]])
+    assert lower[0] == corner and step.tolist() == np.eye(3)[axis].tolist()
+
+
+def test_children_have_their_corners_among_the_27_points_of_a_voxel():
+  for child, corner in itertools.product(range(8), range(8)):
+    point = STENCIL[CHILDREN[child, corner]]
+    assert point.tolist() == (CORNERS[child] + CORNERS[corner]).tolist()
 
 
 def test_a_plane_lies_where_it_should_to_the_last_digit():

@@ -106,27 +106,27 @@ def test_a_sphere_takes_the_evaluations_of_the_reference():
 
 
 @pytest.mark.parametrize("value", [-1.0, 1.0])
-def test_a_field_without_a_surface_is_looked_at_once(value):
+def test_a_field_without_a_surface_is_evaluated_on_the_coarse_grid_alone(value):
   assert sample_array(np.full((17,) * 3, value), 4, 2, 0.0).rounds == (125,)
 
 
-def test_a_field_that_is_its_level_everywhere_is_looked_at_everywhere():
+def test_a_field_that_is_its_level_everywhere_is_evaluated_everywhere():
   samples = sample_array(np.zeros((9,) * 3), 2, 2, 0.0)
   assert len(samples.keys) == 9**3
 
 
-def test_what_the_margin_names_is_split():
+def test_voxels_that_the_split_rule_names_are_split():
   array = np.full((17,) * 3, -1.0, np.float32)
   array[9:11, 9:11, 9:11] = 1  # between the points 8 and 12 of the coarse grid
   blind = sample_array(array, 4, 2, 0.0)
 
-  def margin(values):
+  def rule(values):
     assert values.shape == (5, 5, 5)
     chosen = np.zeros((4, 4, 4), bool)
     chosen[2, 2, 2] = True
     return chosen
 
-  samples = sample_surface(lambda i: array[tuple(i.T)], 4, 2, 0.0, margin=margin)
+  samples = sample_surface(lambda i: array[tuple(i.T)], 4, 2, 0.0, split_rule=rule)
   assert len(blind.keys) == 125
   assert samples.rounds[:2] == (125, 19) and (samples.values > 0).sum() == 8
 
@@ -137,7 +137,7 @@ def test_memory_is_asked_for_before_it_is_used():
     return 20.5 - np.linalg.norm(indices - 32, axis=1)
 
   calls, asked = [], []
-  samples = sample_surface(ball, 8, 3, 0.0, reserve=asked.append)
+  samples = sample_surface(ball, 8, 3, 0.0, check_budget=asked.append)
   assert asked[-1] >= 12 * len(samples.keys) and asked == sorted(asked)
 
   def refuse(needed):
@@ -146,5 +146,5 @@ def test_memory_is_asked_for_before_it_is_used():
 
   calls.clear()
   with pytest.raises(ValueError, match="too much"):
-    sample_surface(ball, 8, 3, 0.0, reserve=refuse)
+    sample_surface(ball, 8, 3, 0.0, check_budget=refuse)
   assert sum(calls) == sum(samples.rounds[:-1])

@@ -31,7 +31,7 @@ def _ball(noise=0.0):
 @pytest.mark.parametrize("level", [0.0, 0.4])
 def test_vertices_go_to_the_level(function, level):
   vertices, _ = _ball(noise=0.01)
-  found = project(as_field(function), vertices, level=level, most=0.02, steps=7)
+  found = project(as_field(function), vertices, level=level, max_step=0.02, steps=7)
   want = (RADIUS**2 - level / 20) ** 0.5
   np.testing.assert_allclose(np.linalg.norm(found, axis=1), want, atol=2e-6)
   away = np.cross(found, vertices)  # along the gradient: straight to the centre
@@ -46,7 +46,7 @@ def test_a_step_that_overshoots_is_halved():
     return jnp.where(gap > 0, 0.1 * gap, 10 * gap)
 
   vertices, _ = _ball(noise=0.003)
-  found = project(as_field(kinked), vertices, level=0.0, most=0.02, steps=8)
+  found = project(as_field(kinked), vertices, level=0.0, max_step=0.02, steps=8)
   off = np.abs(kinked(jnp.asarray(found)))
   assert (off <= np.abs(kinked(jnp.asarray(vertices))) + 1e-7).all()
   assert off.max() < 1e-4
@@ -54,7 +54,7 @@ def test_a_step_that_overshoots_is_halved():
 
 def test_vertices_stay_where_the_field_tells_no_way():
   vertices, _ = _ball()
-  flat = project(as_field(lambda p: 0 * p[:, 0]), vertices, level=9.0, most=0.1)
+  flat = project(as_field(lambda p: 0 * p[:, 0]), vertices, level=9.0, max_step=0.1)
   np.testing.assert_array_equal(flat, vertices)
 
 
@@ -65,7 +65,9 @@ def test_the_error_of_a_mesh_is_its_distance():
     mesh = trimesh.Trimesh(grown * vertices, faces, process=False)
     points, _ = trimesh.sample.sample_surface(mesh, 20_000, seed=1)
     want = np.abs(np.linalg.norm(points, axis=1) - RADIUS).mean()
-    found = mean_error(field, grown * vertices, faces, level=0.0, most=1.0, seed=0)
+    found = mean_error(
+      field, grown * vertices, faces, level=0.0, max_distance=1.0, seed=0
+    )
     np.testing.assert_allclose(found, want, rtol=0.06)
 
 

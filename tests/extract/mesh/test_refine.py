@@ -2,6 +2,7 @@ import gc
 import itertools
 import weakref
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from occnet_jax.extract import field as field_module
 from occnet_jax.extract.field import as_field
 from occnet_jax.extract.mesh import refine as refine_module
 from occnet_jax.extract.mesh.refine import loss_and_gradient, refine, rmsprop
+from occnet_jax.extract.pipeline import extract_mesh
 
 RADIUS = 0.3
 
@@ -170,18 +172,6 @@ def test_what_a_plain_function_closes_over_is_freed_after_refinement():
   assert freed() is None
 
 
-def test_every_step_is_reported():
-  seen = []
-  refined = refine(
-    ball_field(),
-    *rough_sphere(0),
-    level=0.0,
-    steps=4,
-    on_step=lambda step, loss: seen.append((step, loss)),
-  )
-  assert seen == list(enumerate(refined.losses))
-
-
 def test_an_empty_mesh_stays_empty():
   refined = refine(
     ball_field(), np.zeros((0, 3)), np.zeros((0, 3), np.int64), level=0.0
@@ -193,3 +183,15 @@ def test_a_field_that_jax_cannot_trace_is_refused():
   field = as_field(lambda p: 0.3 - np.linalg.norm(p, axis=1))
   with pytest.raises(ValueError, match=r"write it with jax.numpy, or pass refine_step"):
     refine(field, *rough_sphere(), level=0.0)
+
+
+def test_the_refusal_names_the_reason_why_jax_cannot_trace_the_field():
+  def branching(points):
+    if points[0, 0] > 9:
+      return points[:, 0]
+    return 0.3 - (points**2).sum(-1) ** 0.5
+
+  message = "TracerBoolConversionError: Attempted boolean conversion of traced array"
+  with pytest.raises(ValueError, match=message) as caught:
+    extract_mesh(branching, resolution_0=8, upsampling_steps=1, refine_steps=2)
+  assert isinstance(caught.value.__cause__, jax.errors.TracerBoolConversionError)
