@@ -42,10 +42,10 @@ LEAVES = {
   "running_var": ("batch_stats", "var"),
   "weight_g": ("params", "scale"),
 }
-# Cases whose gradients are compared in float64, with their tolerances. Among millions of
-# ReLUs some have an input so close to zero that rounding decides their slope, and one of
-# them changes a gradient by 1e-2. In float64 the gradient is the same on every machine.
-# The first case was recorded in float32: with the slopes of two ReLUs changed,
+# Cases whose gradients are compared in float64, with their tolerances. Among millions
+# of ReLUs some have an input so close to zero that rounding decides their slope, and
+# one of them changes a gradient by 1e-2. In float64 the gradient is the same on every
+# machine. The first case was recorded in float32: with the slopes of two ReLUs changed,
 # whose inputs are -1.3e-6 and -3.1e-6, its error is 6e-6.
 KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet": 1e-4}
 state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
