@@ -24,7 +24,7 @@ def main() -> None:
   args = parser.parse_args()
   count = args.shapes
   if count is None:
-    count = len(stages._open_test(occnet_jax.restore(args.workdir).config)())
+    count = len(stages.open_test_split(occnet_jax.restore(args.workdir).settings)())
   fields = extract.trained(args.workdir, count)
   counts, differ = {int(start): 0 for start in args.starts.split(",")}, 0
   for name, (field, level) in fields.items():

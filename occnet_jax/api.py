@@ -100,8 +100,8 @@ class Model:
     """Observations -> latent, leading axis b; a random z is at its prior's mean.
 
     Args:
-      inputs: observations as types.py lists them, in the cube's frame: clouds (b, n, 3),
-        images (b, h, w, 3) from 0 to 1, ...
+      inputs: observations in the cube's frame, as types.py lists them: clouds
+        (b, n, 3), images (b, h, w, 3) from 0 to 1, ...
 
     Raises:
       ValueError: inputs of another shape than the network was trained with.
@@ -182,34 +182,19 @@ class Model:
         f"config.model.name={self.settings.model['name']}: this system has no points "
         "whose labels a latent could be fitted to; use encode"
       )
-    points, labels = np.asarray(points, np.float32), np.asarray(labels, np.float32)
-    if points.ndim != 3 or points.shape[-1] != 3 or labels.shape != points.shape[:2]:
-      raise ValueError(
-        f"points of shape {points.shape} with labels of shape {labels.shape}; want "
-        "(b, t, 3) and (b, t)"
-      )
-    start = jax.tree.map(
-      lambda leaf: jax.numpy.repeat(leaf, len(points), axis=0), self._mean_latent()
-    )
+    # The start is the mean code of a table, or else the code of an input of zeros.
+    inputs = np.zeros_like(self.observation.spec)[None]
+    if self.settings.data.inputs == "index":
+      inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
     return latent_optimization.fit_latent(
       self.method,
       self.variables,
-      start,
-      {"points": points, "occupancies": labels, "distances": labels},
+      latent_optimization.repeat_mean(self.encode(inputs), len(points)),
+      latent_optimization.labelled_batch(points, labels),
       steps=steps,
       learning_rate=learning_rate,
       prior_weight=prior_weight,
     )
-
-  def _mean_latent(self) -> Latent:
-    """The first latent of `fit`, leading axis 1: the mean code of a table, or the code
-    of an input of zeros.
-    """
-    inputs = np.zeros_like(self.observation.spec)[None]
-    if self.settings.data.inputs == "index":
-      inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
-    latents = self.encode(inputs)
-    return jax.tree.map(lambda leaf: leaf.mean(0, keepdims=True), latents)
 
   def _prior(self) -> LatentPrior:
     if self.method.prior is None:

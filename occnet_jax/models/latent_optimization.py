@@ -1,9 +1,11 @@
 """A latent for new observations, by optimisation at test time (device, jnp)."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -50,3 +52,26 @@ def fit_latent(
     return optax.apply_updates(latent, updates), state
 
   return jax.lax.fori_loop(0, steps, update, (start, optimizer.init(start)))[0]
+
+
+def repeat_mean(latents: Latent, count: int) -> Latent:
+  """The mean of latents (b, ...) as latents (count, ...)."""
+  return jax.tree.map(
+    lambda leaf: jnp.repeat(leaf.mean(0, keepdims=True), count, 0), latents
+  )
+
+
+def labelled_batch(points: Any, labels: Any) -> Batch:
+  """A batch for `fit_latent`, from points (b, t, 3) and their labels (b, t).
+
+  Raises:
+    ValueError: arrays that do not go together.
+  """
+  points, labels = np.asarray(points, np.float32), np.asarray(labels, np.float32)
+  if points.ndim != 3 or points.shape[-1] != 3 or labels.shape != points.shape[:2]:
+    raise ValueError(
+      f"points of shape {points.shape} with labels of shape {labels.shape}; want "
+      "(b, t, 3) and (b, t)"
+    )
+  # A system reads the labels that it was trained with.
+  return {"points": points, "occupancies": labels, "distances": labels}

@@ -122,7 +122,7 @@ def _update(digest: Any, value: Any) -> None:
 
 def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
   model, level = settings.model, measured_with["level"]
-  parts = [model[name] for name in ("encoder", "decoder") if name in model]
+  parts = filter(None, (model.get("encoder"), model.get("decoder")))
   level = "none" if level is None else f"{level:.3g}, chosen in validation"
   return {
     "Config": settings.name,
