@@ -78,7 +78,8 @@ def train(
   examples = batches_lib.open_train(config_lib.parse(config).data)
   config = config_lib.with_codes(config, len(examples))
   settings = config_lib.parse(config)
-  run, data, part = settings.train, settings.data, multihost.process_index_and_count()
+  training, data = settings.train, settings.data
+  part = multihost.process_index_and_count()
   validation_batches = functools.partial(
     batches_lib.validation_batches,
     settings,
@@ -90,9 +91,9 @@ def train(
   with contextlib.ExitStack() as stack:
     # --- Checkpoints ------------------------------------------------------------------
     preemption = stack.enter_context(Preemption())
-    checkpoints = stack.enter_context(Checkpoints(workdir, config, run.keep_every))
+    checkpoints = stack.enter_context(Checkpoints(workdir, config, training.keep_every))
     last_step = np.int32(checkpoints.last_step("latest"))
-    if multihost.broadcast_from_main(last_step) >= run.steps:
+    if multihost.broadcast_from_main(last_step) >= training.steps:
       return
     record = checkpoints.record("latest") or {}
 
@@ -101,27 +102,27 @@ def train(
     build = functools.partial(
       registry.build,
       settings.model,
-      precision=run.precision,
+      precision=training.precision,
       threshold=settings.test.threshold,
       posterior_points=data.points,
     )
     method = build()
-    optimizer = optimizers.make(settings.optim, run.steps)
+    optimizer = optimizers.make(settings.optim, training.steps)
     step = step_lib.make_step(
-      build(axis_name=step_lib.AXIS, remat=run.remat),
+      build(axis_name=step_lib.AXIS, remat=training.remat),
       optimizer,
       ema_decay=settings.optim.ema_decay,
-      skip_nonfinite=run.on_nonfinite == "skip",
+      skip_nonfinite=training.on_nonfinite == "skip",
       gather_fn=split.gather_fn,
     )
-    mapped = step_lib.data_parallel(step, steps=run.steps_per_call)
+    mapped = step_lib.data_parallel(step, steps=training.steps_per_call)
     resident = step_lib.replicate(split.device_arrays)
 
     # --- State: fresh, initialised, or resumed ---------------------------------------
     state = state_lib.create(
       method,
       optimizer,
-      batches_lib.example_batch(data, run.batch_size),
+      batches_lib.example_batch(data, training.batch_size),
       seed=settings.seed,
       ema=settings.optim.ema_decay > 0,
     )
@@ -135,26 +136,26 @@ def train(
     validation = evaluators_lib.make_validation(
       method,
       lambda: preemption.until_asked(validation_batches()),
-      run.validate_every,
+      training.validate_every,
     )
     progress = stack.enter_context(
       Progress(
         workdir / "logs",
         start,
-        run.steps,
-        shapes=run.batch_size,
+        training.steps,
+        shapes=training.batch_size,
         pending_rows=record.get("pending_rows", ()),
         validation_pending=record.get("validation_pending", False),
       )
     )
 
     # --- Loop ------------------------------------------------------------------------
-    everything = Run(
+    run = Run(
       settings,
       lambda state, batch, s: mapped(state, batch, np.int32(s), resident),
       step_lib.stack_batches(
         batches_lib.train_batches(settings, split, start, part),
-        run.steps_per_call,
+        training.steps_per_call,
         jax.local_device_count(),
       ),
       (validation, *evaluators),
@@ -164,7 +165,7 @@ def train(
       preemption,
     )
     try:
-      _loop(everything, state)
+      _loop(run, state)
     except NotFinite as error:
       raise _dump(error, config, settings, examples, workdir) from error
 
