@@ -90,6 +90,13 @@ def tiny_config(tiny_data):
   return config.to_dict()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _freed_programs():
+  """Frees the compiled programs of a file, which come to gigabytes over all files."""
+  yield
+  jax.clear_caches()
+
+
 # Files that take longest, which go first so that no worker is left with one at the end.
 LONG = (
   "test_every_method",

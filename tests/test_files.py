@@ -43,6 +43,7 @@ def _interrupt_everywhere(function):
   Yields after each of the calls, and ends with the first that is not interrupted.
   """
   names = {files.__file__, contextlib.__file__, function.__code__.co_filename}
+  gc.freeze()  # or each collection below walks through all that other tests left
   for at in range(100_000):
     interrupter = Interrupter(at, names)
     before = sys.gettrace()
@@ -56,7 +57,8 @@ def _interrupt_everywhere(function):
     gc.collect()
     yield
     if not interrupter.has_struck:
-      return
+      break
+  gc.unfreeze()
 
 
 def test_an_interruption_anywhere_leaves_the_old_file_or_the_new_one(tmp_path):

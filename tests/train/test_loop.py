@@ -1,6 +1,9 @@
 import copy
 import shutil
 
+import jax
+import numpy as np
+import optax
 import pytest
 
 from occnet_jax import losses
@@ -75,6 +78,22 @@ def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
   assert record["step"] == best["step"]
   assert record["level"] == best["val/level"]
   assert record["level"] in [losses.logit(p) for p in tiny_config["model"]["tau_grid"]]
+
+
+def test_averaged_variables_follow_the_decay_of_the_config(tiny_config, tmp_path):
+  """Two runs that differ in the decay alone differ in their averages alone."""
+  states = []
+  for decay in (0.5, 0.9):
+    tiny_config["optim"]["ema_decay"] = decay
+    workdir = tmp_path / str(decay)
+    loop.train(tiny_config, workdir)
+    states.append(final(workdir))
+  assert_close(states[0]["params"], states[1]["params"], rtol=0, atol=0)
+  distances = [
+    optax.tree.norm(jax.tree.map(np.subtract, s["ema"]["params"], s["params"]))
+    for s in states
+  ]
+  assert 0 < 2 * distances[0] < distances[1]
 
 
 def test_statistics_of_no_average_are_refused(tiny_config, tmp_path):

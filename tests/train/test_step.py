@@ -65,6 +65,26 @@ def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
   assert np.abs(stats[0] - stats[1]).max() > 1e-7
 
 
+def test_every_device_draws_a_z_of_its_own():
+  model = MODEL | {"z_dim": 4, "latent_hidden_size": 8}
+  method = registry.build(model)
+  batch = jax.tree.map(lambda x: np.concatenate([x, x]), make_batch(0, b=2))
+  state = state_lib.create(method, optax.sgd(0.0), batch, seed=0, ema=False)
+  mapped = step_lib.data_parallel(step_lib.make_step(method, optax.sgd(0.0)))
+  split = step_lib.split_over_devices(batch, 2)  # both devices have the same shapes
+  kept = jax.device_get(state)
+  _, scalars = mapped(step_lib.replicate(state), split, np.int32(0), None)
+  variables = {"params": kept.params, "batch_stats": kept.batch_stats}
+  half = jax.tree.map(lambda x: jnp.asarray(x[:2]), batch)
+  key = jax.random.fold_in(kept.key, 0)
+  losses = [
+    float(method.loss(variables, half, jax.random.fold_in(key, device), True)[0])
+    for device in (0, 1)
+  ]
+  assert abs(losses[0] - losses[1]) > 1e-4
+  np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)
+
+
 def test_the_mapped_step_compiles_once():
   _, optimizer, state = make_run()
   both = registry.build(MODEL, axis_name=step_lib.AXIS)
