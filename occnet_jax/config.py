@@ -288,13 +288,6 @@ def override(config: Config, by: Mapping[str, Any] | None) -> Config:
   return config
 
 
-def _section(config: Config, name: str) -> Config:
-  """The section that holds a field, by the field's dotted name; {} if there is none."""
-  for key in name.split(".")[:-1]:
-    config = config.get(key, {})
-  return config
-
-
 def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   """table[name], or a ValueError that lists the names there are."""
   if name not in table:

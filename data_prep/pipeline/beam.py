@@ -32,10 +32,6 @@ from data_prep.pipeline.shard_jobs import (
 )
 from data_prep.sampling.example import prepare_one
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", help_string="Config file, such as configs/own_data.py."
-)
-
 
 def run_beam(
   jobs: Sequence[ShardJob], resources: Resources, options: PipelineOptions | None = None
@@ -82,11 +78,12 @@ class _MakeShard(beam.DoFn):
 
 
 def main(argv: Sequence[str]) -> None:
-  if _CONFIG.value is None:
+  config = flags.FLAGS.config
+  if config is None:
     raise ValueError("want --config=FILE, see configs/")
   options = PipelineOptions(list(argv[1:]))
   prepared = prepare(
-    **_CONFIG.value.to_dict()["prep"], run=functools.partial(run_beam, options=options)
+    **config.to_dict()["prep"], run=functools.partial(run_beam, options=options)
   )
   print(report.summarise(prepared.directory))  # noqa: T201
 
@@ -107,4 +104,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+  # Here, so that a program with a flag of this name can import the module.
+  config_flags.DEFINE_config_file(
+    "config", help_string="Config file, such as configs/own_data.py."
+  )
   app.run(_run, flags_parser=_parse)

@@ -220,8 +220,7 @@ def _draw_views(
 def _arrays(settings: Settings) -> dict[str, Any]:
   """The settings that decide which arrays an example has."""
   names = ("points", "near_points", "surface_points", "voxel_side", "dtype", "views")
-  stored = {name: settings[name] for name in names}
-  return stored | {"distances": settings.get("distances", False)}
+  return {name: settings[name] for name in names}
 
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:
@@ -229,4 +228,6 @@ def make_features(settings: Settings) -> tfds.features.FeaturesDict:
   quality = (
     {} if is_official(settings) else typing.get_type_hints(solid_lib.RepairReport)
   )
-  return shards.make_features(**_arrays(settings), quality=quality)
+  return shards.make_features(
+    **_arrays(settings), distances=settings.get("distances", False), quality=quality
+  )

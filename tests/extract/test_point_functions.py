@@ -19,7 +19,7 @@ def network():
   """The reference's decoder with random weights: decode, variables, latent."""
   config = base.get_config().to_dict()["model"]
   config |= {"encoder_hidden_size": 16, "c_dim": 512, "hidden_size": 256}
-  method = registry.build({**config, "decoder": "cbatchnorm"}, tau=0.5)
+  method = registry.build({**config, "decoder": "cbatchnorm"})
   inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
   batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
   variables = method.init(

@@ -25,7 +25,8 @@ def _files(directory):
 
 def test_every_sound_mesh_becomes_an_example_and_every_bad_one_a_row(prepared):
   assert sum(prepared.shapes.values()) == 12 and prepared.rejected == 3
-  rows = list(csv.DictReader((prepared.directory / "prepare_report.csv").open()))
+  text = (prepared.directory / "prepare_report.csv").read_text()
+  rows = list(csv.DictReader(text.splitlines()))
   reasons = {row["id"]: row["reason"] for row in rows if row["outcome"] == "rejected"}
   assert reasons.keys() == {"line", "nan", "text"}
   assert "not finite" in reasons["nan"]
