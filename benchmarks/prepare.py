@@ -4,7 +4,7 @@
   python -m benchmarks.prepare --source=folder:/path --meshes=100 --views=24
 
 First the whole command, in as many processes as there are cores; then the same meshes
-one after another in this process, to see where the time goes.
+one after another in this process, to measure the time of each stage.
 """
 
 import argparse
