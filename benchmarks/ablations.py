@@ -4,9 +4,9 @@
 
 Architecture (without ResNet blocks, without conditional batch norm) and sampling of
 training points (64, as many inside as outside, near the surface), on procedural shapes
-at sizes for two CPU cores; 39 test shapes. The paper ablates the image model; a ResNet
-learns little in minutes of two cores, so the point-cloud model stands in unless
---inputs=image is given. A second call goes on where it stopped.
+with 39 test shapes, at sizes for two CPU cores. The paper ablates the image model. A
+ResNet learns little in minutes of two cores, so the default here is the point-cloud
+model; --inputs=image chooses the paper's. Call it again to resume.
 """
 
 import argparse

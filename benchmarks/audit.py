@@ -2,8 +2,9 @@
 
   python -m benchmarks.audit [--workdir=runs/pointcloud] [--shapes=2]
 
-Fields as in benchmarks/extract.py. `sampled`: finest cells at whose corners the octree
-evaluated the field; `undecided`: where a component cannot be excluded. All in percent.
+Fields are those of benchmarks/extract.py. Columns are in percent: `sampled` are the
+finest cells at whose corners the octree evaluated the field; `undecided` are boxes
+where a component cannot be excluded.
 """
 
 import argparse

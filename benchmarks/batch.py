@@ -1,10 +1,11 @@
-"""Shapes a second, one after another and in a stream, cloud to mesh.
+"""Shapes per second from clouds to meshes, one after another and in a stream.
 
   python -m benchmarks.batch --workdir=runs/quickstart
 
-Test shapes as the network sees them, at the resolution and by the method of the run's
-config. `reconstruct`, `reconstruct_batch`, and it with --together shapes a call, in
-turn, --rounds times, after one of each that compiles; medians.
+The inputs are the network's inputs of test shapes; resolution and method are those of
+the run's config. Medians over --rounds of three ways that take turns: `reconstruct`,
+`reconstruct_batch`, and `reconstruct_batch` with --together shapes per call. Each runs
+once before, to compile.
 """
 
 import argparse

@@ -1,10 +1,9 @@
-"""Whether coarser starts find the components that a start of 32 cells a side does.
+"""Components found from coarser starting grids than one of 32 cells a side.
 
   python -m benchmarks.components --workdir=runs/pointcloud
 
-Every test shape (or --shapes of them) as the network sees it, by mise_roots at
---resolution cells a side, from each of --starts. Prints the shapes whose number of
-components differs.
+Extracts every test shape (or --shapes of them) by mise_roots at --resolution cells a
+side, from each of --starts, and prints the shapes whose number of components differs.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The encoders' convolutions on a CPU: XLA's own against what stands in their place.
+"""The encoders' convolutions on a CPU: XLA's own, and the forms that replace them.
 
   python -m benchmarks.convolution
 
-Value and gradient of one layer, 3 wide: the second of the voxel encoder for two shapes,
+Value and gradient of one layer 3 wide: the second of the voxel encoder for two shapes,
 one of each stage of the image encoder for eight pictures of 224 pixels, one of its last
-stages for eight of 32 pixels, and its max pooling. Both ways in turn in one process,
-medians of nine.
+stages for eight of 32 pixels, and its max pooling. The two ways take turns in one
+process; medians of nine. It takes no options.
 """
 
 import statistics

@@ -1,11 +1,11 @@
-"""How fast the decoder evaluates points, beside the bare matrix product of its layers.
+"""Rate at which the decoder evaluates points, and that of its bare matrix products.
 
   python -m benchmarks.decoder
 
 The conditional-batch-norm decoder of the reference's size (hidden 256, code 512) on
-batches of points, as extraction calls it, and a chain of ten products of the same
-shape and precision in the same process. Multiplications and additions of the ten hidden
-layers count, all else is overhead. Medians.
+batches of points, as extraction calls it, and in the same process a chain of ten
+products of the same shape and precision. Only multiplications and additions of the ten
+hidden layers count as operations. Medians.
 """
 
 import argparse

@@ -1,9 +1,10 @@
-"""The reference's watertighting, from the same library primitives, to compare with.
+"""The reference's method to make meshes watertight, from the same library primitives.
 
-As Mescheder et al. 2019 after Stutz and Geiger 2018: 100 depth pictures of 640^2 pixels
-from a sphere around the mesh, moved towards the camera by 1.5 voxels and eroded, fused
-to a truncated signed distance on 256^3 voxels, and cut by marching cubes. The authors'
-code fuses in C++; here it is numpy on one core, so seconds are given by stage.
+After Mescheder et al. 2019 and Stutz and Geiger 2018: 100 depth pictures of 640^2
+pixels from a sphere around the mesh, moved towards the camera by 1.5 voxels and eroded,
+are fused to a truncated signed distance on 256^3 voxels, and marching cubes cuts the
+surface. The authors' code fuses in C++; this is NumPy on one core, so seconds are given
+by stage.
 """
 
 import time

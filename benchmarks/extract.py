@@ -4,18 +4,19 @@
       [--fields=network] [--methods=mise_roots] [--no-memory]
 
 Fields: signed distances of a ball, a torus and a box; a network with the reference's
-sizes (hidden 256, code 512) and random weights (no object, but its cost); with
---workdir, a trained network's reconstructions of --shapes test shapes. `mise` starts
-from 32 cells a side or more, the others from 12 to 23 (--least).
+sizes (hidden 256, code 512) and random weights, for its cost; with --workdir, a trained
+network's reconstructions of --shapes test shapes. `mise` starts from 32 cells a side or
+more, the others from 12 to 23 (--least).
 
-Error: points drawn on the mesh, each projected on the level set along the gradient of
-the field there; distances in units of 1e-5 of the cube: mean, 95 and 99 in a hundred,
-and Hausdorff, where points of the surface found with 256 cells a side have their
-distance to the mesh, too. Evaluations: of the field, a
-gradient counting as three; normals at the vertices are left out. `x` columns: mean
+Errors are distances of points drawn on the mesh from the level set, onto which they are
+projected along the gradient of the field, in units of 1e-5 of the cube: mean, 95th and
+99th percentile, and Hausdorff, which includes the distances to the mesh from points of
+a surface extracted at 256 cells a side. Evaluations are those of the field; a gradient
+counts as three, and normals at the vertices do not count. The `x` columns have mean
 error and evaluations as a share of those of `mise` at --reference cells a side.
-Seconds: octree, evaluate, roots, surface, normals. Memory: of a process that extracts
-the torus; Linux. After the rows of several networks come the means of their `x`.
+Seconds: octree, evaluate, roots, surface, normals. Memory is that of a process that
+extracts the torus (Linux only). After the rows of several networks come the means of
+their `x`.
 """
 
 import argparse

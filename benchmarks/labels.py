@@ -1,12 +1,12 @@
-"""Labels of damaged meshes against the exact answer, and against the reference's route.
+"""Labels of damaged meshes against the exact ones, and against the reference's method.
 
   python -m benchmarks.labels                       # every category, every damage
-  python -m benchmarks.labels --reference 13        # and 13 meshes by either route
+  python -m benchmarks.labels --reference 13        # and 13 meshes by both methods
 
-Synthetic shapes are closed, so their inside is known; each is damaged in several ways
-and labelled again. Agreement counts points uniform in the padded cube that are further
-than 1e-3 from the surface; IoU counts all. Points near the surface (sigma 0.01) are the
-harder ones.
+Synthetic shapes are closed, so their inside is known. Each is damaged in several ways
+and labelled again. Agreement is the share of equal labels among points that are uniform
+in the padded cube and further than 1e-3 from the surface; IoU counts all points. Points
+near the surface (sigma 0.01) are harder.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main() -> None:
   parser.add_argument("--damages", nargs="+", default=[d.__name__ for d in DAMAGES])
   parser.add_argument("--points", type=int, default=20_000, help="of each kind")
   parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--reference", type=int, default=0, help="meshes by its route")
+  parser.add_argument("--reference", type=int, default=0, help="meshes by its method")
   parser.add_argument("--side", type=int, default=256, help="of the reference's grid")
   arguments = parser.parse_args()
   shapes = {
@@ -177,7 +177,7 @@ def compare_damages(shapes, damages, count, seed):
 
 def compare_routes(shapes, damages, seed, side):
   """Prints seconds and surface errors, in thousandths of the cube, by either route."""
-  print(f"  damage               trust: s  error  by {side}^3 voxels: s  error")  # noqa: T201
+  print(f"  damage               ours: s   error  by {side}^3 voxels: s  error")  # noqa: T201
   for damage in damages:
     found = []
     for number, (name, (vertices, faces)) in enumerate(shapes.items()):

@@ -1,12 +1,13 @@
-"""How fast examples come, and whether training waits for them.
+"""Rate at which examples are read, and the time that training waits for them.
 
   python -m benchmarks.loader --data=data/quickstart
 
-Shapes a second from each placement (draws, points, cloud; a batch taken as soon as it
-is there), beside the reference's way: one npz of points and one of the cloud opened for
-every shape, in as many threads. Then steps a second of --config's network with batches
-as they come over those with one batch again and again: the share that is left of the
-rate. Ways take turns, --rounds times; medians. With the reference's network:
+First shapes per second from each placement (draws, points, cloud; a batch is taken as
+soon as it is ready), compared with one npz file of points and one of the cloud that are
+opened for every shape, as the reference does, in as many threads. Then the relative
+step rate: steps per second of --config's network with batches as they come, over those
+with one repeated batch. The ways take turns, --rounds times; medians. With the
+reference's network:
 
   python -m benchmarks.loader --data=data/quickstart --config=onet:pointcloud \
     --batch=8 --steps=15 --rounds=2

@@ -4,7 +4,7 @@
   python -m benchmarks.prepare --source=folder:/path --meshes=100 --views=24
 
 First the whole command, in as many processes as there are cores; then the same meshes
-one after another in this process, to see where the time goes.
+one after another in this process, to measure the time of each stage.
 """
 
 import argparse
@@ -20,17 +20,17 @@ import psutil
 
 from data_prep.pipeline import prepare as prepare_lib
 from data_prep.pipeline import report, shard_jobs, shards, worker_pool
-from data_prep.sampling import example, inside_test, points, voxels
+from data_prep.sampling import example, inside_test, points, surface, voxels
 from data_prep.watertight import solid as solids
 from occnet_jax.geometry import mesh_io
 
 STAGES = {  # the functions that do the work
   "read": (mesh_io, "read_mesh"),
-  "solid": (solids, "trust"),
-  "cells for labels": (inside_test, "labeller"),
+  "solid": (solids, "make_watertight"),
+  "cells for labels": (inside_test, "make_inside_test"),
   "label points": (points, "uniform_points"),
   "near points": (points, "near_points"),
-  "surface": (points, "surface_points"),
+  "surface": (surface, "surface_points"),
   "voxels": (voxels, "voxelize"),
   "views": (example, "_draw_views"),
   "write solid": (mesh_io, "write_mesh"),

@@ -1,14 +1,14 @@
-"""Steps and seconds to a validation IoU, by recipe of optimisation.
+"""Steps and seconds until a validation IoU is reached, by recipe of optimisation.
 
   python -m benchmarks.recipes --data=data/quickstart --out=runs/recipes
 
-One network and one data set, the quickstart's (or another prepared one of clouds), and
-several ways to train: the reference's Adam at a constant 1e-4, and those of this
-project, with their schedules as long as --steps; the reference gets --patience times as
-many. IoU of --val points a shape at the best threshold, of averaged variables where the
-recipe has them, every --every steps. Seconds are of training steps alone, at the median
-rate of all runs of the recipe. Seeds change the initial values and all draws. A second
-call goes on where the first stopped.
+One network, the quickstart's, on one data set (the quickstart's or another of clouds),
+with several recipes: the reference's Adam at a constant 1e-4, and those of this
+project, whose schedules are --steps long. The reference gets --patience times as many
+steps. IoU is measured every --every steps at the best threshold, on --val points per
+shape, of averaged variables where the recipe has them. Seconds count training steps
+alone, at the median rate of all runs of the recipe. Seeds change the initial values and
+all draws. Call it again to resume.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The tasks of the paper at sizes for two CPU cores: what the tables share.
+"""The tasks of the paper at sizes for two CPU cores: settings that benchmarks share.
 
 One data set of procedural shapes with views, and configs/onet.py's variants with the
 quickstart's small network and optimiser.

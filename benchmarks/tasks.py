@@ -4,8 +4,8 @@
 
 Single image, several images, point cloud, voxels (and the voxel input itself), the
 unconditional model and the code table; test split of 39 shapes (the code table: of
-training shapes, as in the paper). Half an hour on two CPU cores; a second call goes
-on where it stopped.
+training shapes, as in the paper). It takes half an hour on two CPU cores; call it again
+to resume.
 """
 
 import argparse

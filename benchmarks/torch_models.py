@@ -1,6 +1,6 @@
 """Plain PyTorch twins of the reference's networks, with its names (for comparison).
 
-`check_recorded` compares their outputs with those recorded of the reference.
+`check_recorded` compares their outputs with recordings of the reference.
 """
 
 import json

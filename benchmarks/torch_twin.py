@@ -1,4 +1,4 @@
-r"""A whole mesh, encode to file, beside the reference's way in PyTorch, same weights.
+r"""Extraction from encoding to file, compared with the reference's method in PyTorch.
 
   pip install torch
   python main.py --mode=train --config=configs/onet.py:pointcloud --workdir=runs/full \
@@ -10,12 +10,12 @@ r"""A whole mesh, encode to file, beside the reference's way in PyTorch, same we
     --config.train.validate_every=350
   python -m benchmarks.torch_twin --workdir=runs/full
 
-The twin is the reference's PointNet encoder and conditional-batch-norm decoder in
-plain PyTorch, checked against its recorded outputs (tests/parity) and given the weights
-of the run, one of configs/onet.py:pointcloud. It goes the reference's way: MISE from
-32^3 to 128^3 in batches of 100,000 points, linear marching cubes, an OFF file. The
-octree and marching cubes are ours for both; the reference's are Cython, on dense grids.
-Ours: `extract` with --resolutions cells a side, and its file. Both run in turn in one
+The twin is the reference's PointNet encoder and conditional-batch-norm decoder in plain
+PyTorch, checked against its recorded outputs (tests/parity) and given the weights of
+the run, one of configs/onet.py:pointcloud. It follows the reference: MISE from 32^3 to
+128^3 in batches of 100,000 points, linear marching cubes, an OFF file. The octree and
+marching cubes are ours for both; the reference's are Cython, on dense grids. Ours:
+`extract` with --resolutions cells a side, and its file. Both run in turn in one
 process, on the same threads; medians of --rounds over --shapes test shapes.
 
 Error: mean distance of points on the mesh to the level set, in 1e-5 of the cube.

@@ -1,23 +1,24 @@
-"""Training steps a second beside the same networks in PyTorch, by one command.
+"""Training steps per second, compared with the same networks in PyTorch.
 
   pip install torch
   python -m benchmarks.train
 
 Networks and batches of the reference's size (configs/onet.py:pointcloud, image, voxels;
-random numbers for data), Adam, the whole step: forward, backward, update. PyTorch:
-eager and torch.compile, in float32 and with bfloat16 products (torch.autocast; a CPU
-that has none takes minutes a step: --precisions=float32). Every way has a process of
-its own, one after another and --rounds times in turn, and takes --steps steps after two
-that compile and warm up; medians of all. Ours keeps the memory that it frees, as
-main.py has it; PyTorch is run plain, and with the same setting ("kept").
+random numbers as data), with Adam and the whole step: forward, backward, update.
+PyTorch runs eagerly and by torch.compile, in float32 and with bfloat16 products
+(torch.autocast). A CPU without such products takes minutes for a step:
+--precisions=float32. Every variant has a process of its own; they take turns, --rounds
+times, with --steps steps after two that compile and warm up; medians of all. Ours keeps
+the memory that it frees, as main.py sets it; PyTorch runs plain, and with the same
+setting ("kept").
 
 "ours, remat" has train.remat: the decoder's blocks are computed twice. Memory is what
-XLA plans for the values of a step, beside state and batch.
+XLA plans for the values of a step, without state and batch.
 
-Operations are those that XLA counts in our step; the ceiling is a chain of float32
-products of (4096, 256) by (256, 256), so a share says how much of it a whole step
-reaches. PyTorch's step takes more operations than ours: the pooled half of PointNet's
-inputs is multiplied there for every point, here once a shape.
+Operations are those that XLA counts in our step. The ceiling is the rate of a chain of
+float32 products of (4096, 256) by (256, 256); shares are relative to it. PyTorch's step
+takes more operations than ours: it multiplies the pooled half of PointNet's inputs for
+every point, ours once per shape.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Every field of a run with its default and its unit, but those of config.model.
+"""Every field of a run with its default and its unit, except those of config.model.
 
-configs/models/<system>.py holds the fields of config.model of each system. Recipes
+configs/models/<system>.py holds the fields of config.model for each system. Recipes
 start from `get_config(system)` and change what they need; a field that is not listed is
-an error. Lengths are in cube units: the shape's largest extent is 1.
+an error. Lengths are in cube units: the largest extent of a shape is 1.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from ml_collections.config_dict import placeholder
 
 
 def get_config(model: str = "onet") -> ml_collections.ConfigDict:
-  """The defaults, with config.model of a system by its file in configs/models."""
+  """The defaults of a run, with the config.model of a file in configs/models."""
   config = ml_collections.ConfigDict()
   config.name = "base"  # name of the run in reports
   config.seed = 0  # seed of initial values, data order and every random draw
@@ -109,9 +109,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Learning rate after the warm-up: constant, cosine to 0, wsd (constant, then linear
   # to 0 in the last fifth of the steps), or halve (every optim.halve_every steps).
   optim.schedule = "constant"
-  optim.halve_every = (
-    0  # steps between halvings of the learning rate; schedule=halve only
-  )
+  # Steps between halvings of the learning rate; schedule=halve only.
+  optim.halve_every = 0
   optim.warmup_steps = 0  # steps of linear warm-up from 0
   optim.clip_norm = 0.0  # largest norm of the gradient; 0 for no clipping
   optim.weight_decay = 0.0  # decoupled weight decay; adamw only

@@ -2,9 +2,9 @@
 
   python main.py --config=configs/deepsdf.py --workdir=runs/deepsdf
 
-Validation and test read the training split, whose shapes have codes. For new shapes
-`Model.fit(points, distances)` finds a code. 2,001 epochs in the published code; here
-300,000 steps.
+Validation and test read the training split, because only its shapes have codes. For new
+shapes `Model.fit(points, distances)` finds a code. The published code trains for 2,001
+epochs, this config for 300,000 steps.
 """
 
 from configs import base

@@ -1,9 +1,10 @@
-"""820 pieces of furniture that people made, from Debian's Sweet Home 3D libraries.
+"""820 artist-made pieces of furniture from Debian's Sweet Home 3D libraries.
 
   python main.py --config=configs/furniture.py --workdir=runs/furniture
 
-Downloads 120 MB, prepares them, and trains the quickstart's small network on them, with
-a test table and a report as there: minutes of two CPU cores, not the state of the art.
+Downloads 120 MB, prepares the pieces, trains the quickstart's small network on them,
+and writes a test table and a report. Training takes minutes on two CPU cores; the
+result is not the state of the art.
 """
 
 from configs import quickstart

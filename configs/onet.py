@@ -5,14 +5,19 @@
 Tasks: pointcloud, image, images (several views, one code), voxels, unconditional,
 autodecoder (representation power). image_legacy is the first published image model
 (random crops). Ablations of the image model (paper, section 4.6): nocbn, noresnet,
-sampling_64, sampling_equal, sampling_surface. Those named as a published checkpoint is
-can take its weights: --mode=import.
+sampling_64, sampling_equal, sampling_surface. --mode=import reads the published weights
+of pointcloud, image, image_legacy, voxels and unconditional.
+
+By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
+config.prep.out. A data directory has one set of settings, so variants that need other
+data have another default of config.prep.out.
 """
 
 from configs import base
 
-# One line a variant: what it changes of configs/base.py, which is the point-cloud task.
+# The fields that a variant changes in configs/base.py, which is the point-cloud task.
 _IMAGE = {
+  "prep.out": "data/synthetic_views",
   "prep.views": 24,
   "data.inputs": "image",
   "model.encoder": "resnet18",
@@ -55,6 +60,7 @@ VARIANTS = {
   "sampling_equal": {**_IMAGE, "data.sampling": "equal"},
   "sampling_surface": {
     **_IMAGE,
+    "prep.out": "data/synthetic_views_near",
     "prep.near_points": 100_000,
     "prep.near_sigmas": (0.01,),
     "data.near_fraction": 1.0,

@@ -1,13 +1,13 @@
-"""Your own meshes, prepared in one command, and a network that learns from them.
+"""Prepares your own meshes in one command, and trains a network on them.
 
   python main.py --mode=prepare --config=configs/own_data.py \
     --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
   python main.py --config=configs/own_data.py --workdir=runs/mine \
     --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
 
-Sub-folders are categories; `prep.source` in configs/base.py has the other sources. The
-network is the paper's for point clouds at a size that a few hundred shapes and a CPU
-can train; the settings of its training are those of configs/quickstart.py.
+Sub-folders are categories; configs/base.py lists the other sources under `prep.source`.
+The network is the paper's for point clouds, in a size that a few hundred shapes and a
+CPU can train, with the optimiser of configs/quickstart.py.
 """
 
 from configs import base, quickstart

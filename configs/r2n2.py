@@ -1,9 +1,9 @@
-"""3D-R2N2 as occupancy networks were compared with: a grid of 32^3 cells.
+"""3D-R2N2 as the paper of occupancy networks compares it: a grid of 32^3 cells.
 
   python main.py --config=configs/r2n2.py:image --workdir=runs/r2n2
 
-Variants: image (one view) and pointcloud (300 noisy points). The target is the grid of
-cells whose centre is inside (config.prep.voxel_side).
+Variants: image (one view) and pointcloud (300 noisy points). The target is the stored
+grid of config.prep.voxel_side cells a side; a cell is occupied if its centre is inside.
 """
 
 from configs import base
@@ -11,6 +11,7 @@ from configs import base
 VARIANTS = {
   "pointcloud": {},
   "image": {
+    "prep.out": "data/synthetic_views",  # as the image variants of configs/onet.py
     "prep.views": 24,
     "data.inputs": "image",
     "model.encoder": "resnet18",

@@ -1,4 +1,4 @@
-"""Procedural benchs (host)."""
+"""Procedural benches (host)."""
 
 from manifold3d import Manifold
 
