@@ -34,6 +34,10 @@ TINY = {
 }
 
 
+def read_rows(path):
+  return list(csv.DictReader(path.read_text().splitlines()))
+
+
 def flags(workdir, data, mode="all", **changed):
   fields = {**TINY, "prep.out": data, **changed}
   return [
@@ -55,7 +59,9 @@ def finished(tmp_path_factory):
 
 def test_the_whole_road_leaves_everything_it_promises(finished):
   run, data, _, stdout = finished
-  rows = list(csv.DictReader((run / "evaluation" / "per_mesh.csv").read_text().splitlines()))
+  rows = list(
+    csv.DictReader((run / "evaluation" / "per_mesh.csv").read_text().splitlines())
+  )
   assert len(rows) == 13  # one test shape of each category
   for row in rows:
     assert row.get("missing") != "True"
@@ -64,7 +70,9 @@ def test_the_whole_road_leaves_everything_it_promises(finished):
       int(row["faces"]) > 0
     )
     assert (data / "solids" / row["category"] / f"{row['id']}.ply").exists()
-  summary = list(csv.DictReader((run / "evaluation" / "summary.csv").read_text().splitlines()))
+  summary = list(
+    csv.DictReader((run / "evaluation" / "summary.csv").read_text().splitlines())
+  )
   assert [row["category"] for row in summary[-2:]] == [
     "mean of classes",
     "mean of meshes",

@@ -178,7 +178,7 @@ def _write_page(
   facts = {
     "Network": _printable(settings["workdir"]),
     "Step": str(settings["step"]),
-    "Level of the surface": f"{settings['level']:.3g}",
+    "Level of the surface": str(settings["level"]),
     "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
   }
   entries = []

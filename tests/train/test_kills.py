@@ -40,7 +40,11 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(tiny_data, tmp_path
   code = reliability.interrupt(workdir, tiny_data, "save", rng, processes=2)
   assert code == -signal.SIGKILL
   output = pathlib.Path(f"{workdir}.log").read_text()
-  assert "error: another process of this run may be gone" in output
+  # If the first process dies, JAX may end the other before it has raised its error.
+  assert (
+    "error: another process of this run may be gone" in output
+    or "this most likely indicates that another task died" in output.lower()
+  )
 
 
 def test_a_killed_loader_process_ends_the_run_which_then_resumes_exactly(

@@ -198,8 +198,7 @@ def decoder_of(decoder, octaves, leaky):
   config = base.get_config().to_dict()["model"]
   config |= {"encoder_hidden_size": 16, "c_dim": 8, "hidden_size": 32}
   method = registry.build(
-    config
-    | {"decoder": decoder, "fourier_octaves": octaves, "decoder_leaky": leaky}
+    config | {"decoder": decoder, "fourier_octaves": octaves, "decoder_leaky": leaky}
   )
   inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
   batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
