@@ -99,10 +99,12 @@ def _freed_programs():
 
 # Files that take longest, which go first so that no worker is left with one at the end.
 LONG = (
+  "test_parity",
   "test_every_method",
+  "test_kills",
+  "test_multihost",
   "test_variants",
   "test_main",
-  "test_parity",
   "test_own_data",
   "test_loop",
   "test_prepare_faults",

@@ -96,7 +96,8 @@ def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
   for stretch, mesh in zip((1, 2, 3, 4, 5), found, strict=False):
     want = model.reconstruct(cloud * (1, 1 + stretch / 10, 1))
     np.testing.assert_array_equal(mesh.faces, want.faces)
-    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-5)
+    # Shapes in one program round otherwise, and a vertex is where a root was found.
+    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-4)
     assert len(taken) <= stretch + 4
   found.close()
 
@@ -109,7 +110,8 @@ def test_shapes_evaluated_together_give_the_meshes_of_single_reconstructions(
   for mesh, one in zip(found, clouds, strict=True):
     want = model.reconstruct(one)
     np.testing.assert_array_equal(mesh.faces, want.faces)
-    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-5)
+    # Shapes in one program round otherwise, and a vertex is where a root was found.
+    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-4)
   with pytest.raises(ValueError, match="together=0"):
     next(model.reconstruct_batch(clouds, together=0))
 

@@ -10,7 +10,7 @@ Shape letters: b shapes of a batch, t query points.
 
 import collections
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grain
@@ -144,7 +144,8 @@ def evaluation_batches(
     part: (i, n) to take only shapes i, i + n, ... of these.
 
   Yields:
-    (batch, number of its shapes that are no copies).
+    (batch, number of its shapes that are no copies). A part without a shape of its own
+    gets one batch of which none counts.
   """
   number, parts = part
   chosen = evenly_spaced(len(source), limit)[number::parts]
@@ -152,21 +153,24 @@ def evaluation_batches(
   def shape(index: int) -> Batch:
     return transform(source[index], shape_rng(seed, index))
 
-  def finish(futures: list[Future]) -> tuple[Batch, int]:
-    shapes = [future.result() for future in futures]
+  def stack(shapes: list[Batch]) -> tuple[Batch, int]:
     padded = shapes + shapes[-1:] * (batch_size - len(shapes))
     batch = {name: np.stack([each[name] for each in padded]) for name in padded[0]}
     return batch, len(shapes)
 
+  if not len(chosen) and len(source):
+    # A process without a shape of its own knows from this the names of the scores.
+    yield stack([shape(0)])[0], 0
+    return
   waiting: collections.deque = collections.deque()  # one batch is read ahead
   with ThreadPoolExecutor(READ_THREADS) as pool:
     for first in range(0, len(chosen), batch_size):
       indices = chosen[first : first + batch_size].tolist()
       waiting.append([pool.submit(shape, index) for index in indices])
       if len(waiting) > 1:
-        yield finish(waiting.popleft())
+        yield stack([future.result() for future in waiting.popleft()])
     if waiting:
-      yield finish(waiting.popleft())
+      yield stack([future.result() for future in waiting.popleft()])
 
 
 def evenly_spaced(count: int, limit: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def validate(
     method: any.
     variables: its variables.
     batches: (batch, number of its shapes that count), as `data.loader` yields them;
-      each is spread over the devices, and each process has its own.
+      each is spread over the devices, and each process has its own, at least one.
 
   Returns:
     A number for each score. Those with one value per candidate level are taken at the
@@ -75,7 +75,7 @@ def validate(
       sums[name] = sums.get(name, 0.0) + np.sum(values[:count], 0, np.float64)
   names = sorted(sums)
   total = multihost.sum_over_processes(
-    np.concatenate([[shapes], *(np.ravel(sums[name]) for name in names)])
+    np.concatenate([[float(shapes)], *(np.ravel(sums[name]) for name in names)])
   )
   if not total[0]:
     raise ValueError("the validation split is empty; prepare more shapes")

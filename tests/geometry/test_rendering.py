@@ -216,7 +216,7 @@ def test_a_picture_that_is_none_is_refused_in_words(encoded, message):
 
 @pytest.mark.parametrize("index", [-1, 2])
 def test_a_view_that_is_not_there_is_refused(index):
-  with pytest.raises(ValueError, match=f"view {index} of 2, choose one from 0 to 1"):
+  with pytest.raises(ValueError, match=f"view {index} of 2; choose one from 0 to 1"):
     images.decode_view({"images": [b"", b""]}, index)
 
 

@@ -28,13 +28,15 @@ def call(*args, check=True):
 
 def error_of(*args):
   """The one sentence that a failing call ends with, without a traceback."""
+  argv = ["main.py", *map(str, args)]
   with (
     flagsaver.flagsaver(),
+    mock.patch.object(sys, "argv", argv),  # where ml_collections looks for overrides
     mock.patch.object(process, "keep_freed_memory"),
     mock.patch.object(process, "enable_compilation_cache"),
     pytest.raises(SystemExit) as ended,
   ):
-    main.run(main.parse(["main.py", *map(str, args)]))
+    main.run(main.parse(argv))
   message = ended.value.code
   assert isinstance(message, str) and "\n" not in message.strip()
   return message

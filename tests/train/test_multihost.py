@@ -146,6 +146,13 @@ def test_parts_of_an_evaluation_hold_every_shape_once():
   assert sorted(itertools.chain(*indices)) == list(range(10))
 
 
+def test_a_part_without_a_shape_has_a_batch_of_which_none_counts():
+  source = [{"index": np.int32(7)}]
+  settings = {"batch_size": 2, "seed": 0, "limit": 0, "part": (1, 2)}
+  (batch,) = loader.evaluation_batches(source, lambda e, rng: e, **settings)
+  assert batch[0]["index"].tolist() == [7, 7] and batch[1] == 0
+
+
 def test_a_process_index_beyond_the_number_of_processes_is_an_error():
   with pytest.raises(ValueError, match=r"process 2 of 2 at 'here:1'"):
     multihost.initialize("here:1", 2, 2)

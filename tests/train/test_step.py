@@ -10,6 +10,7 @@ from configs import base
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import optimizers
+from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from tests.helpers.training import MODEL, assert_close, make_batch, make_run
 
