@@ -45,10 +45,11 @@ from occnet_jax.train import optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
+RUNS = 3
 TASKS = ("pointcloud", "image", "voxels")
 OURS = ("ours", "ours, remat")
 KINDS = ("eager", "compiled", "eager, kept", "compiled, kept")
-Step = Callable[[], None]  # takes one, and waits for it
+Step = Callable[[int], None]  # takes so many, and waits for the last
 
 
 def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
@@ -83,36 +84,44 @@ def ours(
   compiled = mapped.lower(kept["state"], split, np.int32(0), None).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes / 2**30
 
-  def take() -> None:
-    state, scalars = compiled(kept["state"], split, np.int32(kept["number"]), None)
-    kept.update(state=state, number=kept["number"] + 1)
+  def take(count: int) -> None:
+    for _ in range(count):
+      index = np.int32(kept["number"])
+      state, scalars = compiled(kept["state"], split, index, None)
+      kept.update(state=state, number=kept["number"] + 1)
     jax.block_until_ready((state, scalars))
 
   return take, float(counted), memory
 
 
 def twin(config: dict, batch: dict, *, compiled: bool, narrow: bool) -> Step:
-  """PyTorch's step."""
-  net = OccupancyNetwork(config["model"]).train()
+  """PyTorch's step, on the GPU where there is one, with TF32 products as JAX has them."""
+  device = "cuda" if torch.cuda.is_available() else "cpu"
+  torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+  net = OccupancyNetwork(config["model"]).train().to(device)
   optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
   points, occupancies, inputs = (
-    torch.tensor(batch[name]) for name in ("points", "occupancies", "inputs")
+    torch.tensor(batch[name], device=device)
+    for name in ("points", "occupancies", "inputs")
   )
   if inputs.shape[-1] == 3 and inputs.ndim == 4:
     inputs = inputs.permute(0, 3, 1, 2).contiguous()
 
   def loss_of() -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+    with torch.autocast(device, torch.bfloat16, enabled=narrow):
       logits = net(points, inputs)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits
     return entropy(logits.float(), occupancies, reduction="none").sum(-1).mean()
 
   forward = torch.compile(loss_of) if compiled else loss_of
 
-  def take() -> None:
-    optimizer.zero_grad()
-    forward().backward()
-    optimizer.step()
+  def take(count: int) -> None:
+    for _ in range(count):
+      optimizer.zero_grad()
+      forward().backward()
+      optimizer.step()
+    if device == "cuda":
+      torch.cuda.synchronize()
 
   return take
 
@@ -128,7 +137,11 @@ def ceiling() -> float:
 def _time(
   task: str, shapes: int, way: str, steps: int
 ) -> tuple[list[float], float, float]:
-  """Seconds of each step of one way; its operations and memory, of ours alone."""
+  """Seconds a step in three runs of one way; its operations and memory, of ours alone.
+
+  A run waits for its last step alone, as training does: a GPU works on a step while the
+  next is prepared.
+  """
   name, *kind, precision = way.split(", ")
   config = onet.get_config(task).to_dict()
   batch, counted, memory = make_batch(config, shapes), 0.0, 0.0
@@ -140,13 +153,12 @@ def _time(
   else:
     narrow = precision == "bfloat16"
     step = twin(config, batch, compiled="compiled" in kind, narrow=narrow)
-  step()
-  step()
+  step(2 if jax.default_backend() == "cpu" else 10)  # compiles and warms up
   taken = []
-  for _ in range(steps):
+  for _ in range(RUNS):
     start = time.perf_counter()
-    step()
-    taken.append(time.perf_counter() - start)
+    step(steps)
+    taken.append((time.perf_counter() - start) / steps)
   return taken, counted, memory
 
 
@@ -161,7 +173,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--tasks", default=",".join(TASKS))
   parser.add_argument("--batch", type=int, default=64)
-  parser.add_argument("--steps", type=int, default=3)
+  parser.add_argument("--steps", type=int, default=1, help="of each run")
   parser.add_argument("--rounds", type=int, default=2)
   parser.add_argument("--precisions", default="float32,bfloat16")
   args = parser.parse_args()
