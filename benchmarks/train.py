@@ -95,7 +95,7 @@ def ours(
 
 
 def twin(config: dict, batch: dict, *, compiled: bool, narrow: bool) -> Step:
-  """PyTorch's step, on the GPU where there is one, with TF32 products as JAX has them."""
+  """PyTorch's step, on a GPU where there is one, with TF32 products as JAX has them."""
   device = "cuda" if torch.cuda.is_available() else "cpu"
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
   net = OccupancyNetwork(config["model"]).train().to(device)

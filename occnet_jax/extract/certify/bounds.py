@@ -7,6 +7,7 @@ that do not depend on the point, such as a decoder's on its code, are run as the
 Shape letters: b boxes, k coordinates.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,6 +78,10 @@ def run_one(equation: Any, inputs: list[Value], symbols: Symbols) -> Sequence[Va
     closed = isinstance(inner, jex.ClosedJaxpr)
     program, consts = (inner.jaxpr, inner.consts) if closed else (inner, ())
     return run(program, consts, inputs, symbols)
+  if primitive.name == "unstack":  # from jax 0.11 on
+    take = functools.partial(lax.index_in_dim, axis=params["axis"], keepdims=False)
+    count = equation.invars[0].aval.shape[params["axis"]]
+    return [apply_linear(lambda x, i=i: take(x, i), inputs) for i in range(count)]
   if primitive.name in SHAPES:
     return [apply_linear(lambda *xs: primitive.bind(*xs, **params), inputs)]
   if primitive.name not in RULES:
