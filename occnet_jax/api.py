@@ -307,7 +307,7 @@ class Model:
 
     Yields:
       A mesh for each, in their order; with on_empty="empty" one without a surface has
-      no faces and the stream goes on.
+      no faces and the next shapes follow.
 
     Raises:
       ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.

@@ -1,4 +1,4 @@
-"""What a generative model makes: samples judged as a set, and interpolations (host)."""
+"""Samples of a generative model, measured as a set, and interpolations (host)."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ from occnet_jax.files import atomic_write
 from occnet_jax.geometry import mesh_io, surface_sampling
 from occnet_jax.viz import sheets
 
-POINTS = 2048  # of every surface, to judge samples by (Achlioptas et al. 2018)
+POINTS = 2048  # drawn from every surface (Achlioptas et al. 2018)
 SHOWN = 32  # samples in the picture
 
 
@@ -43,7 +43,7 @@ def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trim
   ]
 
 
-def judge(
+def evaluate_samples(
   settings: Settings, workdir: pathlib.Path, shapes: Examples
 ) -> dict[str, float | int]:
   """Coverage and MMD of the samples against as many shapes of the test split.
@@ -72,20 +72,20 @@ def judge(
     rng = loader.shape_rng(settings.seed, index)
     true.append(cloud[rng.choice(len(cloud), min(POINTS, len(cloud)), replace=False)])
   distances = generative.chamfer_matrix(drawn, [cloud.astype(float) for cloud in true])
-  found = generative.coverage_and_mmd(distances)
-  found = {
+  scores = generative.coverage_and_mmd(distances)
+  measures = {
     "samples": len(made),
     "empty": len(chosen) - len(made),
-    "coverage": found["coverage"],
-    "mmd_chamfer_l1_x10": 10 * found["mmd"],
+    "coverage": scores["coverage"],
+    "mmd_chamfer_l1_x10": 10 * scores["mmd"],
   }
   with atomic_write(workdir / "evaluation" / "generation.json") as scratch:
-    scratch.write_text(json.dumps(found, indent=2))
+    scratch.write_text(json.dumps(measures, indent=2))
   spread = loader.evenly_spaced(len(made), SHOWN).tolist()
   sheets.write_sheet(
     workdir / "evaluation" / "samples.png", [made[i] for i in spread], columns=8
   )
-  return found
+  return measures
 
 
 def interpolate(
@@ -133,11 +133,11 @@ def interpolate(
 
 
 def _latent(model, transform, shape, seed, index):
-  seen = transform(shape, loader.shape_rng(seed, index))
-  latent = model.encode(seen["inputs"][None])
+  arrays = transform(shape, loader.shape_rng(seed, index))
+  latent = model.encode(arrays["inputs"][None])
   if model.method.prior is not None:
     mean, _ = model.posterior(
-      seen["points"][None], seen["occupancies"][None], seen["inputs"][None]
+      arrays["points"][None], arrays["occupancies"][None], arrays["inputs"][None]
     )
     latent = model.with_z(latent, mean)
   return latent

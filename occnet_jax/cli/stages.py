@@ -153,7 +153,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
     from occnet_jax.cli import generative
 
     with _timed(workdir, "evaluate"):
-      measures = generative.judge(settings, workdir, open_test())
+      measures = generative.evaluate_samples(settings, workdir, open_test())
     print("\n".join(f"{name:24} {value:.4g}" for name, value in measures.items()))  # noqa: T201
     return
   with _timed(workdir, "evaluate"):
