@@ -75,7 +75,7 @@ def test_every_device_draws_a_z_of_its_own():
   split = step_lib.split_over_devices(batch, 2)  # both devices have the same shapes
   kept = jax.device_get(state)
   _, scalars = mapped(step_lib.replicate(state), split, np.int32(0), None)
-  variables = {"params": kept.params, "batch_stats": kept.batch_stats}
+  variables = jax.device_put({"params": kept.params, "batch_stats": kept.batch_stats})
   half = jax.tree.map(lambda x: jnp.asarray(x[:2]), batch)
   key = jax.random.fold_in(kept.key, 0)
   losses = [
