@@ -67,5 +67,5 @@ def run(config: dict[str, Any], workdir: pathlib.Path) -> None:
 
 
 def seconds(workdir: pathlib.Path, stage: str) -> float:
-  """What a stage took, over all calls."""
+  """Seconds that a stage took, over all calls."""
   return json.loads((workdir / "wall_time.json").read_text())[stage]
