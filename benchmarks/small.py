@@ -46,7 +46,7 @@ def make(variant: str, out: pathlib.Path, **changes: Any) -> dict[str, Any]:
   """configs/onet.py:<variant> at these sizes, as nested dicts.
 
   Args:
-    variant: of configs/onet.py.
+    variant: variant of configs/onet.py.
     out: directory of the data set.
     **changes: further fields, dots written as two underscores: train__steps=100.
   """
