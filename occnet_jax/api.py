@@ -250,7 +250,7 @@ class Model:
     """
     settings = {**self.extraction_settings(), **settings}
     field = None
-    if self._shared_evaluator:
+    if self._shared_evaluator and isinstance(self.method.output, types.Field):
       field = self.field(latent, settings.get("points_per_batch"))
     return to_mesh(self.method, self.variables, latent, field=field, **settings)
 

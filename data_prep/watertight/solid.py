@@ -65,7 +65,7 @@ DEFAULTS = RepairOptions()
 
 
 class RepairReport(NamedTuple):
-  """The repair that made a mesh a solid, and distances of the two in cube units.
+  """The repair of a mesh, and how far the solid differs from it.
 
   Attributes:
     method: "closed" if the mesh was closed, "filled" if triangles close its holes,

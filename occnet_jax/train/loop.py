@@ -252,8 +252,8 @@ def _is_better(select: str, results: Results, best: Results | None) -> bool:
   """Whether results have a better config.val.select than the best so far."""
   if select not in results:
     return False
-  if best is None or select not in best:
-    return True
+  if best is None or not np.isfinite(best.get(select, np.nan)):
+    return True  # nothing compares better than NaN
   if select in config_lib.LOWER_IS_BETTER:
     return results[select] < best[select]
   return results[select] > best[select]
