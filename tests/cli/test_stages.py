@@ -87,7 +87,9 @@ def test_samples_of_neighbouring_seeds_are_all_different(
     fields = config.to_dict()
     settings = config_lib.parse(fields)
     method = registry.build(settings.model)
-    variables = method.init(jax.random.key(0), batches.example_batch(settings.data))
+    variables = jax.jit(method.init)(
+      jax.random.key(0), batches.example_batch(settings.data)
+    )
     model = api.Model(method, variables, fields, {"step": 0})
     monkeypatch.setattr(api, "restore", lambda *args, _model=model, **kwargs: _model)
     stages.generate(fields, tmp_path / str(seed))

@@ -1,6 +1,7 @@
 """Fields of config.model act on the loss and the codes of DeepSDF."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,12 +9,13 @@ from configs.models import deepsdf as fields
 from occnet_jax.models import registry
 
 RNG = np.random.default_rng(0)
-BATCH = {
+ARRAYS = {
   "inputs": np.array([2, 0], np.int32),
   "points": RNG.uniform(-0.5, 0.5, (2, 7, 3)).astype(np.float32),
   "distances": RNG.uniform(-0.5, 0.5, (2, 7)).astype(np.float32),
   "occupancies": np.zeros((2, 7), np.float32),
 }
+BATCH = {name: jnp.asarray(array) for name, array in ARRAYS.items()}
 SMALL = {"codes": 3, "c_dim": 4, "hidden_sizes": (16, 16), "skip_layers": ()}
 
 
@@ -50,7 +52,7 @@ def test_distances_beyond_the_clamp_of_the_config_do_not_count(variables):
   method = make(clamp=0.05)
   codes = method.encode(variables, BATCH["inputs"])
   decoded = -np.asarray(method.decode(variables, codes, BATCH["points"]))
-  cut = [np.clip(x, -0.05, 0.05) for x in (decoded, BATCH["distances"])]
+  cut = [np.clip(x, -0.05, 0.05) for x in (decoded, ARRAYS["distances"])]
   _, error = loss_of(method, variables)
   np.testing.assert_allclose(error, np.abs(cut[0] - cut[1]).mean(), rtol=1e-5)
 
@@ -62,7 +64,7 @@ def test_codes_begin_with_the_deviation_of_the_config():
 
 
 def test_a_share_of_features_is_dropped_in_training_alone(variables):
-  kept, dropped = make(), make(dropout_rate=0.5)
+  kept, dropped = make(clamp=10.0), make(clamp=10.0, dropout_rate=0.5)
   assert loss_of(kept, variables)[1] != loss_of(dropped, variables)[1]
   scores = [method.score(variables, BATCH)["loss"] for method in (kept, dropped)]
   np.testing.assert_array_equal(*scores)
