@@ -29,13 +29,13 @@ def main() -> None:
     fields |= extract.trained(args.workdir, args.shapes)
   for name, (field, level) in fields.items():
     start = time.perf_counter()
-    found = occnet_jax.audit(field, level=level, upsampling_steps=args.steps)
+    result = occnet_jax.audit(field, level=level, upsampling_steps=args.steps)
     seconds = time.perf_counter() - start
-    shares = [f"1/{side} {100 * share:.1f}" for side, share in found.certified.items()]
+    shares = [f"1/{side} {100 * share:.1f}" for side, share in result.certified.items()]
     print(  # noqa: T201
-      f"{name:20} certified {', '.join(shares)}; sampled {100 * found.sampled:.2f}, "
-      f"undecided {100 * found.undecided:.2f}; missed {len(found.missed_boxes)}; "
-      f"{found.boxes_bounded} boxes in {seconds:.0f} s",
+      f"{name:20} certified {', '.join(shares)}; sampled {100 * result.sampled:.2f}, "
+      f"undecided {100 * result.undecided:.2f}; missed {len(result.missed_boxes)}; "
+      f"{result.boxes_bounded} boxes in {seconds:.0f} s",
       flush=True,
     )
 

@@ -28,15 +28,15 @@ def main() -> None:
   parser.add_argument("--rounds", type=int, default=3)
   args = parser.parse_args()
   model = occnet_jax.restore(args.workdir)
-  seen = list(read_test_inputs(model, args.shapes).values())
+  clouds = list(read_test_inputs(model, args.shapes).values())
   settings = {"normalise": False, "on_empty": "empty"}
 
   def stream(together: int) -> list:
     several = {"threads": args.threads, "together": together}
-    return list(model.reconstruct_batch(seen, **several, **settings))
+    return list(model.reconstruct_batch(clouds, **several, **settings))
 
   ways = {
-    "one by one": lambda: [model.reconstruct(each, **settings) for each in seen],
+    "one by one": lambda: [model.reconstruct(each, **settings) for each in clouds],
     "stream": lambda: stream(1),
     f"{args.together} a call": lambda: stream(args.together),
   }
@@ -49,8 +49,8 @@ def main() -> None:
         rates[name].append(len(meshes) / (time.perf_counter() - start))
   devices = jax.local_devices()
   print(f"{len(devices)} x {devices[0].device_kind}, {model.config['name']}")  # noqa: T201
-  for name, found in rates.items():
-    print(f"{name:12} {statistics.median(found):8.2f} shapes/s")  # noqa: T201
+  for name, values in rates.items():
+    print(f"{name:12} {statistics.median(values):8.2f} shapes/s")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
   fields = extract.trained(args.workdir, count)
   counts, differ = {int(start): 0 for start in args.starts.split(",")}, 0
   for name, (field, level) in fields.items():
-    found = {}
+    bodies = {}
     for start in counts:
       steps = (args.resolution // start).bit_length() - 1
       mesh = occnet_jax.extract_mesh(
@@ -38,11 +38,11 @@ def main() -> None:
         normals=False,
         on_empty="empty",
       )
-      found[start] = int(mesh.body_count) if len(mesh.faces) else 0
-      counts[start] += found[start]
-    differ += len(set(found.values())) > 1
-    if len(set(found.values())) > 1:
-      print(f"{name}: {found}", flush=True)  # noqa: T201
+      bodies[start] = int(mesh.body_count) if len(mesh.faces) else 0
+      counts[start] += bodies[start]
+    differ += len(set(bodies.values())) > 1
+    if len(set(bodies.values())) > 1:
+      print(f"{name}: {bodies}", flush=True)  # noqa: T201
   print(f"{differ} of {len(fields)} shapes differ; components {counts}")  # noqa: T201
 
 

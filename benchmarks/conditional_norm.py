@@ -17,7 +17,7 @@ from occnet_jax.nn import decoders, norm
 
 
 def plain_normalise(x, gamma, beta, axis_name):
-  """What `blocks.normalise` computes on one device, left to autodiff."""
+  """`nn.norm.normalise` on one device, differentiated by JAX."""
   del axis_name
   mean = x.mean((0, 1))
   var = jnp.square(x - mean[None, None]).mean((0, 1))

@@ -24,12 +24,12 @@ HIDDEN, CODE, LAYERS = 256, 512, 10
 def seconds(function, *arrays, rounds: int) -> float:
   """Median time of a call, all of its result computed."""
   jax.block_until_ready(function(*arrays))
-  found = []
+  times = []
   for _ in range(rounds):
     start = time.perf_counter()
     jax.block_until_ready(function(*arrays))
-    found.append(time.perf_counter() - start)
-  return statistics.median(found)
+    times.append(time.perf_counter() - start)
+  return statistics.median(times)
 
 
 def chain(x, weights):
@@ -47,8 +47,8 @@ def main() -> None:
   net = CBatchNormDecoder(hidden_size=HIDDEN)
   rng = np.random.default_rng(0)
   code = jnp.asarray(rng.normal(size=(1, CODE)), jnp.float32)
-  one = jnp.zeros((1, 1, 3))
-  variables = net.init(jax.random.key(0), one, None, code, train=False)
+  point = jnp.zeros((1, 1, 3))
+  variables = net.init(jax.random.key(0), point, None, code, train=False)
 
   @jax.jit
   def decode(variables, points, code):

@@ -63,9 +63,9 @@ def fuse(pictures, rotations, side):
       row = (along[1] / z * _SIDE + _SIDE / 2).astype(np.int32)
       pixel = row.clip(0, _SIDE - 1) * _SIDE + column.clip(0, _SIDE - 1)
       distance = depth.ravel()[pixel] - z
-      seen = distance >= -truncation
-      total += np.where(seen, np.minimum(distance, truncation), 0)
-      weight += seen
+      observed = distance >= -truncation
+      total += np.where(observed, np.minimum(distance, truncation), 0)
+      weight += observed
     values[i] = np.where(weight > 0, total / np.maximum(weight, 1), -truncation)
   return values
 
@@ -99,12 +99,12 @@ def close(mesh, side):
   return solids.Solid(vertices / _FILLS, faces), np.diff(clock)
 
 
-def surface_error(found, exact, count=20_000):
+def surface_error(mesh, exact, count=20_000):
   """Mean distance from either surface to the other, and the mean of both."""
   there = surface_metrics.point_to_mesh_distance(
-    surface_metrics.stratified_samples(*found, count)[0], *exact
+    surface_metrics.stratified_samples(*mesh, count)[0], *exact
   ).mean()
   back = surface_metrics.point_to_mesh_distance(
-    surface_metrics.stratified_samples(*exact, count)[0], *found
+    surface_metrics.stratified_samples(*exact, count)[0], *mesh
   ).mean()
   return (there + back) / 2

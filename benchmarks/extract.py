@@ -145,7 +145,7 @@ def measure(name, field, level, method, resolution, samples, surface, least) -> 
   )
   mesh = occnet_jax.extract_mesh(field, **settings)
   facts = mesh.metadata
-  found = 1e5 * errors(field, level, mesh, samples)
+  distances = 1e5 * errors(field, level, mesh, samples)
   vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
   missed = 1e5 * igl.point_mesh_squared_distance(surface, vertices, faces)[0] ** 0.5
   stages_of = ("octree", "evaluate", "roots", "surface", "normals")
@@ -156,10 +156,10 @@ def measure(name, field, level, method, resolution, samples, surface, least) -> 
     "evaluations": facts["evaluations"],
     "faces": len(mesh.faces),
     "bodies": int(mesh.body_count),
-    "mean": float(found.mean()),
-    "p95": float(np.quantile(found, 0.95)),
-    "p99": float(np.quantile(found, 0.99)),
-    "hausdorff": float(max(found.max(), missed.max())),
+    "mean": float(distances.mean()),
+    "p95": float(np.quantile(distances, 0.95)),
+    "p99": float(np.quantile(distances, 0.99)),
+    "hausdorff": float(max(distances.max(), missed.max())),
     "seconds": [round(facts[f"seconds_{stage}"], 2) for stage in stages_of],
   }
 
@@ -223,8 +223,8 @@ def main() -> None:
   if args.workdir:
     fields |= trained(args.workdir, args.shapes)
   if args.fields:
-    wanted = tuple(args.fields.split(","))
-    fields = {name: f for name, f in fields.items() if name.startswith(wanted)}
+    prefixes = tuple(args.fields.split(","))
+    fields = {name: f for name, f in fields.items() if name.startswith(prefixes)}
   resolutions = [int(r) for r in args.resolutions.split(",")]
   methods, rows, shares = args.methods.split(","), [], collections.defaultdict(list)
   for name, (field, level) in fields.items():
@@ -242,10 +242,10 @@ def main() -> None:
           shares[method, resolution].append(
             [row["mean"], reference["mean"], row["evaluations"], *share]
           )
-  for (method, resolution), found in shares.items():
-    mean, reference_mean, evaluations, error, work = np.mean(found, axis=0)
+  for (method, resolution), networks in shares.items():
+    mean, reference_mean, evaluations, error, work = np.mean(networks, axis=0)
     print(  # noqa: T201
-      f"{len(found)} networks {method:10} {resolution:5} {evaluations:9.0f} "
+      f"{len(networks)} networks {method:10} {resolution:5} {evaluations:9.0f} "
       f"{mean:7.1f} (of {reference_mean:.1f}) x{error:5.2f} x{work:5.2f}"
     )
   for resolution in [] if args.no_memory else resolutions:
@@ -260,7 +260,7 @@ FIELDS = {"ball": ball, "torus": torus, "box": box}
 
 
 def _apart(argument: str) -> dict:
-  """What this program prints in a process of its own, whose peak memory is its own."""
+  """The output of this program in a process with a peak memory of its own."""
   command = [sys.executable, "-m", "benchmarks.extract", argument]
   done = subprocess.run(command, check=True, capture_output=True, text=True)
   return json.loads(done.stdout)

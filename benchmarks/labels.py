@@ -143,7 +143,7 @@ def compare_damages(shapes, damages, count, seed):
   """Prints the table of damages."""
   print(_HEAD)  # noqa: T201
   for damage in damages:
-    found, methods, refused = [], defaultdict(int), []
+    rows, methods, refused = [], defaultdict(int), []
     for number, (name, (vertices, faces)) in enumerate(shapes.items()):
       rng = np.random.default_rng([seed, number])
       exact = solids.close(vertices, faces)
@@ -164,11 +164,11 @@ def compare_damages(shapes, damages, count, seed):
       agreement = (want == got)[clear].mean()
       overlap = (want & got).sum() / max((want | got).sum(), 1)
       want, got = winding.contains(exact, near), winding.contains(solid, near)
-      found.append([agreement, overlap, (want == got).mean(), seconds])
-    if found:
-      mean, worst = np.mean(found, axis=0), np.min(found, axis=0)[0]
+      rows.append([agreement, overlap, (want == got).mean(), seconds])
+    if rows:
+      mean, worst = np.mean(rows, axis=0), np.min(rows, axis=0)[0]
       print(  # noqa: T201
-        f"  {damage.__name__:20} {len(found):4} of {len(shapes):2} {mean[0]:9.5f} "
+        f"  {damage.__name__:20} {len(rows):4} of {len(shapes):2} {mean[0]:9.5f} "
         f"{worst:9.5f} {mean[1]:6.4f} {mean[2]:6.4f} {mean[3]:5.2f}  {dict(methods)}"
       )
     for line in refused:
@@ -179,7 +179,7 @@ def compare_routes(shapes, damages, seed, side):
   """Prints seconds and surface errors, in thousandths of the cube, by either route."""
   print(f"  damage               ours: s   error  by {side}^3 voxels: s  error")  # noqa: T201
   for damage in damages:
-    found = []
+    rows = []
     for number, (name, (vertices, faces)) in enumerate(shapes.items()):
       rng = np.random.default_rng([seed, number])
       exact = solids.close(vertices, faces)
@@ -193,9 +193,9 @@ def compare_routes(shapes, damages, seed, side):
       seconds = time.perf_counter() - start
       other, stages = depth_fusion.close(solids_lib.Solid(*broken), side)
       errors = [depth_fusion.surface_error(mesh, exact) for mesh in (solid, other)]
-      found.append([seconds, 1e3 * errors[0], *stages, 1e3 * errors[1]])
-    if found:
-      mine, error, depth, fusing, cutting, other = np.mean(found, axis=0)
+      rows.append([seconds, 1e3 * errors[0], *stages, 1e3 * errors[1]])
+    if rows:
+      mine, error, depth, fusing, cutting, other = np.mean(rows, axis=0)
       total = depth + fusing + cutting
       print(  # noqa: T201
         f"  {damage.__name__:20} {mine:8.2f} {error:6.3f}"

@@ -87,30 +87,30 @@ def read_official(
   return len(order) / (time.perf_counter() - start)
 
 
-def read(config: Settings, feed, batches: int) -> float:
+def read(config: Settings, split, batches: int) -> float:
   """Shapes a second by our loader."""
-  found = batches_lib.train_batches(config, feed, 0)
+  source = batches_lib.train_batches(config, split, 0)
   for _ in range(8):  # workers start, the buffer fills and empties
-    next(found)
+    next(source)
   start = time.perf_counter()
-  for _ in itertools.islice(found, batches):
+  for _ in itertools.islice(source, batches):
     pass
   return batches * config.train.batch_size / (time.perf_counter() - start)
 
 
-def train(config: Settings, feed, steps: int, *, real: bool) -> float:
+def train(config: Settings, split, steps: int, *, real: bool) -> float:
   """Steps a second."""
   mapped = registry.build(config.model, axis_name=step_lib.AXIS)
   optimizer = optimizers.make(config.optim, config.train.steps)
-  batches = batches_lib.train_batches(config, feed, 0)
+  batches = batches_lib.train_batches(config, split, 0)
   first = next(batches)
-  sample = feed.gather_fn(feed.device_arrays, first) if feed.gather_fn else first
+  sample = split.gather_fn(split.device_arrays, first) if split.gather_fn else first
   method = registry.build(config.model)
   state = state_lib.create(method, optimizer, sample, seed=0, ema=True)
   step = step_lib.data_parallel(
-    step_lib.make_step(mapped, optimizer, ema_decay=0.99, gather_fn=feed.gather_fn)
+    step_lib.make_step(mapped, optimizer, ema_decay=0.99, gather_fn=split.gather_fn)
   )
-  state, resident = step_lib.replicate(state), step_lib.replicate(feed.device_arrays)
+  state, resident = step_lib.replicate(state), step_lib.replicate(split.device_arrays)
   source = batches if real else itertools.repeat(first)
   source = step_lib.stack_batches(source, 1, jax.local_device_count())
   for number in range(steps + 8):
@@ -135,7 +135,7 @@ def main() -> None:
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
   configs = {name: configure(args, name) for name in args.placements.split(",")}
-  feeds = {
+  splits = {
     name: batches_lib.place_train(config.data, batches_lib.open_train(config.data))
     for name, config in configs.items()
   }
@@ -149,16 +149,16 @@ def main() -> None:
       rates.setdefault("npz a shape", []).append(rate)
       for name in configs:
         rates.setdefault(name, []).append(
-          read(configs[name], feeds[name], args.batches)
+          read(configs[name], splits[name], args.batches)
         )
   opened = statistics.median(rates["npz a shape"])
-  for name, found in rates.items():
-    rate = statistics.median(found)
+  for name, values in rates.items():
+    rate = statistics.median(values)
     print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
   for name in configs:
     pairs = [
       [
-        train(configs[name], feeds[name], args.steps, real=real)
+        train(configs[name], splits[name], args.steps, real=real)
         for real in (True, False)
       ]
       for _ in range(args.rounds)

@@ -38,7 +38,7 @@ def main() -> None:
   if not rows:
     raise SystemExit(f"{out}: run benchmarks.tasks --only autodecoder first")
   shapes = source.open_split(config["data"]["dir"], "train", evaluate.FIELDS)
-  found = {side: [] for side in SIDES}
+  ious = {side: [] for side in SIDES}
   for row in tqdm.tqdm(rows, desc="voxel grids", unit="shape"):
     shape = shapes[row["index"]]
     path = out / "data" / "meshes" / row["category"]
@@ -51,7 +51,7 @@ def main() -> None:
     inside = np.unpackbits(shape["points"]["occupancies"])[: len(points)].astype(bool)
     for side in SIDES:
       grid = np.unpackbits(voxels.voxelize(contains, side=side))[: side**3]
-      found[side].append(metrics.iou(look_up(grid, side, points), inside))
+      ious[side].append(metrics.iou(look_up(grid, side, points), inside))
   network = np.mean([row["iou"] for row in rows])
   model = occnet_jax.restore(out / "autodecoder")
   size = sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"]))
@@ -59,7 +59,7 @@ def main() -> None:
     {
       "representation": f"{side}^3 cells",
       "numbers": side**3,
-      "iou": np.mean(found[side]),
+      "iou": np.mean(ious[side]),
     }
     for side in SIDES
   ]

@@ -46,7 +46,7 @@ def make(variant: str, out: pathlib.Path, **changes: Any) -> dict[str, Any]:
   """configs/onet.py:<variant> at these sizes, as nested dicts.
 
   Args:
-    variant: of configs/onet.py.
+    variant: variant of configs/onet.py.
     out: directory of the data set.
     **changes: further fields, dots written as two underscores: train__steps=100.
   """
@@ -67,5 +67,5 @@ def run(config: dict[str, Any], workdir: pathlib.Path) -> None:
 
 
 def seconds(workdir: pathlib.Path, stage: str) -> float:
-  """What a stage took, over all calls."""
+  """Seconds that a stage took, over all calls."""
   return json.loads((workdir / "wall_time.json").read_text())[stage]

@@ -43,8 +43,8 @@ def main() -> None:
     small.run(config, workdir)
     steps = f"{config['train']['steps']:6} {small.seconds(workdir, 'train'):8.0f}"
     if variant == "unconditional":
-      found = (workdir / "evaluation" / "generation.json").read_text()
-      lines.append(f"{variant:22} {steps}  {' '.join(found.split())}")
+      measures = (workdir / "evaluation" / "generation.json").read_text()
+      lines.append(f"{variant:22} {steps}  {' '.join(measures.split())}")
       continue
     rows = resume_log.read(workdir / "evaluation" / "measured.jsonl")[1]
     lines.append(f"{variant:22} {steps}  {_cells(rows)}")
@@ -69,7 +69,7 @@ def _inputs(config: dict) -> list[tables.Row]:
     side = config["data"]["voxel_side"]
     occupied = inputs.unpack_voxels(shape["voxels"], side) > 0.5
     points = shape["points"]["points"].astype(np.float64)
-    found = metrics.evaluate_mesh(
+    figures = metrics.evaluate_mesh(
       *grids.cube_surface(occupied),
       points=points,
       occupancies=np.unpackbits(shape["points"]["occupancies"])[: len(points)],
@@ -78,7 +78,7 @@ def _inputs(config: dict) -> list[tables.Row]:
       samples=config["test"]["samples"],
       seed=index,
     )
-    rows.append({"category": str(shape["category"]), "id": str(shape["id"]), **found})
+    rows.append({"category": str(shape["category"]), "id": str(shape["id"]), **figures})
   return rows
 
 

@@ -150,7 +150,7 @@ ENCODERS = {
 
 
 class OccupancyNetwork(nn.Module):
-  """What the fields of config.model describe."""
+  """The network that the fields of config.model describe."""
 
   def __init__(self, model: dict):
     super().__init__()
@@ -181,5 +181,5 @@ def check_recorded() -> None:
     with np.load(RECORDED / f"{shared}.npz") as recorded, torch.no_grad():
       names = ("in/inputs", "in/p", "in/c")
       given = [torch.tensor(recorded[name]) for name in names if name in recorded]
-      found = twin(*given).numpy()
-    assert np.abs(found - want).max() < 1e-4 * np.abs(want).max(), case
+      got = twin(*given).numpy()
+    assert np.abs(got - want).max() < 1e-4 * np.abs(want).max(), case

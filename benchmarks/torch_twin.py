@@ -112,12 +112,12 @@ def main() -> None:
       ours = field.values(points[0])
       assert np.abs(theirs - ours).max() < 1e-4 * np.abs(ours).max()
       for round_ in range(args.rounds + 1):
-        found = [mesh_of_twin(twin, cloud, level, path)]
-        found += [mesh_of_ours(model, cloud, path, r) for r in resolutions]
+        results = [mesh_of_twin(twin, cloud, level, path)]
+        results += [mesh_of_ours(model, cloud, path, r) for r in resolutions]
         if round_ == 0:  # compiles; and the meshes are always the same
-          error = [1e5 * errors(field, level, mesh, 5000).mean() for _, mesh in found]
+          error = [1e5 * errors(field, level, mesh, 5000).mean() for _, mesh in results]
           continue
-        for name, (times, mesh), off in zip(names, found, error, strict=True):
+        for name, (times, mesh), off in zip(names, results, error, strict=True):
           work = {"evaluations": mesh.metadata["evaluations"], "error": off}
           rows[name].append(times | work)
   columns = (*STAGES, "whole", "evaluations", "error")

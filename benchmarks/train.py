@@ -191,15 +191,15 @@ def main() -> None:
     for _ in range(args.rounds):
       for way in ways:
         try:
-          found = _alone(_time, task, args.batch, way, args.steps)
+          result = _alone(_time, task, args.batch, way, args.steps)
         except RuntimeError as error:  # what torch.compile cannot do
           reason = str(error).splitlines()[0]
           print(f"{task:11} {way:32} failed: {reason}", flush=True)  # noqa: T201
           continue
-        taken.setdefault(way, []).extend(found[0])
-        memory[way] = found[2]
+        taken.setdefault(way, []).extend(result[0])
+        memory[way] = result[2]
         if way.startswith("ours"):
-          counted = counted or found[1]  # what is computed twice counts once
+          counted = counted or result[1]  # what is computed twice counts once
     seconds = {way: statistics.median(each) for way, each in taken.items()}
     peers = {w: s for w, s in seconds.items() if "PyTorch" in w and "float32" in w}
     plain = min(s for way, s in peers.items() if "kept" not in way)

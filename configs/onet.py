@@ -70,9 +70,9 @@ VARIANTS = {
 
 def get_config(variant: str = "pointcloud"):
   if variant not in VARIANTS:
-    known = ", ".join(VARIANTS)
+    names = ", ".join(VARIANTS)
     raise ValueError(
-      f"configs/onet.py:{variant}: no such variant; want one of: {known}"
+      f"configs/onet.py:{variant}: no such variant; want one of: {names}"
     )
   config = base.get_config()
   config.name = f"onet:{variant}"

@@ -22,8 +22,8 @@ VARIANTS = {
 
 def get_config(variant: str = "pointcloud"):
   if variant not in VARIANTS:
-    known = ", ".join(VARIANTS)
-    raise ValueError(f"configs/r2n2.py:{variant}: unknown; want one of: {known}")
+    names = ", ".join(VARIANTS)
+    raise ValueError(f"configs/r2n2.py:{variant}: unknown; want one of: {names}")
   config = base.get_config("r2n2")
   config.name = f"r2n2:{variant}"
   config.data.targets = ("voxels",)

@@ -84,7 +84,7 @@ def _parse_value(name: str, text: str, default: Any) -> Any:
 
 
 def _descriptions(function: Any) -> dict[str, str]:
-  """What a docstring says of each argument or attribute."""
+  """The description of each argument or attribute in a docstring."""
   text = inspect.getdoc(function) or ""
   block = re.split(r"^(?:Args|Attributes):$", text, maxsplit=1, flags=re.M)[-1]
   block = re.split(r"^\w+:$", block, maxsplit=1, flags=re.M)[0]

@@ -1,4 +1,4 @@
-"""What notebooks and other programs call: restore, encode, decode, reconstruct.
+"""The interface for notebooks and other programs: restore, encode, decode, reconstruct.
 
   model = occnet_jax.restore("runs/quickstart")
   mesh = model.reconstruct(cloud)          # (n, 3) -> trimesh.Trimesh
@@ -47,7 +47,7 @@ def restore(
 
   Args:
     workdir: the run's directory.
-    step: of an explicit checkpoint; None for the best in validation.
+    step: step of the checkpoint; None for the best in validation.
     config_override: a config whose `test`, `generation` and candidate thresholds
       replace the checkpoint's own.
 
@@ -77,8 +77,8 @@ class Model:
   Attributes:
     method: the functions, without arrays.
     variables: the arrays: {"params", "batch_stats"}.
-    config: what it was trained with, nested dicts of the fields of configs/base.py.
-    record: the step, and the results of validation: loss, iou, level.
+    config: config of its training, nested dicts of the fields of configs/base.py.
+    record: the step, and the results of validation, such as loss, iou and level.
     settings: the config, typed.
   """
 
@@ -93,7 +93,10 @@ class Model:
 
   @property
   def level(self) -> float | None:
-    """Value of the field at the surface: a logit, or a distance; None for no field."""
+    """Value at the surface: a logit, or a negated distance; None without such a value.
+
+    Outputs that are points or meshes have none.
+    """
     return getattr(self.method.output, "level", None)
 
   def encode(self, inputs: Any) -> Latent:
@@ -116,7 +119,7 @@ class Model:
     """Latents with z drawn from its prior N(0, 1), leading axis `count`.
 
     Args:
-      count: how many.
+      count: number of latents.
       seed: seed of the draw, one number or several.
       inputs: observations, as for `encode`; None for a model without.
 
@@ -247,7 +250,7 @@ class Model:
     """
     settings = {**self.extraction_settings(), **settings}
     field = None
-    if self._shared_evaluator:
+    if self._shared_evaluator and isinstance(self.method.output, types.Field):
       field = self.field(latent, settings.get("points_per_batch"))
     return to_mesh(self.method, self.variables, latent, field=field, **settings)
 
@@ -259,7 +262,7 @@ class Model:
     seed: int = 0,
     **settings,
   ) -> trimesh.Trimesh:
-    """What was observed of one shape -> mesh with vertex normals.
+    """The observation of one shape -> mesh with vertex normals.
 
     Args:
       observed: a point cloud (n, 3) in any unit, of which `config.data.cloud_points`
@@ -268,8 +271,8 @@ class Model:
         network of such inputs. An image is centred on a white square.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
-      seed: of the draw.
-      **settings: of `extract_mesh`, over those of the run's config.
+      seed: seed of the draw of points.
+      **settings: arguments of `extract_mesh`, in place of those of the run's config.
 
     Raises:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
@@ -280,10 +283,11 @@ class Model:
       observed, kind, shape, normalise=normalise, seed=seed
     )
     mesh = self.extract(self.encode(inputs[None]), **settings)
-    if len(mesh.faces) and (scale != 1 or loc.any()):
-      normals = mesh.vertex_normals
+    if len(mesh.vertices) and (scale != 1 or loc.any()):
+      normals = mesh.vertex_normals if len(mesh.faces) else None  # points have none
       mesh.vertices = frames.from_frame(mesh.vertices, loc, scale)
-      mesh.vertex_normals = normals
+      if normals is not None:
+        mesh.vertex_normals = normals
     return mesh
 
   def reconstruct_batch(
@@ -300,10 +304,12 @@ class Model:
     host's work on one falls together with the devices' on another.
 
     Args:
-      observed: one for each shape; read as they are needed, so there may be any number.
-      threads: shapes under way; None for two a device, or one more than `together`.
-      together: shapes that one call of the network may evaluate.
-      **settings: of `reconstruct`.
+      observed: an observation of each shape; read as they are needed, so there may be
+        any number.
+      threads: number of shapes under way; None for two a device, or one more than
+        `together`.
+      together: largest number of shapes in one call of the network.
+      **settings: arguments of `reconstruct`.
 
     Yields:
       A mesh for each, in their order; with on_empty="empty" one without a surface has
@@ -315,8 +321,8 @@ class Model:
     copies = self.replicas()
     threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
-    def reconstruct(number: int, one: Any) -> trimesh.Trimesh:
-      return copies[number % len(copies)].reconstruct(one, **settings)
+    def reconstruct(number: int, observation: Any) -> trimesh.Trimesh:
+      return copies[number % len(copies)].reconstruct(observation, **settings)
 
     with contextlib.ExitStack() as stack:
       for model in copies if together != 1 else ():

@@ -258,10 +258,10 @@ def _validate(settings: Settings) -> None:
         f"config.train.{name} is {value}; want a multiple of "
         f"config.train.steps_per_call={train.steps_per_call}"
       )
-  known = ("iou", "loss", "chamfer_l1") if settings.val.mesh_shapes else ("iou", "loss")
-  if settings.val.select not in known:
+  scores = ("iou", "loss", *(["chamfer_l1"] if settings.val.mesh_shapes else []))
+  if settings.val.select not in scores:
     raise ValueError(
-      f"config.val.select is {settings.val.select!r}; want one of: {', '.join(known)}"
+      f"config.val.select is {settings.val.select!r}; want one of: {', '.join(scores)}"
     )
 
 
@@ -273,17 +273,31 @@ def with_codes(config: Config, shapes: int) -> Config:
     shapes: size of the training split.
   """
   model = config["model"]
-  if model.get("encoder") == "code_table" and not model["codes"]:
+  if model.get("encoder") == "code_table" and model.get("codes") == 0:
     return config | {"model": model | {"codes": shapes}}
   return config
 
 
 def override(config: Config, by: Mapping[str, Any] | None) -> Config:
-  """A run's config with the sections of another that only use of the network needs."""
+  """A run's config with the sections of another that only use of the network needs.
+
+  Args:
+    config: of the run, of this version.
+    by: a config of any version and of any system, with `test` and `generation`.
+
+  Raises:
+    ValueError: one of these two sections is missing.
+  """
   if by is None:
     return config
+  by = migrate(by)
+  if missing := {"test", "generation"} - by.keys():
+    raise ValueError(
+      f"the config that overrides the run's lacks {', '.join(sorted(missing))}; want "
+      "all fields of configs/base.py there"
+    )
   config = config | {name: by[name] for name in ("test", "generation")}
-  if "tau_grid" in by["model"]:
+  if "tau_grid" in config["model"] and "tau_grid" in by.get("model", {}):
     config["model"] = config["model"] | {"tau_grid": by["model"]["tau_grid"]}
   return config
 
@@ -291,8 +305,8 @@ def override(config: Config, by: Mapping[str, Any] | None) -> Config:
 def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   """table[name], or a ValueError that lists the names there are."""
   if name not in table:
-    known = ", ".join(sorted(table))
-    raise ValueError(f"config.{field} is {name!r}; want one of: {known}")
+    names = ", ".join(sorted(table))
+    raise ValueError(f"config.{field} is {name!r}; want one of: {names}")
   return table[name]
 
 

@@ -101,6 +101,24 @@ def test_settings_that_do_not_agree_are_refused(field, value, message):
     config_lib.parse(config.to_dict())
 
 
+def test_an_override_may_be_older_and_of_another_system():
+  """It replaces how a network is used, and nothing of what the network is."""
+  run = base.get_config("deepsdf").to_dict()
+  by = base.get_config("onet").to_dict()
+  by["test"]["tau"] = 0.4  # the field's name in version 0.1.0
+  del by["test"]["threshold"]
+  by["generation"]["upsampling_steps"] = 1
+  used = config_lib.override(run, by)
+  assert used["model"] == run["model"] and used["data"] == run["data"]
+  settings = config_lib.parse(used)
+  assert settings.test.threshold == 0.4 and settings.generation.upsampling_steps == 1
+  by["model"]["tau_grid"] = (0.5,)
+  assert config_lib.override(by | {"test": {}}, by)["model"]["tau_grid"] == (0.5,)
+  del by["generation"]
+  with pytest.raises(ValueError, match="lacks generation; want all fields"):
+    config_lib.override(run, by)
+
+
 def test_unknown_and_missing_fields_are_named():
   config = base.get_config().to_dict()
   config["train"]["stepps"] = config["train"].pop("steps")

@@ -166,3 +166,5 @@ def test_an_error_ends_a_process_with_its_code_and_no_traceback(tmp_path):
   done = call("--mode=train", f"--workdir={tmp_path}", check=False)
   assert done.returncode == 1 and "needs --config=FILE" in done.stderr
   assert "Traceback" not in done.stderr
+  done = call("--mode=train", f"--workdir={tmp_path}", "--debug", check=False)
+  assert "Traceback" in done.stderr and "needs --config=FILE" in done.stderr

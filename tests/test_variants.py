@@ -135,9 +135,13 @@ def test_an_interpolation_begins_and_ends_at_its_shapes(runs):
 
 
 def test_a_model_without_z_says_so(runs):
-  model = occnet_jax.restore(runs("voxels")[1])
+  config, workdir = runs("voxels")
+  model = occnet_jax.restore(workdir)
   with pytest.raises(ValueError, match="has no random z"):
     model.prior(2)
+  config = config | {"generation": config["generation"] | {"sample": True}}
+  with pytest.raises(ValueError, match=r"generation\.sample is set, but this model"):
+    stages.generate(config, workdir)
   with pytest.raises(ValueError, match=r"want \(b, 16, 16, 16\): voxels"):
     model.encode(np.zeros((1, 32, 32, 32)))
 

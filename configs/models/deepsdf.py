@@ -13,7 +13,8 @@ def get_config() -> ml_collections.ConfigDict:
   model.code_stddev = 1.0
   model.code_max_norm = 1.0  # length to which longer codes are shortened
   model.code_weight = 1e-4  # weight of the mean length of the codes in the loss
-  model.hidden_sizes = (512,) * 8  # inputs of the layer after each hidden layer
+  # Width of each hidden layer; before a skip, that of its output with code and point.
+  model.hidden_sizes = (512,) * 8
   model.skip_layers = (4,)  # layers that take code and point again
   model.weight_norm = True  # weight norm of the hidden layers, or else layer norm
   model.dropout_rate = 0.2  # share of hidden features that training drops

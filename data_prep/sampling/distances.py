@@ -18,13 +18,13 @@ def signed_distances(
   """Distance of each point to the solid's mesh, negative inside, in cube units.
 
   The sign is that of the label, so the two never contradict each other. Where parts
-  overlap, the faces that lie buried in another part count as surface, too, so distances
-  inside are too short there.
+  overlap, faces that lie inside another part count as surface, too, so distances inside
+  are too short there.
 
   Args:
-    solid: in the unit-cube frame.
-    points: as stored, in the type that distances get.
-    occupancies: their labels, eight to a byte.
+    solid: the solid, in the unit-cube frame.
+    points: the points as stored; distances get their type.
+    occupancies: labels of the points, eight to a byte.
   """
   inside = np.unpackbits(occupancies, count=len(points)).astype(bool)
   lengths = point_to_mesh_distance(points.astype(np.float64), *solid)

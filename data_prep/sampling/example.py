@@ -29,7 +29,7 @@ class Task(NamedTuple):
   Attributes:
     settings: settings of the data set.
     entry: the mesh.
-    split: its split.
+    split: name of the split that the mesh is in.
     solid_path: file for its labelled surface, or None.
   """
 
@@ -64,14 +64,19 @@ def check_settings(settings: Settings) -> None:
       f"val_fraction {settings['val_fraction']} and test_fraction "
       f"{settings['test_fraction']} leave nothing to train on; want a sum below 1"
     )
-  for name, known in {
+  for name, choices in {
     "dtype": ("float16", "float32"),
     "duplicates": ("drop", "keep"),
   }.items():
-    if settings[name] not in known:
-      raise ValueError(f"{name} is {settings[name]!r}, want {' or '.join(known)}")
+    if settings[name] not in choices:
+      raise ValueError(f"{name} is {settings[name]!r}, want {' or '.join(choices)}")
   if unknown := set(settings["solid_splits"]) - set(SPLITS):
     raise ValueError(f"solid_splits has {sorted(unknown)}, want some of {SPLITS}")
+  if is_official(settings) and settings.get("distances"):
+    raise ValueError(
+      "distances is True, but examples that the reference prepared have no meshes to "
+      "measure them from; set prep.distances to False, or prepare the meshes"
+    )
   rendered = settings["views"] and not is_official(settings)
   if rendered and not rendering.is_available():
     raise ValueError(
@@ -89,9 +94,9 @@ def prepare_one(task: Task) -> tuple[Row, bytes | None]:
   """The row of a mesh in the report, and its serialised example unless it failed."""
   start = time.perf_counter()
 
-  def row(outcome: str, reason: str = "", **known: Any) -> Row:
+  def row(outcome: str, reason: str = "", **more: Any) -> Row:
     seconds = time.perf_counter() - start
-    return make_row(task.entry, task.split, outcome, reason, seconds, **known)
+    return make_row(task.entry, task.split, outcome, reason, seconds, **more)
 
   try:
     example = make_example(task)
@@ -199,7 +204,7 @@ def load_watertight(
     vertices, faces = solid_lib.crop_outliers(vertices, faces)
   loc, scale = frames.unit_cube_frame(vertices[np.unique(faces)])
   solid, quality = solid_lib.make_watertight((vertices - loc) / scale, faces, chosen)
-  # Faces that were dropped or thickened may have set the bounds: frame the solid anew.
+  # Faces that were dropped or thickened may have set the bounds: frame the solid again.
   shift, factor = frames.unit_cube_frame(solid.vertices)
   solid = Solid((solid.vertices - shift) / factor, solid.faces)
   return solid, quality, loc + scale * shift, scale * factor

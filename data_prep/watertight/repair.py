@@ -92,7 +92,7 @@ def make_winding_consistent(
   Faces are neighbours across an edge that no third face shares.
 
   Returns:
-    faces: in the order given.
+    faces: faces in the order given.
     patch: index of the patch of each face, the faces connected through neighbours.
   """
   oriented, patch = (array.astype(np.int64) for array in igl.bfs_orient(faces))

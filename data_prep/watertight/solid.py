@@ -65,7 +65,7 @@ DEFAULTS = RepairOptions()
 
 
 class RepairReport(NamedTuple):
-  """How a mesh became a solid, and how far the two are apart, in cube units.
+  """The repair of a mesh, and how far the solid differs from it.
 
   Attributes:
     method: "closed" if the mesh was closed, "filled" if triangles close its holes,

@@ -1,1 +1,1 @@
-"""What main.py runs: the stages of a run, reconstruction, generative models."""
+"""The work of main.py: the stages of a run, reconstruction, generative models."""

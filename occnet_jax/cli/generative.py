@@ -52,7 +52,7 @@ def evaluate_samples(
 
   Args:
     settings: settings of the run.
-    workdir: of the run, generated.
+    workdir: directory of the run, with generated meshes.
     shapes: the test split.
   """
   made = read_samples(settings, workdir)
@@ -104,10 +104,10 @@ def interpolate(
 
   Args:
     settings: settings of the run.
-    model: its network.
-    workdir: its directory.
+    model: the trained network.
+    workdir: directory of the run.
     shapes: the test split, as `evaluate.FIELDS` and the inputs need it.
-    steps: meshes from one shape to the next, both ends included, at least 2.
+    steps: number of meshes from one shape to the next, both ends included, at least 2.
 
   Returns:
     The picture.

@@ -49,13 +49,13 @@ def reconstruct(
   A mesh is in the frame of its cloud, or else in that of the unit cube.
 
   Args:
-    workdir: of a trained run.
+    workdir: directory of a trained run.
     source: a file of the kind that the network was trained with
       (`user_inputs.ACCEPTED`), or a folder of such files at any depth. For a network of
       several images a folder of images is one object, and a folder of folders many.
     target: a mesh file, whose suffix names the format, or for a folder a folder, where
       only missing meshes are made; None for reconstruction.glb or reconstructions.
-    masks: of photographs, see `photos.find_masks`.
+    masks: masks of photographs, see `photos.find_masks`.
     config_override: config whose `test` and `generation` replace the run's own.
 
   Raises:
@@ -104,9 +104,13 @@ def _reconstruct(model: api.Model, observed: np.ndarray) -> trimesh.Trimesh:
     return model.reconstruct(observed)
   except NoSurface as error:
     raise NoSurface(
-      f"no surface: no value of the network exceeds the level {model.level:.3g}; show "
-      "it the object alone, or lower config.test.threshold"
+      f"no surface: no value of the network exceeds the level {_shown(model.level)}; "
+      "show it the object alone, or lower config.test.threshold"
     ) from error
+
+
+def _shown(level: float | None) -> str:
+  return "none" if level is None else f"{level:.3g}"  # points and meshes have none
 
 
 def _reconstruct_all(
@@ -178,7 +182,7 @@ def _write_page(
   facts = {
     "Network": _printable(settings["workdir"]),
     "Step": str(settings["step"]),
-    "Level of the surface": str(settings["level"]),
+    "Level of the surface": _shown(settings["level"]),
     "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
   }
   entries = []

@@ -54,10 +54,9 @@ def train(config: Config, workdir: pathlib.Path) -> None:
 
 
 def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
-  """What is evaluated besides the validation that the loop has by itself."""
+  """The evaluators beside validation, which the loop has by itself."""
   from occnet_jax.data import batches
   from occnet_jax.evaluation import validation_meshes
-  from occnet_jax.geometry import rendering
   from occnet_jax.viz import preview
 
   settings = config_lib.parse(config)
@@ -107,6 +106,11 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
     check_workdir(config, workdir)
   replicas = api.restore(workdir, config_override=config).replicas()
   model, shapes = replicas[0], open_test_split(settings)()
+  if settings.generation.sample and model.method.prior is None:
+    raise ValueError(
+      "config.generation.sample is set, but this model has no random z to draw "
+      "(config.model.z_dim is 0); unset it"
+    )
   transform = batches.evaluation_transform(settings.data, points=1)
 
   def reconstruct(shape, index):

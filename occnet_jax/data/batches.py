@@ -67,9 +67,9 @@ def shapes_of_batch(settings: Settings, shapes: int, step: int) -> list[dict[str
   """The shapes in the batch of a step, as {"index": 3, "category": "a", "id": "b"}.
 
   Args:
-    settings: of the run.
+    settings: settings of the run.
     shapes: size of the training split.
-    step: any.
+    step: number of the step, from 0.
   """
   indices = loader.batch_indices(
     shapes, batch_size=settings.train.batch_size, seed=settings.seed, step=step
@@ -103,8 +103,8 @@ def evaluation_transform(
   """A function from a stored example to the arrays of one shape that is evaluated.
 
   Args:
-    data: settings.
-    points: labelled points of the shape; 0 for all.
+    data: settings of the data.
+    points: number of labelled points of the shape; 0 for all.
     targets: whether the arrays hold data.targets, for the method's score.
   """
   if not targets:
@@ -118,8 +118,8 @@ def make_draws(
   """The settings of the random draws.
 
   Args:
-    data: settings.
-    points: labelled points of a shape; 0 for all.
+    data: settings of the data.
+    points: number of labelled points of a shape; 0 for all.
     train: whether points near the surface, stretch and random views take part.
   """
   varied = {

@@ -71,7 +71,7 @@ def make(data: DataSettings) -> Observation:
   """The observation that the fields of config.data describe.
 
   Raises:
-    ValueError: an unknown kind, or a stretch that this kind does not support.
+    ValueError: an unknown kind or target, or a stretch that they do not support.
   """
   kind = data.inputs
   if kind not in _KINDS:
@@ -94,8 +94,7 @@ def make(data: DataSettings) -> Observation:
   if data.random_stretch and not observation.supports_deformation:
     raise ValueError(
       f"config.data.random_stretch is {data.random_stretch}, but inputs of kind "
-      f"{kind!r} cannot "
-      "be deformed with the shape; set it to 0"
+      f"{kind!r} cannot be deformed with the shape; set it to 0"
     )
   return observation
 
@@ -106,13 +105,13 @@ def as_batch(
   """Inputs of several shapes as an array of the right type.
 
   Args:
-    inputs: b of them; a cloud may have any number of points, and "images" any number of
-      images.
-    kind: as config.data.inputs.
-    spec: zeros of the shape and type of one, `Observation.spec`.
+    inputs: the inputs of b shapes; a cloud may have any number of points, and "images"
+      any number of images.
+    kind: kind of inputs, a value of config.data.inputs.
+    spec: zeros of the shape and type of the input of one shape, `Observation.spec`.
 
   Raises:
-    ValueError: another shape.
+    ValueError: inputs of another shape.
   """
   inputs = np.asarray(inputs, spec.dtype)
   free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])

@@ -1,7 +1,7 @@
 """Batches by Grain over random access (host).
 
 The batch of step s is a function of (seed, s) alone, so that a run resumes at any step:
-the order of the shapes is shuffled anew every epoch, the random draws for a shape
+the order of the shapes is shuffled again every epoch, the random draws for a shape
 depend on its place in that order, and batches are formed before they are distributed
 over workers.
 
@@ -98,7 +98,7 @@ def batch_indices(
 
   Args:
     shapes: number of shapes in the split.
-    batch_size, seed, step: as of `read_batch`.
+    batch_size, seed, step: arguments of `read_batch`.
   """
   order = _shuffled_epochs(np.arange(shapes), seed).batch(batch_size)
   return order[step]
@@ -136,7 +136,7 @@ def evaluation_batches(
   """Every shape once, in order, with draws that are the same each time.
 
   Args:
-    source, transform: as of `train_batches`.
+    source, transform: arguments of `train_batches`.
     batch_size: b; the last batch is filled with copies of its last shape, so that all
       batches have the same shapes.
     seed: seed of the draws; shape i draws from (seed, i).

@@ -1,4 +1,4 @@
-"""Where the training split is kept: in its files, in host memory or on the device.
+"""Placement of the training split: in its files, in host memory or on the device.
 
   stream   read from the shards whenever a shape comes up, by Grain's threads or worker
            processes

@@ -28,7 +28,7 @@ SAMPLINGS = get_args(Sampling)
 
 
 class Draws(NamedTuple):
-  """Settings of everything that is drawn at random for one shape.
+  """Settings of the random draws for one shape.
 
   Attributes:
     points: t, the number of query points; 0 for all uniform ones in stored order.
@@ -37,7 +37,7 @@ class Draws(NamedTuple):
       The reference has 1e-4; labels computed for the stored points need none.
     near_fraction: share of the query points drawn near the surface instead of
       uniformly in the cube.
-    sampling: how the uniform points are drawn: "uniform", or "equal" for as many
+    sampling: draw of the uniform points: "uniform", or "equal" for as many
       inside as outside (paper, section 4.6).
     stretch: largest relative change of an axis by `draw_stretch`; 0 for none.
   """
@@ -164,7 +164,7 @@ def draw_example(
       of arrays and its "extents" besides.
     rng: generator of this example at this step.
     observation: the input that the network observes.
-    draws: settings.
+    draws: settings of the draws.
   """
   near = round(draws.near_fraction * draws.points)
   counts = {"points": draws.points - near, "points_surface": near}

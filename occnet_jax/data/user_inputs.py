@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
   """One object as a network takes it.
 
   Attributes:
-    inputs: without a batch axis.
+    inputs: inputs of the object, without a batch axis.
     loc: centre of the cube's frame, in the frame of the user's points.
     scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds.
   """
@@ -49,7 +49,7 @@ class InputItem(NamedTuple):
     name: path within the source, as reports name it.
     stem: path of the mesh within the target, without suffix.
     paths: the files; several for a network of several images.
-    masks: of the photographs, in their order; [] without masks.
+    masks: masks of the photographs, in their order; [] without masks.
   """
 
   name: str
@@ -72,12 +72,12 @@ def prepare(
     observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
       several, each of any size; a grid (r, r, r) of 0 and 1. An image is centred on a
       white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
-    kind: of the network's inputs.
-    shape: of the inputs of one object, as `Observation` has it: its points are drawn at
-      random from a cloud, and images are scaled to its side.
+    kind: kind of the network's inputs.
+    shape: shape of the inputs of one object, that of `Observation.spec`: so many points
+      are drawn at random from a cloud, and images are scaled to its side.
     normalise: whether to map a cloud's bounding box to the unit cube. False for clouds
       that are in the cube's frame.
-    seed: for the points drawn from a cloud.
+    seed: seed of the points drawn from a cloud.
 
   Raises:
     ValueError: a cloud of another shape, with NaN, too few points or no extent; an
@@ -107,9 +107,9 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   """The array in an object's files, which `prepare` takes.
 
   Args:
-    item: as `find_items` returns it.
-    kind: of the network's inputs.
-    shape: of the inputs of one object, as in `prepare`.
+    item: the object, as `find_items` returns it.
+    kind: kind of the network's inputs.
+    shape: shape of the inputs of one object, as in `prepare`.
 
   Returns:
     A cloud (n, 3), a grid (r, r, r), or photographs without their background, (h, h, 3)

@@ -83,10 +83,10 @@ def generate(
 
   Args:
     shapes: examples with the fields FIELDS.
-    indices: of the shapes to reconstruct.
+    indices: indices of the shapes to reconstruct.
     reconstruct: (example, index) -> mesh in the cube's frame; no faces if it is empty.
       Called by several threads.
-    directory: of the run.
+    directory: directory of the run.
     form: mesh format: ply, glb, obj or off.
     origin: split and data set of `shapes`.
     settings: whatever else the meshes depend on; if they or the origin change, all
@@ -99,7 +99,7 @@ def generate(
   settings = settings | origin._asdict()
   if number == 0:
     _merge(directory, settings)  # rows that interrupted processes have left
-  wait("rows of an earlier call are in one place")
+  wait("rows of an earlier call are merged")
   done = {
     _identity(row)
     for row in _generated(directory, settings)
@@ -175,8 +175,8 @@ def evaluate(
 
   Args:
     shapes: examples with the fields FIELDS.
-    indices: of the shapes that `generate` was asked for.
-    directory: of the run.
+    indices: indices of the shapes that `generate` was asked for.
+    directory: directory of the run.
     form: mesh format of the files.
     origin: split and data set of `shapes`; meshes of another origin do not count.
     samples: number of points drawn on a mesh.
@@ -218,8 +218,8 @@ def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[
   """Settings and rows of GENERATED or MEASURED; ({}, []) if they are of another origin.
 
   Args:
-    path: of the log.
-    origin: of the shapes that the caller is about to look up by the rows' indices.
+    path: file of the log.
+    origin: origin of the shapes that the caller looks up by the rows' indices.
   """
   settings, rows = resume_log.read(path)
   expected = resume_log.plain(origin._asdict())

@@ -57,7 +57,7 @@ def coverage_and_mmd(distances: Float[np.ndarray, "g r"]) -> dict[str, float]:
   if not distances.size:
     raise ValueError(
       f"{distances.shape[0]} generated and {distances.shape[1]} reference shapes; want "
-      "at least one of each: train longer or change the threshold tau"
+      "at least one of each: train longer or set config.test.threshold"
     )
   nearest = distances.argmin(1)
   return {

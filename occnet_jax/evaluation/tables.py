@@ -26,7 +26,7 @@ class Column(NamedTuple):
 
   Attributes:
     label: heading.
-    unit: of the figure; "" for a ratio.
+    unit: unit of the figure; "" for a ratio.
     better: "higher" or "lower".
     digits: number of decimals in print.
     meaning: one sentence for the reader of a table.

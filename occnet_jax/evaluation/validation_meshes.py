@@ -30,10 +30,10 @@ SAMPLES = 10_000  # surface points of each mesh
 
 @dataclasses.dataclass(frozen=True)
 class ValidationMeshes:
-  """Meshes of the first, ..., last of `count` evenly spread validation shapes.
+  """Meshes of `count` validation shapes, evenly spread over the split.
 
   Attributes:
-    settings: of the run; settings.model has the size of a code table.
+    settings: settings of the run; `model` has the size of a code table.
     count: number of shapes.
   """
 
@@ -54,15 +54,18 @@ class ValidationMeshes:
 
   @functools.cached_property
   def method(self) -> Method:
-    precision = self.settings.generation.precision
-    return registry.build(self.settings.model, precision=precision)
+    return registry.build(
+      self.settings.model,
+      threshold=self.settings.test.threshold,
+      precision=self.settings.generation.precision,
+    )
 
   def extract(self, variables: Variables, level: float | None) -> list[trimesh.Trimesh]:
     """The meshes by these variables, coarse; without faces where there is no surface.
 
     Args:
-      variables: on any number of devices.
-      level: of the surface as validation chose it; None for the method's own.
+      variables: variables of the method, on any number of devices.
+      level: level of the surface that validation chose; None for the method's own.
     """
     variables = jax.device_put(jax.device_get(variables))  # on one device
     encode = jax.jit(self.method.encode)

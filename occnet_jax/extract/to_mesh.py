@@ -28,18 +28,22 @@ def to_mesh(
   """The mesh of one shape, in the cube's frame.
 
   Args:
-    method: any.
-    variables: its variables.
+    method: a method with any kind of output.
+    variables: variables of the method.
     latent: the latent of one shape, leading axis 1.
-    level: of the surface, in place of the method's own.
-    field: the shape's field, where it is evaluated together with others'; None for one
-      of its own.
-    on_empty: "raise" a ValueError where there is no surface, or return a mesh without
-      faces: "empty".
-    **options: of `extract_mesh`, for methods that are fields.
+    level: level of the surface, in place of the method's own.
+    field: the shape's field, where it is evaluated together with others'; None makes
+      a field of this shape alone.
+    on_empty: "raise" raises NoSurface where there is no surface, "empty" returns a mesh
+      without faces; for fields and grids.
+    **options: arguments of `extract_mesh`, for methods that are fields.
+
+  Returns:
+    The mesh; for an output of points, they are its vertices and there are no faces.
 
   Raises:
-    ValueError: no surface and on_empty="raise"; options out of range.
+    ValueError: options out of range.
+    NoSurface: no value exceeds the level and on_empty="raise".
   """
   match method.output:
     case Field():
@@ -52,15 +56,15 @@ def to_mesh(
       values = np.asarray(method.decode(variables, latent))[0]
       level = method.output.level if level is None else level
       vertices, faces = cell_faces(values >= level)
+      if not len(faces) and on_empty == "raise":
+        raise NoSurface(
+          f"no surface: all {values.size} cells are below the level {level:.6g}; lower "
+          "it, or pass on_empty='empty'"
+        )
     case Points():
       vertices = np.asarray(method.decode(variables, latent))[0]
       return trimesh.Trimesh(vertices, process=False)
     case Mesh():
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
       vertices = vertices[0]
-  if not len(faces) and on_empty == "raise":
-    raise NoSurface(
-      f"no surface: all {values.size} cells are below the level {level:.6g}; lower it, "
-      "or pass on_empty='empty'"
-    )
   return trimesh.Trimesh(vertices, faces, process=False)

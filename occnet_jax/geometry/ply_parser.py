@@ -75,7 +75,7 @@ def parse_ply(data: bytes) -> Arrays:
 
 
 def _spans_lines(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
-  """Whether the first row of a text PLY goes on in the next line."""
+  """Whether the first row of a text PLY continues in the next line."""
   properties = next((properties for _, count, properties in elements if count), [])
   words = lines[0].split() if lines else []
   return bool(words) and len(words) < len(properties)

@@ -79,7 +79,7 @@ def _split_lines(text: str) -> tuple[list[str], str]:
 
 
 def _delimiter(line: str) -> str | None:
-  """What separates the columns of a line: None for blanks, with or without commas."""
+  """The separator of a line's columns: None for blanks, with or without commas."""
   if ";" in line:
     return ";"
   if "\t" in line and "," in line:

@@ -25,8 +25,8 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   written unless all of them fit.
 
   Args:
-    config: of the network in the file, such as configs/onet.py:pointcloud.
-    workdir: of the new run; must not hold checkpoints.
+    config: config of the network in the file, such as configs/onet.py:pointcloud.
+    workdir: directory of the new run; must not hold checkpoints.
     source: the reference's .pt file.
 
   Raises:
@@ -41,6 +41,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   settings = config_lib.parse(config)
   model = settings.model
+  _require_onet(model, "import")
   if model["fourier_octaves"]:
     raise ValueError(
       f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
@@ -68,6 +69,15 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       checkpoints.save(kind, state, record)
 
 
+def _require_onet(model: dict[str, Any], use: str) -> None:
+  """Raises ValueError for other systems than the reference's occupancy networks."""
+  if model["name"] != "onet":
+    raise ValueError(
+      f"config.model.name is {model['name']!r}, want 'onet': files of the reference, "
+      f"which --mode={use} is for, hold occupancy networks"
+    )
+
+
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
   """A fresh optimiser state with the file's count and, if it has them, moments."""
   values = {"count": jnp.asarray(imported.step, jnp.int32)}
@@ -88,21 +98,20 @@ def export_torch(
   """Writes a run's weights as a checkpoint that the reference loads.
 
   Args:
-    workdir: of the run.
+    workdir: directory of the run.
     target: .pt file to write.
-    step: of the checkpoint; None for the best.
+    step: step of the checkpoint; None for the best.
 
   Raises:
     ValueError: there is no such checkpoint, or the reference has no such network.
   """
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
-  if settings.model["fourier_octaves"]:
+  _require_onet(settings.model, "export")
+  if octaves := settings.model["fourier_octaves"]:
     raise ValueError(
-      f"{workdir}: the network has Fourier features "
-      f"(config.model.fourier_octaves="
-      f"{settings.model['fourier_octaves']}), which the reference "
-      "does not; export one that was trained without"
+      f"{workdir}: the network has Fourier features (config.model.fourier_octaves="
+      f"{octaves}), which the reference has not; export one that was trained without"
     )
   state = saved.state
   averaged = state.get("ema")

@@ -81,7 +81,7 @@ def to_state_dict(
 
   Args:
     variables: {"params", "batch_stats"}; the latter may be missing.
-    layout: of the system.
+    layout: layout of the system.
   """
   flat = traverse_util.flatten_dict(dict(variables))
   state = {}
@@ -117,7 +117,7 @@ def from_state_dict(
     state: name -> array.
     template: variables (arrays or jax.ShapeDtypeStruct), or a part of them; gives the
       structure, shapes and types of the result.
-    layout: of the system.
+    layout: layout of the system.
 
   Raises:
     ValueError: naming tensors that are missing, left over, of another shape, or not

@@ -32,7 +32,7 @@ class DeepSDF(nn.Module):
   def __call__(
     self, indices: Int[Array, " b"], points: Float[Array, "b t 3"], *, train: bool
   ) -> tuple[Float[Array, "b t"], Float[Array, "b c"]]:
-    """Signed distances, and the codes that they are of."""
+    """Signed distances of the points to each shape, and the shapes' codes."""
     codes = self.encode(indices)
     return self.decode(points, codes, train=train), codes
 
@@ -133,5 +133,5 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     DeepSDF(table, decoder),
     clamp=model["clamp"],
     code_weight=model["code_weight"],
-    level=-(options.threshold or 0.0),
+    level=0.0 - (options.threshold or 0.0),  # -0.0 would be shown as it is
   )

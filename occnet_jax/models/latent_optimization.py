@@ -31,7 +31,7 @@ def fit_latent(
 
   Args:
     method: a system with a fidelity.
-    variables: its trained variables.
+    variables: trained variables of the method.
     start: first latents, leading axis b.
     batch: labelled points of every shape, as in training but without inputs.
     steps: number of steps of Adam.

@@ -51,7 +51,7 @@ def cells_at(
   cells = jnp.floor((points + 0.5) * side).astype(jnp.int32)
   inside = ((cells >= 0) & (cells < side)).all(-1)
   x, y, z = jnp.moveaxis(jnp.clip(cells, 0, side - 1), -1, 0)
-  values = jax.vmap(lambda one, i, j, k: one[i, j, k])(grid, x, y, z)
+  values = jax.vmap(lambda cells, i, j, k: cells[i, j, k])(grid, x, y, z)
   return jnp.where(inside, values, -jnp.inf)
 
 
@@ -129,8 +129,12 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     "axis_name": options.axis_name,
     "unbiased_variance": model["unbiased_variance"],
   }
+  if model["encoder"] in ("none", "code_table"):
+    raise ValueError(
+      f"config.model.encoder is {model['encoder']!r}; r2n2 wants an encoder of clouds, "
+      "images or voxels"
+    )
   encoder = lookup(ENCODERS, model["encoder"], "model.encoder")(model, **norm)
-  if encoder is None:
-    raise ValueError("config.model.encoder is 'none'; r2n2 wants an observation")
   net = R2N2(encoder, R2N2Decoder(tuple(model["channels"])))
-  return method(net, tau=options.threshold or model["tau"])
+  chosen = options.threshold
+  return method(net, tau=model["tau"] if chosen is None else chosen)

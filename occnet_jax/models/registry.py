@@ -39,10 +39,10 @@ def build(
 
   Args:
     model: the fields of config.model.
-    level: of the surface as validation chose it; counts for a field whose threshold is
-      not given. None for the level that the config gives.
-    precision: of matrix products, one of `nn.precision.PRECISIONS`.
-    **options: of `types.BuildOptions`.
+    level: level of the surface that validation chose, for a field whose threshold is
+      not given; None for the level that the config gives.
+    precision: precision of matrix products, one of `nn.precision.PRECISIONS`.
+    **options: fields of `types.BuildOptions`.
 
   Raises:
     ValueError: a name that no table has, or fields that do not go together.
@@ -93,7 +93,7 @@ def variable_specs(method: Method, example: Mapping[str, np.ndarray]) -> Variabl
   """The shapes and types of a method's variables, as jax.ShapeDtypeStruct.
 
   Args:
-    method: any.
+    method: a method of any kind.
     example: the arrays of a batch; only their shapes and types count.
   """
   variables = jax.eval_shape(method.init, jax.random.PRNGKey(0), dict(example))

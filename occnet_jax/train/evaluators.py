@@ -39,7 +39,7 @@ def make_validation(
   batches: Callable[[], Iterator[tuple[Batch, int]]],
   every: int,
 ) -> Evaluator:
-  """The evaluator that means over the validation split come from; see `validate`."""
+  """The evaluator of the mean scores over the validation split; see `validate`."""
   return Evaluator(
     "val", every, lambda variables, results: validate(method, variables, batches())
   )
@@ -51,15 +51,15 @@ def validate(
   """Means of the method's scores over shapes, at the level that does best.
 
   Args:
-    method: any.
-    variables: its variables.
-    batches: (batch, number of its shapes that count), as `data.loader` yields them;
-      each is spread over the devices, and each process has its own, at least one.
+    method: a method of any kind.
+    variables: variables of the method.
+    batches: pairs (batch, number of its shapes that count), as `data.loader` yields
+      them; each is spread over the devices, and each process has its own, at least one.
 
   Returns:
     A number for each score. Those with one value per candidate level are taken at the
-    candidate where the first of them is highest; `level` is that candidate. For other
-    methods `level` is the one that is given.
+    candidate where the first of them is highest; `level` is that candidate. For a field
+    without candidates `level` is the given one; other outputs have no `level`.
 
   Raises:
     ValueError: there is no shape.

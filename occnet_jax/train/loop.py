@@ -32,15 +32,17 @@ from occnet_jax.types import Batch
 
 
 class Run(NamedTuple):
-  """What the loop works with.
+  """The parts of a run that the loop uses.
 
   Attributes:
-    settings: of the run.
+    settings: settings of the run.
     advance: (state, batch, step_index) -> (state, scalars).
-    batches: of steps start, start + 1, ..., on this process.
-    evaluators: in the order in which they see each other's results.
+    batches: this process' part of the batches of steps start, start + 1, ...
+    evaluators: evaluators in order; each gets the results of those before it.
     refresh: (state) -> the state as it is evaluated and saved with a validation.
-    checkpoints, progress, preemption: open.
+    checkpoints: checkpoints of the run, open for saving.
+    progress: progress bar and metric log.
+    preemption: context in which SIGTERM is noted.
   """
 
   settings: Settings
@@ -64,8 +66,8 @@ def train(
   Args:
     config: all fields of configs/base.py and of the system's, as nested dicts.
     workdir: receives checkpoints/ and logs/.
-    initialise: changes the state before the first step, such as to trained weights.
-    evaluators: run after validation, such as for pictures.
+    initialise: (fresh state) -> first state of the run, such as with trained weights.
+    evaluators: further evaluators, which follow validation, such as for pictures.
 
   Raises:
     ValueError: data, config or checkpoint do not fit.
@@ -92,10 +94,13 @@ def train(
     # --- Checkpoints ------------------------------------------------------------------
     preemption = stack.enter_context(Preemption())
     checkpoints = stack.enter_context(Checkpoints(workdir, config, training.keep_every))
-    last_step = np.int32(checkpoints.last_step("latest"))
-    if multihost.broadcast_from_main(last_step) >= training.steps:
-      return
     record = checkpoints.record("latest") or {}
+    last_step = checkpoints.last_step("latest")
+    is_done = last_step > training.steps or (
+      last_step == training.steps and not record.get("validation_pending")
+    )
+    if multihost.broadcast_from_main(np.int32(is_done)):
+      return
 
     # --- Method, optimiser and step -------------------------------------------------
     split = batches_lib.place_train(data, examples)
@@ -247,8 +252,8 @@ def _is_better(select: str, results: Results, best: Results | None) -> bool:
   """Whether results have a better config.val.select than the best so far."""
   if select not in results:
     return False
-  if best is None or select not in best:
-    return True
+  if best is None or not np.isfinite(best.get(select, np.nan)):
+    return True  # nothing compares better than NaN
   if select in config_lib.LOWER_IS_BETTER:
     return results[select] < best[select]
   return results[select] > best[select]
@@ -285,7 +290,7 @@ def _dump(
 ) -> FloatingPointError:
   """Writes the step that is not finite into failures/; the error that names it."""
   s = int(error.state.step)
-  kept = "Its batch and state are with the first process"
+  kept = "The main process keeps its batch and state"
   if multihost.is_main_process():
     batch = next(batches_lib.read_host_batches(settings, examples, s))
     shapes = batches_lib.shapes_of_batch(settings, len(examples), s)

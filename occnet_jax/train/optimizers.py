@@ -41,7 +41,7 @@ def make(optim: OptimSettings, steps: int) -> optax.GradientTransformation:
   """The optimiser of a run.
 
   Args:
-    optim: settings.
+    optim: settings of the optimiser and its schedule.
     steps: number of steps of the run, with which the schedule ends.
 
   Raises:

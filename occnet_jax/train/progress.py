@@ -49,7 +49,8 @@ class Progress:
     start: first step of this call.
     steps: number of steps of the run.
     shapes: number of shapes per step.
-    pending_rows: result of the method `pending_rows` when the run stopped at `start`.
+    pending_rows: rows that the method `pending_rows` returned when the run stopped at
+      `start`.
     validation_pending: whether the state at `start` is still to be validated.
   """
 
@@ -93,7 +94,7 @@ class Progress:
     return self._waits.draw(batches)
 
   def add(self, step: int, scalars: dict[str, Any]) -> None:
-    """Notes the scalars of one step, or arrays (k,) of the k steps from `step` on."""
+    """Adds the scalars of one step, or arrays (k,) of the k steps from `step` on."""
     self._pending.append((step, scalars))
     self._waits.dispatched(scalars["loss"])
 

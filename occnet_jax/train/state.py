@@ -49,9 +49,9 @@ def create(
   """The state before the first batch.
 
   Args:
-    method: the system.
-    optimizer: its optimiser.
-    batch: any batch as training will have them; only shapes and types of its arrays
+    method: the system that is trained.
+    optimizer: the optimiser that trains it.
+    batch: a batch as training will have them; only shapes and types of its arrays
       count.
     seed: seed of initial values and of every draw of the run.
     ema: whether to keep an exponential moving average of the variables.
@@ -77,17 +77,17 @@ def refill(target: Any, saved: Any) -> Any:
   Raises:
     ValueError: naming the leaves that are missing, left over or of another shape.
   """
-  wanted, tree = jax.tree_util.tree_flatten_with_path(
+  expected, tree = jax.tree_util.tree_flatten_with_path(
     serialization.to_state_dict(target)
   )
-  wanted = {jax.tree_util.keystr(path): leaf for path, leaf in wanted}
+  expected = {jax.tree_util.keystr(path): leaf for path, leaf in expected}
   given = jax.tree_util.tree_flatten_with_path(saved)[0]
   given = {jax.tree_util.keystr(path): leaf for path, leaf in given}
-  wrong = [f"{name} is missing" for name in wanted if name not in given]
-  wrong += [f"{name} is left over" for name in given if name not in wanted]
+  wrong = [f"{name} is missing" for name in expected if name not in given]
+  wrong += [f"{name} is left over" for name in given if name not in expected]
   wrong += [
     f"{name} has shape {np.shape(given[name])}, want {np.shape(leaf)}"
-    for name, leaf in wanted.items()
+    for name, leaf in expected.items()
     if name in given and np.shape(given[name]) != np.shape(leaf)
   ]
   if wrong:
@@ -96,7 +96,7 @@ def refill(target: Any, saved: Any) -> Any:
       f"the checkpoint does not fit this config: {'; '.join(wrong[:3])}{more}; "
       "use the config it was trained with, or another --workdir"
     )
-  leaves = [np.asarray(given[name], leaf.dtype) for name, leaf in wanted.items()]
+  leaves = [np.asarray(given[name], leaf.dtype) for name, leaf in expected.items()]
   return serialization.from_state_dict(
     target, jax.tree_util.tree_unflatten(tree, leaves)
   )

@@ -100,7 +100,7 @@ def data_parallel(step: Step, *, steps: int = 1) -> Step:
   `stack_batches` makes them. The state is donated.
 
   Args:
-    step: as `make_step` returns it.
+    step: a pure step, as `make_step` returns it.
     steps: number of steps per call; the scalars are then those of each step.
   """
 

@@ -35,8 +35,8 @@ def write_album(
   """Writes a page that holds all its pictures and fetches nothing.
 
   Args:
-    path: of the HTML file.
-    title: of the page.
+    path: HTML file to write.
+    title: title of the page.
     facts: names and values to show at the top.
     entries: objects, from top to bottom.
   """

@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
   Attributes:
     title: heading.
-    unit: of the values, printed along the vertical axis.
+    unit: unit of the values, printed along the vertical axis.
     curves: steps and values by name.
     log: whether the vertical axis is logarithmic; linear if a value is not positive.
   """

@@ -39,8 +39,8 @@ def mesh_glb(
   """A mesh in one colour, simplified to about MAX_FACES faces.
 
   Args:
-    vertices: in the cube's frame, y up.
-    faces: at least one.
+    vertices: vertices in the cube's frame, y up.
+    faces: vertex indices of at least one face.
     colour: "#rrggbb".
   """
   if len(faces) > MAX_FACES:

@@ -34,7 +34,7 @@ def data_url(data: bytes, kind: str) -> str:
 
   Args:
     data: content of the file.
-    kind: its media type, such as "image/png".
+    kind: media type of the file, such as "image/png".
   """
   return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -37,8 +37,8 @@ class ReportShape(NamedTuple):
   """One test shape to show; all of it in the cube's frame, y up.
 
   Attributes:
-    id: of the shape.
-    category: of the shape.
+    id: name of the shape within its category.
+    category: category of the shape.
     metrics: its row, as `metrics.evaluate_mesh` returns it; may lack any figure.
     observation: the network's input: a cloud (n, 3), an image (h, w, 3) from 0 to 1 or
       several (k, h, w, 3), an occupancy grid as a mesh, or None for nothing.
@@ -95,13 +95,13 @@ def write_report(
   """Writes the page in one piece, so that a stop leaves the old page or the new one.
 
   Args:
-    path: of the HTML file.
-    title: of the page.
-    facts: names and values to show: config, step, tau, times.
+    path: HTML file to write.
+    title: title of the page.
+    facts: names and values to show, such as config, step, level and times.
     summary: rows of `tables.summarise`; empty if nothing was measured yet.
     charts: curves over training steps.
-    shapes: to show in 3D.
-    digest: of all that the page depends on, for `read_digest`.
+    shapes: shapes to show in 3D.
+    digest: digest of all that the page depends on, for `read_digest`.
   """
   summary_by_category = {row["category"]: row for row in summary}
   page = pages.render(

@@ -32,12 +32,12 @@ def gather(
   """Writes <workdir>/report.html, unless it already shows exactly this.
 
   The page holds a digest of its content and of the code that draws it; only a page with
-  another digest is written anew. Wall times alone do not make a page stale: they grow
+  another digest is written again. Wall times alone do not make a page stale: they grow
   with every call, also with one that has nothing to do.
 
   Args:
     settings: settings of the run.
-    workdir: of the run, evaluated.
+    workdir: directory of the run, whose meshes are evaluated.
     shapes: the split that was evaluated, with the fields `evaluate.FIELDS`.
     transform: (example, generator) -> the arrays of one shape, of which `inputs` are
       shown.
@@ -47,7 +47,7 @@ def gather(
   """
   measured_with, rows = measured(settings, workdir)
   content = {
-    "title": f"Occupancy network: {settings.name}",
+    "title": f"Report of {settings.name}",
     "summary": tables.summarise(rows),
     "charts": _charts(metric_log.read(workdir / "logs" / "metrics.jsonl")),
     "shapes": report_shapes(settings, workdir, shapes, transform),
@@ -123,7 +123,7 @@ def _update(digest: Any, value: Any) -> None:
 def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
   model, level = settings.model, measured_with["level"]
   parts = filter(None, (model.get("encoder"), model.get("decoder")))
-  level = "none" if level is None else f"{level:.3g}, chosen in validation"
+  level = "none" if level is None else f"{level:.3g}"
   return {
     "Config": settings.name,
     "Network": f"{model['name']}: {', '.join(parts)}",

@@ -32,10 +32,10 @@ def write_sheet(
   """Writes a PNG with a picture of every mesh, row by row.
 
   Args:
-    path: of the PNG.
-    meshes: in the unit-cube frame.
+    path: PNG file to write.
+    meshes: meshes in the unit-cube frame.
     columns: number of pictures in a row.
-    side: of a picture in pixels.
+    side: side length of a picture in pixels.
   """
   tiles = [
     rendering.draw(np.asarray(mesh.vertices), np.asarray(mesh.faces), side)
@@ -65,7 +65,7 @@ def draw_input(kind: str, observed: np.ndarray) -> Picture | None:
   """An object as `user_inputs.read_item` returns it; None if it cannot be drawn.
 
   Args:
-    kind: of config.data.inputs: cloud, image, images or voxels.
+    kind: kind of config.data.inputs: cloud, image, images or voxels.
     observed: (n, 3), (h, h, 3), (k, h, h, 3) or (r, r, r).
   """
   if kind.startswith("image"):

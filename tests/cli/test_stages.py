@@ -1,12 +1,20 @@
-"""What a workdir remembers of its run."""
+"""The config of a workdir across versions, and random draws of stages."""
 
 import copy
 import json
 
+import jax
+import numpy as np
 import pytest
+import trimesh
 
 from configs import base as base_config
+from configs import onet
+from occnet_jax import api
 from occnet_jax import config as config_lib
+from occnet_jax.cli import stages
+from occnet_jax.data import batches
+from occnet_jax.models import registry
 from tests.helpers import ROOT
 
 
@@ -58,3 +66,32 @@ def test_every_field_that_matters_is_refused_and_shown_if_it_changes(base, tmp_p
   assert {name for name in refused if name.split(".")[0] in ("model", "optim")} == {
     name for name, _ in leaves(base) if name.split(".")[0] in ("model", "optim")
   } - {"model.tau_grid"}
+
+
+def test_samples_of_neighbouring_seeds_are_all_different(
+  tiny_data, tmp_path, monkeypatch
+):
+  config = onet.get_config("unconditional")
+  config.data.update(dir=str(tiny_data), points=64)
+  config.model.update(z_dim=4, latent_hidden_size=8, hidden_size=8)
+  config.test.shapes = 4
+  drawn = []
+
+  def extract(self, latent, **settings):
+    drawn.append(np.asarray(latent.z)[0])
+    return trimesh.Trimesh()
+
+  monkeypatch.setattr(api.Model, "extract", extract)
+  for seed in (0, 1):
+    config.seed = seed
+    fields = config.to_dict()
+    settings = config_lib.parse(fields)
+    method = registry.build(settings.model)
+    variables = jax.jit(method.init)(
+      jax.random.key(0), batches.example_batch(settings.data)
+    )
+    model = api.Model(method, variables, fields, {"step": 0})
+    monkeypatch.setattr(api, "restore", lambda *args, _model=model, **kwargs: _model)
+    stages.generate(fields, tmp_path / str(seed))
+  assert len(drawn) == 8
+  assert len(np.unique(np.round(drawn, 5), axis=0)) == 8

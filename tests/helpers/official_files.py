@@ -1,4 +1,4 @@
-"""What the tests of the reference's layout share: sizes, a frame and a grid."""
+"""Sizes, a frame and a grid, shared by the tests of the reference's layout."""
 
 import numpy as np
 

@@ -18,12 +18,12 @@ SPLITS = ("train", "val", "test")
 
 
 def wait_until(holds):
-  """What `holds` returns, once that is true of something; at most a minute."""
+  """The first result of `holds` that is true; fails after a minute."""
   deadline = time.monotonic() + 60
-  while not (found := holds()):
+  while not (result := holds()):
     assert time.monotonic() < deadline, "a minute passed"
     time.sleep(0.002)
-  return found
+  return result
 
 
 def arrays(*parts):

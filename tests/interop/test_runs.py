@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
+from configs import base
 from occnet_jax.config import parse
 from occnet_jax.data.batches import example_batch
 from occnet_jax.interop import onet_weights, runs
@@ -114,6 +115,13 @@ def test_a_truncated_file_leaves_nothing_behind(file, tmp_path):
   with pytest.raises(ValueError, match=r"onet\.pt"):
     runs.import_torch(make_config(), tmp_path / "run", str(path))
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("system", ["deepsdf", "r2n2"])
+def test_other_systems_have_no_place_in_the_reference(system, tmp_path):
+  config = base.get_config(system).to_dict()
+  with pytest.raises(ValueError, match=f"name is '{system}', want 'onet'"):
+    runs.import_torch(config, tmp_path, "any.pt")
 
 
 def test_fourier_features_have_no_place_in_the_reference(file, tmp_path):

@@ -17,7 +17,7 @@ def draw(*shape):
 
 
 def plain_normalise(x, gamma, beta):
-  """What `normalise` computes, left to autodiff."""
+  """`normalise` by its formula, differentiated by JAX."""
   mean = x.mean((0, 1), keepdims=True)
   var = jnp.square(x - mean).mean((0, 1), keepdims=True)
   return gamma * (x - mean) * lax.rsqrt(var + EPSILON) + beta

@@ -75,6 +75,15 @@ def test_the_best_checkpoint_is_preferred_and_a_step_can_be_named(tmp_path):
     checkpoint.restore(tmp_path, 7)
 
 
+def test_beside_the_newest_two_one_of_every_period_is_kept(tmp_path):
+  _, _, state = make_run()
+  with checkpoint.Checkpoints(tmp_path, CONFIG, keep_period=4) as checkpoints:
+    for step in (2, 4, 6, 8, 10, 12, 14):
+      checkpoints.save("latest", state.replace(step=state.step + step), {})
+  kept = [step for _, step in checkpoint.available(tmp_path)]
+  assert kept == [14, 12, 8, 4]
+
+
 def test_a_directory_without_checkpoints_is_an_error(tmp_path):
   with pytest.raises(ValueError, match="holds no checkpoint"):
     checkpoint.restore(tmp_path)

@@ -80,6 +80,15 @@ def test_validation_chooses_the_threshold_and_keeps_it(tiny_config, tmp_path):
   assert record["level"] in [losses.logit(p) for p in tiny_config["model"]["tau_grid"]]
 
 
+@pytest.mark.parametrize(("select", "better"), [("iou", 0.7), ("loss", 0.3)])
+def test_the_best_state_has_the_better_score(select, better):
+  worse = {"iou": 0.6, "loss": 0.4}
+  for best in (None, {}, worse, {select: float("nan")}):
+    assert loop._is_better(select, {select: better}, best)
+  assert not loop._is_better(select, worse, {select: better})
+  assert not loop._is_better(select, {}, worse)
+
+
 def test_averaged_variables_follow_the_decay_of_the_config(tiny_config, tmp_path):
   """Two runs that differ in the decay alone differ in their averages alone."""
   states = []

@@ -29,19 +29,26 @@ def stop_between_steps(patch):
   )
 
 
-def stop_in_validation(patch):
-  batches = batches_lib.validation_batches
+def stop_in_validation(patch, number=1):
+  batches, started = batches_lib.validation_batches, []
 
   def signalling(*args):
+    started.append(args)
     for batch in batches(*args):
-      send_signal()
+      if len(started) == number:
+        send_signal()
       yield batch
 
   patch.setattr(batches_lib, "validation_batches", signalling)
 
 
+def stop_in_last_validation(patch):
+  stop_in_validation(patch, number=2)
+
+
 @pytest.mark.parametrize(
-  ("stop_at", "saved"), [(stop_between_steps, 9), (stop_in_validation, 6)]
+  ("stop_at", "saved"),
+  [(stop_between_steps, 9), (stop_in_validation, 6), (stop_in_last_validation, 12)],
 )
 def test_a_stopped_run_has_saved_and_resumes_to_the_same_end(
   stop_at, saved, tiny_config, tmp_path, whole, monkeypatch

@@ -118,7 +118,7 @@ def test_a_terminal_gets_a_bar_and_no_lines(tmp_path, monkeypatch):
 
 
 class Slow:
-  """What a device computes, which takes so long from now on."""
+  """A result of the device that takes so many seconds from now on."""
 
   def __init__(self, seconds):
     self._end = time.perf_counter() + seconds

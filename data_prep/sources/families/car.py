@@ -165,7 +165,7 @@ def _extras(draw: Draw, name: str, width: Real, waist: Real) -> Manifold:
 
 
 def _seats_and_screen(width: Real, waist: Real) -> Manifold:
-  """What one sees of an open car: a windscreen frame and two seats."""
+  """The top of an open car: a windscreen frame and two seats."""
   w = width / 2 - 0.012
   frame = rectangle((-w, w), (0, 0.12))
   frame -= rectangle((0.025 - w, w - 0.025), (-1, 0.095))
@@ -176,7 +176,7 @@ def _seats_and_screen(width: Real, waist: Real) -> Manifold:
 
 
 def _cargo(draw: Draw, width: Real, waist: Real) -> Manifold:
-  """What a truck carries: a container, a tank or an open bed with stakes."""
+  """The load of a truck: a container, a tank or an open bed with stakes."""
   w, low, rear = width / 2, waist - 0.02, 0.5
   style = draw.one_of("container", "tank", "stakes")
   if style == "container":

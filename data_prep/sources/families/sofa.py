@@ -73,9 +73,9 @@ def _arms(
   """A pair of boxy, rolled, flared or open arms, or low bolsters.
 
   Args:
-    x: from the seat outwards.
-    heights: of foot, deck, seat and top.
-    z: from front to rear.
+    x: span from the seat outwards.
+    heights: heights of foot, deck, seat and top.
+    z: span from front to rear.
   """
   foot, deck, seat, top = heights
   height = seat + draw.between(0.35, 0.7) * (top - seat)

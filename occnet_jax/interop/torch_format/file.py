@@ -73,7 +73,7 @@ def write(path: str | os.PathLike, tree: Any) -> None:
   The same tree gives the same bytes. The file is replaced in one piece.
 
   Args:
-    path: of the file.
+    path: path of the file.
     tree: nested dicts, lists, tuples, text, numbers and arrays, which become tensors.
 
   Raises:

@@ -316,7 +316,7 @@ def load(
   """The value that one pickle describes; the stream then stands behind the pickle.
 
   Args:
-    stream: of bytes, at the start of the pickle.
+    stream: stream of bytes, at the start of the pickle.
     storage: (dtype, key, count) -> Storage, for the tensors; None if there may be none.
 
   Raises:

@@ -166,6 +166,7 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
     ({"views": 2, "view_side": 0}, "view_side is 0, want at least 1"),
     ({"workers": -1}, "workers is -1"),
     ({"solid_splits": ("dev",)}, "solid_splits"),
+    ({"source": "official:x", "distances": True}, "no meshes to measure them from"),
   ],
 )
 def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):

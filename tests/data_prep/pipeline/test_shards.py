@@ -1,4 +1,4 @@
-"""What is written, read back by TFDS."""
+"""Written shards, read back by TFDS."""
 
 import numpy as np
 import pytest

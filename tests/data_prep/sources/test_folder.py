@@ -1,4 +1,4 @@
-"""How a folder's files become categories and names."""
+"""Categories and names from a folder's files."""
 
 import os
 import sys

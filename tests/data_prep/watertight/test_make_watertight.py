@@ -1,4 +1,4 @@
-"""What is made of meshes that are not closed, against closed forms."""
+"""Solids from meshes that are not closed, against closed forms."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def values_within(function, centre, half, count=400):
 
 
 def spread(function, centres, half):
-  """How far apart the values in every cube are."""
+  """The range of the values in every cube."""
   evaluate = compiled(function)
   return [np.ptp(values_within(evaluate, centre, half)) for centre in centres]
 

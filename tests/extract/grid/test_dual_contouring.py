@@ -30,7 +30,7 @@ def box(p):
 
 
 def count_fans(faces):
-  """How many fans of faces each vertex has."""
+  """Number of fans of faces around each vertex."""
   corners = np.arange(3 * len(faces)).reshape(-1, 3)
   owner = {}
   parent = np.arange(3 * len(faces))

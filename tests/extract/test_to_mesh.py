@@ -1,0 +1,57 @@
+"""One function makes a mesh of every kind of output."""
+
+import numpy as np
+import pytest
+
+from occnet_jax.extract.pipeline import NoSurface
+from occnet_jax.extract.to_mesh import to_mesh
+from occnet_jax.types import Field, Grid, Mesh, Method, Points
+
+CORNERS = np.array([[0.0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])
+FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+
+
+def make(output, decode):
+  return Method(None, None, None, decode, output, None)
+
+
+def one_cell(variables, latent):
+  values = np.full((1, 4, 4, 4), -1.0)
+  values[0, 1, 2, 3] = 2.0
+  return values
+
+
+def ball(variables, latent, points):
+  return 0.4 - (points**2).sum(-1) ** 0.5
+
+
+def test_a_field_has_its_surface_at_its_level_or_the_one_that_is_given():
+  options = {"resolution_0": 8, "upsampling_steps": 2}
+  for level, radius in ((None, 0.3), (0.2, 0.2)):
+    mesh = to_mesh(make(Field(0.1), ball), {}, np.zeros(1), level=level, **options)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1), radius, atol=1e-3)
+
+
+def test_a_grid_becomes_the_cells_at_its_level_or_above():
+  for level in (1.5, 2.0):
+    mesh = to_mesh(make(Grid(level), one_cell), {}, None)
+    np.testing.assert_allclose(mesh.volume, 1 / 64)
+    np.testing.assert_allclose(mesh.bounds[0], np.array([1, 2, 3]) / 4 - 0.5)
+
+
+def test_a_grid_without_a_cell_inside_is_an_error_or_empty():
+  grid = make(Grid(1.5), one_cell)
+  with pytest.raises(NoSurface, match="all 64 cells are below the level 3"):
+    to_mesh(grid, {}, None, level=3.0)
+  assert not len(to_mesh(grid, {}, None, level=3.0, on_empty="empty").faces)
+
+
+def test_points_and_meshes_are_taken_as_they_are():
+  points = to_mesh(make(Points(), lambda v, z: CORNERS[None]), {}, None)
+  np.testing.assert_array_equal(points.vertices, CORNERS)
+  assert not len(points.faces)
+  mesh = to_mesh(make(Mesh(), lambda v, z: (CORNERS[None], FACES)), {}, None)
+  np.testing.assert_array_equal(mesh.vertices, CORNERS)
+  np.testing.assert_allclose(mesh.volume, 0.5**3 / 6)
+  no_faces = to_mesh(make(Mesh(), lambda v, z: (CORNERS[None], FACES[:0])), {}, None)
+  assert not len(no_faces.faces)
