@@ -93,10 +93,7 @@ class Model:
 
   @property
   def level(self) -> float | None:
-    """Value at the surface: a logit, or a negated distance; None without such a value.
-
-    Outputs that are points or meshes have none.
-    """
+    """Value at the surface, a logit or negated distance; None for points and meshes."""
     return getattr(self.method.output, "level", None)
 
   def encode(self, inputs: Any) -> Latent:
@@ -341,15 +338,8 @@ class Model:
   def extraction_settings(self) -> dict[str, Any]:
     """The arguments of `extract_mesh` that the run's config sets."""
     generation = self.settings.generation
-    names = (
-      "method",
-      "resolution_0",
-      "upsampling_steps",
-      "simplify_faces",
-      "refine_steps",
-      "points_per_batch",
-    )
-    return {name: getattr(generation, name) for name in names}
+    apart = ("sample", "precision", "format")
+    return {k: v for k, v in generation._asdict().items() if k not in apart}
 
 
 # One compiled function for all models of one method, which `registry.build` makes once.
