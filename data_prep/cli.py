@@ -42,17 +42,17 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     ValueError: a text assigns nothing, names no setting, or its value is of another
       type than the default.
   """
-  known = defaults()
+  defaults_by_name = defaults()
   settings: dict[str, Any] = {}
   solid = {}
   for assignment in assignments:
     name, equals, text = assignment.partition("=")
-    if not equals or name not in known:
+    if not equals or name not in defaults_by_name:
       raise ValueError(
         f"{assignment!r} is no setting; want name=value with one of the names "
-        f"{', '.join(known)}"
+        f"{', '.join(defaults_by_name)}"
       )
-    value = _parse_value(name, text, known[name])
+    value = _parse_value(name, text, defaults_by_name[name])
     section, dot, option = name.partition(".")
     if dot:
       solid[option] = value

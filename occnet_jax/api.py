@@ -252,12 +252,7 @@ class Model:
     return to_mesh(self.method, self.variables, latent, field=field, **settings)
 
   def reconstruct(
-    self,
-    observed: Any,
-    *,
-    normalise: bool = True,
-    seed: int = 0,
-    **settings,
+    self, observed: Any, *, normalise: bool = True, seed: int = 0, **settings
   ) -> trimesh.Trimesh:
     """The observation of one shape -> mesh with vertex normals.
 
@@ -281,9 +276,9 @@ class Model:
     )
     mesh = self.extract(self.encode(inputs[None]), **settings)
     if len(mesh.vertices) and (scale != 1 or loc.any()):
-      normals = mesh.vertex_normals if len(mesh.faces) else None  # points have none
+      normals = mesh.vertex_normals
       mesh.vertices = frames.from_frame(mesh.vertices, loc, scale)
-      if normals is not None:
+      if len(mesh.faces):  # points have no normals
         mesh.vertex_normals = normals
     return mesh
 
@@ -301,10 +296,8 @@ class Model:
     host's work on one falls together with the devices' on another.
 
     Args:
-      observed: an observation of each shape; read as they are needed, so there may be
-        any number.
-      threads: number of shapes under way; None for two a device, or one more than
-        `together`.
+      observed: an observation of each shape, read as needed; there may be any number.
+      threads: shapes under way; None for two a device, or one more than `together`.
       together: largest number of shapes in one call of the network.
       **settings: arguments of `reconstruct`.
 

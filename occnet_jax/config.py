@@ -175,11 +175,15 @@ SECTIONS = {
 LOWER_IS_BETTER = ("loss", "chamfer_l1")
 
 
-def migrate(config: Mapping[str, Any]) -> Config:
+def migrate(config: Mapping[str, Any], *, to_resume: bool = False) -> Config:
   """A config of any version with the fields of this one, in sections that it has.
 
+  Args:
+    config: nested dicts.
+    to_resume: whether a run is to be trained further with it, rather than used.
+
   Raises:
-    ValueError: it sets a field that is gone to something that changed the result.
+    ValueError: to_resume, and a field that is gone changed the steps of the run.
   """
   config = copy.deepcopy(dict(config))
   for before, now in RENAMED.items():
@@ -197,7 +201,8 @@ def migrate(config: Mapping[str, Any]) -> Config:
     section, field = _section(config, name)
     if section is None or field not in section:
       continue
-    if (value := section.pop(field)) != neutral and neutral is not None:
+    value = section.pop(field)
+    if to_resume and value != neutral and neutral is not None:
       raise ValueError(
         f"config.{name} is {value!r}, a setting that is gone; want {neutral!r}: train "
         "the run again without it"
@@ -319,7 +324,9 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   path = workdir / "config.json"
   now = json.loads(json.dumps(config))
   if path.exists():
-    before = json.loads(json.dumps(migrate(json.loads(path.read_text()))))
+    before = json.loads(
+      json.dumps(migrate(json.loads(path.read_text()), to_resume=True))
+    )
     changes = describe_changes(before, now)
     changed = [text for name, text in changes.items() if not _is_mutable(name)]
     if changed:

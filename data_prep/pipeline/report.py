@@ -48,8 +48,8 @@ def make_row(
     quality: fields of `RepairReport`, of meshes that were repaired.
   """
   values = (entry.model_id, entry.category, split, outcome, reason, round(seconds, 3))
-  known = {"attribution": entry.attribution, "licence": entry.licence}
-  return dict(zip(_FIXED, values, strict=True)) | (quality or {}) | known
+  credit = {"attribution": entry.attribution, "licence": entry.licence}
+  return dict(zip(_FIXED, values, strict=True)) | (quality or {}) | credit
 
 
 def write(out: pathlib.Path, rows: Iterable[Row]) -> None:

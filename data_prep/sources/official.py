@@ -49,10 +49,10 @@ def list_examples(root: str | os.PathLike) -> list[MeshEntry]:
   root = pathlib.Path(root)
   synsets = shapenet.list_synsets(root)
   names = shapenet.categories(synsets, _read_names(root / "metadata.yaml"))
-  known = {}
+  credits = {}
   if (root / table.TABLE).exists():
     for entry in table.list_meshes(root / table.TABLE):
-      known[entry.path] = (entry.attribution, entry.licence)
+      credits[entry.path] = (entry.attribution, entry.licence)
   entries = []
   for synset in synsets:
     shapenets = (shapenet.ATTRIBUTION, shapenet.LICENCE)
@@ -62,7 +62,7 @@ def list_examples(root: str | os.PathLike) -> list[MeshEntry]:
       splits = {path.parent.name: "" for path in root.glob(f"{synset}/*/points.npz")}
     for model, split in splits.items():
       path = root / synset / model
-      about = known.get(path, default)
+      about = credits.get(path, default)
       entries.append(MeshEntry(names[synset], model, path, split, *about))
   if not entries:
     raise ValueError(
