@@ -234,8 +234,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
     if wrong := fields ^ set(kind._fields):
       state = "unknown" if wrong <= fields else "missing or unknown"
       raise ValueError(
-        f"config.{name}: {', '.join(sorted(wrong))} {state}; configs/base.py lists the "
-        "fields"
+        f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
       )
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
   settings = Settings(
@@ -298,8 +297,7 @@ def override(config: Config, by: Mapping[str, Any] | None) -> Config:
   by = migrate(by)
   if missing := {"test", "generation"} - by.keys():
     raise ValueError(
-      f"the config that overrides the run's lacks {', '.join(sorted(missing))}; want "
-      "all fields of configs/base.py there"
+      f"the overriding config lacks {', '.join(sorted(missing))}; see configs/base.py"
     )
   config = config | {name: by[name] for name in ("test", "generation")}
   if "tau_grid" in config["model"] and "tau_grid" in by.get("model", {}):
@@ -324,9 +322,8 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   path = workdir / "config.json"
   now = json.loads(json.dumps(config))
   if path.exists():
-    before = json.loads(
-      json.dumps(migrate(json.loads(path.read_text()), to_resume=True))
-    )
+    before = migrate(json.loads(path.read_text()), to_resume=True)
+    before = json.loads(json.dumps(before))  # lists for tuples
     changes = describe_changes(before, now)
     changed = [text for name, text in changes.items() if not _is_mutable(name)]
     if changed:
