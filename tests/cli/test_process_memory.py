@@ -36,7 +36,10 @@ def _page_faults_of_the_second_buffer(way):
   return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="left as it is")
+@pytest.mark.skipif(
+  platform.libc_ver()[0] != "glibc",
+  reason="only glibc has these settings; other C libraries are left alone",
+)
 def test_a_buffer_that_was_freed_costs_no_page_faults_again():
   kept, given_back = map(_page_faults_of_the_second_buffer, ("keep", "as it is"))
   assert kept < 100 < given_back

@@ -264,7 +264,9 @@ def test_a_file_name_that_is_no_utf_8_does_not_spoil_its_folder(run_of, tmp_path
     np.savetxt(tmp_path / "in" / os.fsdecode(b"caf\xe9.xyz"), cloud)
     np.savetxt(tmp_path / "in" / os.fsdecode(b"\xe9.xyz"), cloud[:2])
   except OSError:
-    pytest.skip("this file system takes names in UTF-8 only")
+    pytest.skip(
+      "the file system refuses names that are no UTF-8, so none can reach the code"
+    )
   out = tmp_path / "out"
   reconstruct(run_of("cloud"), tmp_path / "in", out)
   outcomes = {name: row["outcome"] for name, row in report(out).items()}

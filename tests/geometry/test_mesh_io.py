@@ -2,27 +2,13 @@
 
 import json
 import struct
-import sys
 
 import numpy as np
 import pytest
 import trimesh
 
 from occnet_jax.geometry import mesh_io, pointcloud_io
-
-
-def _volume(vertices, faces):
-  a, b, c = vertices[faces].transpose(1, 0, 2)
-  return np.einsum("fk,fk", a, np.cross(b, c)) / 6
-
-
-def _pentagon_prism():
-  """Corners and polygons of an upright prism, wound outward."""
-  turn = 2 * np.pi * np.arange(5) / 5
-  ring = np.stack([np.cos(turn), np.sin(turn)], 1)
-  corners = np.concatenate([np.c_[ring, np.zeros(5)], np.c_[ring, np.ones(5)]])
-  sides = [[i, (i + 1) % 5, (i + 1) % 5 + 5, i + 5] for i in range(5)]
-  return corners, [[4, 3, 2, 1, 0], [5, 6, 7, 8, 9], *sides]
+from tests.helpers.meshes import pentagon_prism, volume
 
 
 def _ply(form, vertices, faces):
@@ -115,21 +101,21 @@ def _off(corners, polygons, header="OFF\n"):
 @pytest.mark.parametrize("header", ["OFF\n", "OFF", "# by hand\nOFF\n\n", "COFF\n"])
 def test_off_polygons_of_any_size_enclose_their_volume(tmp_path, header):
   path = tmp_path / "prism.off"
-  path.write_text(_off(*_pentagon_prism(), header=header))
+  path.write_text(_off(*pentagon_prism(), header=header))
   vertices, faces = mesh_io.read_mesh(path)
   assert len(faces) == 2 * 3 + 5 * 2
   pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
-  np.testing.assert_allclose(_volume(vertices, faces), pentagon, rtol=1e-12)
+  np.testing.assert_allclose(volume(vertices, faces), pentagon, rtol=1e-12)
 
 
 def test_obj_polygons_enclose_their_volume(tmp_path):
-  corners, polygons = _pentagon_prism()
+  corners, polygons = pentagon_prism()
   lines = [f"v {x} {y} {z}" for x, y, z in corners.tolist()]
   lines += ["f " + " ".join(str(i + 1) for i in face) for face in polygons]
   (tmp_path / "prism.obj").write_text("\n".join(lines))
   pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
   np.testing.assert_allclose(
-    _volume(*mesh_io.read_mesh(tmp_path / "prism.obj")), pentagon, rtol=1e-6
+    volume(*mesh_io.read_mesh(tmp_path / "prism.obj")), pentagon, rtol=1e-6
   )
 
 
@@ -141,7 +127,7 @@ def test_the_parts_of_a_scene_are_put_together_where_they_stand(tmp_path):
   scene.export(tmp_path / "two.glb")
   vertices, faces = mesh_io.read_mesh(tmp_path / "two.glb")
   np.testing.assert_allclose(vertices.max(0) - vertices.min(0), (4, 1, 1))
-  np.testing.assert_allclose(_volume(vertices, faces), 2)
+  np.testing.assert_allclose(volume(vertices, faces), 2)
 
 
 def test_the_nodes_of_a_gltf_move_and_scale_what_they_hold(tmp_path):
@@ -186,12 +172,12 @@ def test_relative_obj_indices_count_from_where_they_stand(tmp_path):
   ("form", "order"), [("binary_little_endian", "<"), ("binary_big_endian", ">")]
 )
 def test_binary_ply_polygons_of_any_size_enclose_their_volume(tmp_path, form, order):
-  corners, polygons = _pentagon_prism()
+  corners, polygons = pentagon_prism()
   body = _ply_body(order, corners, polygons)
   (tmp_path / "a.ply").write_bytes(_ply(form, len(corners), len(polygons)) + body)
   vertices, faces = mesh_io.read_mesh(tmp_path / "a.ply")
   pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
-  np.testing.assert_allclose(_volume(vertices, faces), pentagon, rtol=1e-6)
+  np.testing.assert_allclose(volume(vertices, faces), pentagon, rtol=1e-6)
   quads = polygons[2:]  # all of one size
   body = _ply_body(order, corners, quads)
   (tmp_path / "a.ply").write_bytes(_ply(form, len(corners), len(quads)) + body)
@@ -201,26 +187,26 @@ def test_binary_ply_polygons_of_any_size_enclose_their_volume(tmp_path, form, or
 
 
 def test_text_ply_polygons_of_any_size_enclose_their_volume(tmp_path):
-  corners, polygons = _pentagon_prism()
+  corners, polygons = pentagon_prism()
   lines = [f"{x} 9 {y} {z}" for x, y, z in corners.tolist()]
   lines += [" ".join(map(str, [len(face), *face, -7])) for face in polygons]
   head = _ply("ascii", len(corners), len(polygons))
   (tmp_path / "a.ply").write_bytes(head + "\n".join(lines).encode())
   pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
   np.testing.assert_allclose(
-    _volume(*mesh_io.read_mesh(tmp_path / "a.ply")), pentagon, rtol=1e-6
+    volume(*mesh_io.read_mesh(tmp_path / "a.ply")), pentagon, rtol=1e-6
   )
 
 
 def test_text_ply_whose_rows_span_two_lines_is_read(tmp_path):
-  corners, polygons = _pentagon_prism()
+  corners, polygons = pentagon_prism()
   lines = [f"{x} 9\n{y} {z}" for x, y, z in corners.tolist()]
   lines += [" ".join(map(str, [len(face), *face])) + "\n-7" for face in polygons]
   head = _ply("ascii", len(corners), len(polygons))
   (tmp_path / "a.ply").write_bytes(head + "\n".join(lines).encode())
   pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
   vertices, faces = mesh_io.read_mesh(tmp_path / "a.ply")
-  np.testing.assert_allclose(_volume(vertices, faces), pentagon, rtol=1e-6)
+  np.testing.assert_allclose(volume(vertices, faces), pentagon, rtol=1e-6)
   (tmp_path / "a.ply").write_bytes(head + "\n".join(lines[:12]).encode())
   with pytest.raises(ValueError, match="promises 7 elements 'face', but ends after 2"):
     mesh_io.read_mesh(tmp_path / "a.ply")
@@ -284,44 +270,6 @@ def test_coordinates_far_from_the_origin_keep_their_digits(tmp_path):
   )
   vertices, _ = mesh_io.read_mesh(tmp_path / "a.obj")
   assert vertices[0].tolist() == [500000.1234567, 4500000.7654321, 1e30]
-
-
-@pytest.mark.parametrize("up", ["", "X_UP", "Y_UP", "Z_UP"])
-def test_collada_polygons_are_read_upright_where_their_nodes_stand(tmp_path, up):
-  pytest.importorskip("collada")
-  corners, polygons = _pentagon_prism()
-  numbers = " ".join(f"{x:.17g}" for x in corners.ravel())
-  (tmp_path / "a.dae").write_text(
-    '<?xml version="1.0"?><COLLADA version="1.4.1" '
-    'xmlns="http://www.collada.org/2005/11/COLLADASchema">'
-    f"<asset>{up and f'<up_axis>{up}</up_axis>'}</asset><library_geometries>"
-    '<geometry id="g"><mesh><source id="p"><float_array id="a" count="30">'
-    f'{numbers}</float_array><technique_common><accessor source="#a" count="10" '
-    'stride="3"><param name="X" type="float"/><param name="Y" type="float"/>'
-    '<param name="Z" type="float"/></accessor></technique_common></source>'
-    '<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>'
-    '<polylist count="7"><input semantic="VERTEX" source="#v" offset="0"/>'
-    f"<vcount>{' '.join(str(len(face)) for face in polygons)}</vcount>"
-    f"<p>{' '.join(str(i) for face in polygons for i in face)}</p></polylist>"
-    "</mesh></geometry></library_geometries><library_visual_scenes>"
-    '<visual_scene id="s"><node><translate>7 0 0</translate><scale>2 2 2</scale>'
-    '<instance_geometry url="#g"/></node></visual_scene></library_visual_scenes>'
-    '<scene><instance_visual_scene url="#s"/></scene></COLLADA>'
-  )
-  vertices, faces = mesh_io.read_mesh(tmp_path / "a.dae")
-  pentagon = 5 / 2 * np.sin(2 * np.pi / 5)
-  np.testing.assert_allclose(_volume(vertices, faces), 8 * pentagon, rtol=1e-5)
-  x, y, z = (2 * corners + (7, 0, 0)).T
-  stands = {"X": (-y, x, z), "Y": (x, y, z), "Z": (x, z, -y)}[up[:1] or "Y"]
-  found = np.unique(vertices.round(4), axis=0)
-  np.testing.assert_allclose(found, np.unique(np.round(stands, 4).T, axis=0), atol=2e-4)
-
-
-def test_collada_without_its_reader_names_the_package(tmp_path, monkeypatch):
-  monkeypatch.setitem(sys.modules, "collada", None)  # as if it were not installed
-  (tmp_path / "a.dae").write_text("<COLLADA/>")
-  with pytest.raises(ValueError, match="pip install pycollada"):
-    mesh_io.read_mesh(tmp_path / "a.dae")
 
 
 _GIGA = 353_000_000_000

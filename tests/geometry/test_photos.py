@@ -27,7 +27,7 @@ def save(path, array, mode=None, **options):
 
 
 def check_disc(square, radius):
-  """A disc of RED of this radius in the middle, before white, as wide as high."""
+  """Asserts that the picture is a centred RED disc of this radius on white."""
   assert square.shape[0] == square.shape[1]
   side = len(square)
   seen = (square == RED).all(2)

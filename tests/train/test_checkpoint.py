@@ -334,6 +334,6 @@ checkpoint.restore(sys.argv[1])
     text=True,
   )
   if done.returncode == 0:
-    pytest.skip("this machine has a GPU")
+    pytest.skip("wants a machine without the platform cuda; this one has a GPU")
   last = done.stderr.strip().splitlines()[-1]
   assert last.startswith("RuntimeError: JAX finds no backend of JAX_PLATFORMS='cuda'")

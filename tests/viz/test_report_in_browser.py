@@ -31,7 +31,9 @@ def find_browser():
   browser = next(filter(None, map(shutil.which, names)), None)
   driver = shutil.which("chromedriver")
   if not (browser and driver):
-    pytest.skip("no Chromium with chromedriver here; sh tests/install_browser.sh")
+    pytest.skip(
+      "Chromium or chromedriver is not installed; run sh tests/install_browser.sh"
+    )
   return browser, driver
 
 

@@ -52,7 +52,9 @@ def test_names_with_spaces_and_of_any_script_are_kept(tmp_path):
   ]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.skipif(
+  sys.platform != "linux", reason="macOS refuses such names, so none can reach the code"
+)
 def test_names_that_are_no_text_can_be_stored_and_their_files_found(tmp_path):
   for name in (b"a\xff.obj", b"b\nc.obj"):
     (tmp_path / "chair").mkdir(exist_ok=True)

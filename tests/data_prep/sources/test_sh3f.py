@@ -197,7 +197,10 @@ def test_debian_is_asked_for_only_where_it_is(tmp_path, monkeypatch):
   assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="Debian's dpkg-deb only")
+@pytest.mark.skipif(
+  shutil.which("dpkg-deb") is None,
+  reason="builds its package with dpkg-deb, which only Debian has",
+)
 def test_a_debian_package_of_libraries_is_unpacked(tmp_path):
   root = tmp_path / "root"
   members = {"test/chair/chair.obj": _SQUARE}
