@@ -2,10 +2,10 @@
 
   python main.py --config=configs/convonet.py:shapenet_3plane --workdir=runs/convonet
 
-Objects from clouds of 3,000 points: shapenet_1plane, shapenet_3plane, shapenet_grid32.
-Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32. Rooms from clouds of
-10,000 points: room_1plane, room_3plane, room_grid32, room_grid64, room_combine; their
-config.prep.source has to name meshes of rooms.
+Objects from clouds of 3,000 points: shapenet_1plane, shapenet_3plane, shapenet_grid32,
+shapenet_pointconv. Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32.
+Rooms from clouds of 10,000 points: room_1plane, room_3plane, room_grid32, room_grid64,
+room_combine, room_pointconv; their config.prep.source has to name meshes of rooms.
 
 By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
 config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
@@ -21,6 +21,7 @@ _ROOM = {
   "model.plane_resolution": 128,
   "model.unet_depth": 5,
 }
+_POINTS = {"model.encoder": "pointnet_plus_plus"}
 _VOXELS = {
   "data.inputs": "voxels",
   "data.points": 1024,
@@ -32,6 +33,7 @@ VARIANTS = {
   "shapenet_1plane": _PLANE,
   "shapenet_3plane": {},
   "shapenet_grid32": _GRID,
+  "shapenet_pointconv": {**_POINTS, "train.batch_size": 24},
   "voxel_1plane": {**_VOXELS, **_PLANE},
   "voxel_3plane": _VOXELS,
   "voxel_grid32": {**_VOXELS, **_GRID},
@@ -49,6 +51,12 @@ VARIANTS = {
     **_ROOM,
     "model.features": ("xz", "xy", "yz", "grid"),
     "train.batch_size": 24,
+  },
+  "room_pointconv": {
+    **_ROOM,
+    **_POINTS,
+    "model.hidden_size": 256,
+    "train.batch_size": 20,
   },
 }
 

@@ -1,8 +1,9 @@
 """Convolutional Occupancy Networks (Peng et al., ECCV 2020) (device, jnp).
 
 encode: cloud or voxels -> {"xz": (b, r, r, c), ..., "grid": (b, r, r, r, c)}, the
-features of planes and grid after their U-Nets, axes as in nn/grid_features.py.
-decode: points (b, t, 3) -> logits, from the features at each point alone.
+features of planes and grid after their U-Nets, axes as in nn/grid_features.py; or, of
+PointNet++, with which the paper compares, {"points": (b, n, 3), "features": (b, n, c)}.
+decode: points (b, t, 3) -> logits, from the features around each point alone.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,13 @@ from jaxtyping import Array, Float
 from occnet_jax.config import lookup
 from occnet_jax.models import occupancy
 from occnet_jax.nn import grid_features, unet
-from occnet_jax.nn.local_decoder import LocalDecoder
-from occnet_jax.nn.local_encoders import Grids, LocalPoolPointnet, LocalVoxelEncoder
+from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
+from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
+from occnet_jax.nn.norm import NormSettings
+from occnet_jax.nn.pointnet2 import PointNetPlusPlus
 from occnet_jax.types import BuildOptions, Method
 
+Features = dict[str, Float[Array, "b ..."]]
 ModelConfig = Mapping[str, Any]  # the fields of config.model
 
 
@@ -25,8 +29,8 @@ class ConvolutionalOccupancyNetwork(nn.Module):
   """An encoder of observations into planes and grids, and a decoder of points.
 
   Attributes:
-    encoder: (inputs, train=...) -> planes and grids by name.
-    decoder: (points (b, t, 3), planes and grids, train=...) -> logits (b, t).
+    encoder: (inputs, train=...) -> features by name.
+    decoder: (points (b, t, 3), features, train=...) -> logits (b, t).
   """
 
   encoder: nn.Module
@@ -37,13 +41,13 @@ class ConvolutionalOccupancyNetwork(nn.Module):
   ) -> Float[Array, "b t"]:
     return self.decode(points, self.encode(inputs, train=train), train=train)
 
-  def encode(self, inputs: Any, *, train: bool) -> Grids:
+  def encode(self, inputs: Any, *, train: bool) -> Features:
     return self.encoder(inputs, train=train)
 
   def decode(
-    self, points: Float[Array, "b t 3"], grids: Grids, *, train: bool
+    self, points: Float[Array, "b t 3"], features: Features, *, train: bool
   ) -> Float[Array, "b t"]:
-    return self.decoder(points, grids, train=train)
+    return self.decoder(points, features, train=train)
 
 
 def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) -> Method:
@@ -88,26 +92,49 @@ def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) ->
   )
 
 
-def _local_pool(model: ModelConfig, **shared) -> nn.Module:
+def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  del norm  # it has no batch norm
   lookup(grid_features.POOLINGS, model["pooling"], "model.pooling")
   return LocalPoolPointnet(
-    hidden_dim=model["encoder_hidden_size"],
-    n_blocks=model["encoder_blocks"],
-    pooling=model["pooling"],
-    **shared,
+    _layout(model),
+    model["c_dim"],
+    model["encoder_hidden_size"],
+    model["encoder_blocks"],
+    model["pooling"],
+    **_unets(model),
   )
 
 
-def _voxels(model: ModelConfig, **shared) -> nn.Module:
+def _voxels(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  del norm  # it has no batch norm
   if model["voxel_kernel_size"] % 2 == 0:
     raise ValueError(
       f"config.model.voxel_kernel_size is {model['voxel_kernel_size']}; want an odd "
       "number, so that the convolution keeps the side of the grid"
     )
-  return LocalVoxelEncoder(kernel_size=model["voxel_kernel_size"], **shared)
+  return LocalVoxelEncoder(
+    _layout(model), model["c_dim"], model["voxel_kernel_size"], **_unets(model)
+  )
 
 
-ENCODERS = {"pointnet_local_pool": _local_pool, "voxel_simple_local": _voxels}
+def _pointnet_plus_plus(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  return PointNetPlusPlus(model["c_dim"], norm)
+
+
+ENCODERS = {
+  "pointnet_local_pool": _local_pool,
+  "pointnet_plus_plus": _pointnet_plus_plus,
+  "voxel_simple_local": _voxels,
+}
+
+
+def _decoder(model: ModelConfig) -> nn.Module:
+  """The decoder of what the encoder makes: planes and grids, or points."""
+  lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
+  sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
+  if model["encoder"] == "pointnet_plus_plus":
+    return LocalPointDecoder(*sizes, model["point_sigma"])
+  return LocalDecoder(*sizes, model["sample_mode"], model["padding"])
 
 
 def _layout(model: ModelConfig) -> grid_features.Layout:
@@ -156,19 +183,11 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     raise ValueError(
       "config.train.remat is set, but convonet's decoder keeps little; unset it"
     )
-  lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
   make = lookup(ENCODERS, model["encoder"], "model.encoder")
-  encoder = make(model, layout=_layout(model), c_dim=model["c_dim"], **_unets(model))
-  decoder = LocalDecoder(
-    hidden_size=model["hidden_size"],
-    n_blocks=model["decoder_blocks"],
-    leaky=model["decoder_leaky"],
-    mode=model["sample_mode"],
-    padding=model["padding"],
-  )
+  encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
   chosen = options.threshold
   return method(
-    ConvolutionalOccupancyNetwork(encoder, decoder),
+    ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
   )

@@ -1,20 +1,22 @@
-"""Decoder of points by features of planes and grids (device, jnp).
+"""Decoders of points by the features around them (device, jnp).
 
-At a fixed latent a point costs four reads a plane, eight a grid, and a small MLP:
+At a fixed latent a point costs four reads a plane or eight a grid, and a small MLP:
 2 (3 h + n_blocks (c h + 2 h^2) + h) FLOP with h hidden and c features, 32 k with the
 published 32, 32 and 5.
 
-Shape letters: b shapes, t points, r side, c features.
+Shape letters: b shapes, t points, n input points, r side, c features.
 """
 
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from occnet_jax.nn import grid_features
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.pointnet2 import squared_distances
 from occnet_jax.nn.residual import ResnetBlockFC
 
 
@@ -49,10 +51,56 @@ class LocalDecoder(nn.Module):
     """Occupancy logits at points in cube units."""
     del train  # no layer behaves differently
     features = grid_features.sample(grids, points, padding=self.padding, mode=self.mode)
-    maps = _Maps(self.n_blocks, self.hidden_size, name="fc_c")(features)
-    net = Linear(self.hidden_size, name="fc_p")(points)
-    net = _Blocks(self.hidden_size, name="blocks")(net, maps)
-    return Linear(1, name="fc_out")(activation(self.leaky)(net))[..., 0]
+    return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
+
+
+class LocalPointDecoder(nn.Module):
+  """As `LocalDecoder`, from the features of all input points, the near ones most.
+
+  An input point at distance d weighs exp(-(d / sigma)^2), over the sum of all weights;
+  "simple_local_point" with Gaussian weights in the reference.
+
+  Attributes:
+    hidden_size, n_blocks, leaky: as those of `LocalDecoder`.
+    sigma: in cube units.
+  """
+
+  hidden_size: int = 32
+  n_blocks: int = 5
+  leaky: bool = False
+  sigma: float = 0.2
+
+  @nn.compact
+  def __call__(
+    self,
+    points: Float[Array, "b t 3"],
+    latent: Mapping[str, Float[Array, "b n _"]],
+    *,
+    train: bool,
+  ) -> Float[Array, "b t"]:
+    """Occupancy logits at points; the latent has "points" and "features"."""
+    del train  # no layer behaves differently
+    squares = squared_distances(points, latent["points"])
+    # The margins are the published 1e-5 and one for the root's slope at zero.
+    distances = jnp.sqrt(jnp.maximum(squares, 1e-20)) + 1e-5
+    # A softmax, because far from all points every weight is zero in float32.
+    weights = nn.softmax(-jnp.square(distances / self.sigma))
+    features = jnp.einsum("btn,bnc->btc", weights, latent["features"])
+    return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
+
+
+def _logits(
+  points: Float[Array, "b t 3"],
+  features: Float[Array, "b t c"],
+  hidden_size: int,
+  n_blocks: int,
+  leaky: bool,
+) -> Float[Array, "b t"]:
+  """The MLP of both decoders, whose modules belong to the one that calls it."""
+  maps = _Maps(n_blocks, hidden_size, name="fc_c")(features)
+  net = Linear(hidden_size, name="fc_p")(points)
+  net = _Blocks(hidden_size, name="blocks")(net, maps)
+  return Linear(1, name="fc_out")(activation(leaky)(net))[..., 0]
 
 
 class _Maps(nn.Module):

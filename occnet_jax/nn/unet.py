@@ -2,11 +2,11 @@
 
 Both halve the sides level by level and double the features, then go back up and join
 every level with the one of the same side on the way down (Ronneberger et al., MICCAI
-2015; Cicek et al., MICCAI 2016), in the forms that Peng et al., "Convolutional Occupancy
-Networks", ECCV 2020, published. They differ in more than a dimension: the first has no
-norms, upsamples by learned kernels and puts the upsampled features before those of the
-way down; the second has group norms, repeats cells and puts them after. Modules have
-the published names, in which the members of a list are numbered.
+2015; Cicek et al., MICCAI 2016), in the forms that Peng et al. published with
+"Convolutional Occupancy Networks", ECCV 2020. The two differ in more than a dimension:
+the first has no norms, upsamples by learned kernels and puts the upsampled features
+before those of the way down; the second has group norms, repeats cells and puts them
+after. Modules have the published names, in which the members of a list are numbered.
 """
 
 from collections.abc import Sequence

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from occnet_jax import losses
 from occnet_jax.models.convonet import ConvolutionalOccupancyNetwork
 from occnet_jax.nn.grid_features import Layout
-from occnet_jax.nn.local_decoder import LocalDecoder
+from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
 from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
+from occnet_jax.nn.pointnet2 import PointNetPlusPlus
 from occnet_jax.nn.unet import UNet, UNet3D
 
 FAMILY = "conv_onet"
@@ -50,6 +51,10 @@ def network(about):
   if about["kind"] == "LocalDecoder":
     return _decoder(config, config["padding"])
   kwargs, padding = config["encoder_kwargs"], config["padding"]
+  if config["encoder"] == "pointnet_plus_plus":
+    sizes = config["decoder_kwargs"]
+    decoder = LocalPointDecoder(sizes["hidden_size"], sigma=sizes["gaussian_val"])
+    return NetworkAndGrids(PointNetPlusPlus(config["c_dim"]), decoder)
   names = kwargs["plane_type"]
   layout = Layout(
     (names,) if isinstance(names, str) else tuple(names),
@@ -106,6 +111,8 @@ def named_outputs(outputs):
   if not isinstance(outputs, tuple):
     return {"out0": outputs}
   logits, grids = outputs
+  if "points" in grids:
+    return {"logits": logits, **{f"c/{name}": grid for name, grid in grids.items()}}
   planes = {f"c/{name}": jnp.moveaxis(grid, -1, 1) for name, grid in grids.items()}
   return {"logits": logits, **planes}
 

@@ -14,6 +14,7 @@ PARAMETERS = {  # of the published networks
   "shapenet_1plane": 1_978_209,
   "shapenet_3plane": 1_978_209,
   "shapenet_grid32": 1_068_545,
+  "shapenet_pointconv": 1_388_641,
   "voxel_1plane": 1_951_873,
   "voxel_3plane": 1_951_873,
   "voxel_grid32": 1_042_209,
@@ -22,6 +23,7 @@ PARAMETERS = {  # of the published networks
   "room_grid32": 1_068_545,
   "room_grid64": 4_166_657,
   "room_combine": 8_838_017,
+  "room_pointconv": 2_074_081,
 }
 
 
@@ -32,7 +34,7 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
   specs = registry.variable_specs(method, example_batch(settings.data))
   leaves = jax.tree.leaves(specs["params"])
   assert sum(math.prod(leaf.shape) for leaf in leaves) == PARAMETERS[variant]
-  assert not specs["batch_stats"]
+  assert bool(specs["batch_stats"]) == ("pointconv" in variant)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,10 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
   [
     ({"features": ()}, r"features is empty.* want one or more of xz, xy, yz, grid"),
     ({"features": ("xz", "zy")}, r"features is 'zy'; want one of: grid, xy, xz, yz"),
-    ({"encoder": "pointnet_resnet"}, r"want one of: pointnet_local_pool, voxel_simple"),
+    (
+      {"encoder": "pointnet_resnet"},
+      r"want one of: pointnet_local_pool, pointnet_plus",
+    ),
     ({"plane_resolution": 60}, r"plane_resolution is 60; want a multiple of 8, which"),
     ({"features": ("grid",), "grid_resolution": 3}, r"grid_resolution is 3; want at l"),
     ({"unet_merge": "sum"}, r"unet_merge is 'sum'; want one of: add, concat"),
