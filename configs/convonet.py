@@ -3,7 +3,8 @@
   python main.py --config=configs/convonet.py:shapenet_3plane --workdir=runs/convonet
 
 Objects from clouds of 3,000 points: shapenet_1plane, shapenet_3plane, shapenet_grid32,
-shapenet_pointconv. Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32.
+shapenet_pointconv; shapenet_3plane_partial from the lower 70 to 100 % of a cloud along
+some axis. Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32.
 Rooms from clouds of 10,000 points: room_1plane, room_3plane, room_grid32, room_grid64,
 room_combine, room_pointconv; their config.prep.source has to name meshes of rooms.
 
@@ -32,6 +33,7 @@ _VOXELS = {
 VARIANTS = {
   "shapenet_1plane": _PLANE,
   "shapenet_3plane": {},
+  "shapenet_3plane_partial": {"data.cloud_share": 0.7},
   "shapenet_grid32": _GRID,
   "shapenet_pointconv": {**_POINTS, "train.batch_size": 24},
   "voxel_1plane": {**_VOXELS, **_PLANE},

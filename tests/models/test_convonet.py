@@ -13,6 +13,7 @@ from occnet_jax.models import registry
 PARAMETERS = {  # of the published networks
   "shapenet_1plane": 1_978_209,
   "shapenet_3plane": 1_978_209,
+  "shapenet_3plane_partial": 1_978_209,
   "shapenet_grid32": 1_068_545,
   "shapenet_pointconv": 1_388_641,
   "voxel_1plane": 1_951_873,

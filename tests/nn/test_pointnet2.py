@@ -53,7 +53,7 @@ def test_interpolation_weighs_the_three_nearest_by_squared_distance():
 
 def test_a_cloud_needs_as_many_points_as_there_are_centres():
   net = pointnet2.PointNetPlusPlus()
-  with pytest.raises(ValueError, match="clouds of 300 points; .* at least 512"):
+  with pytest.raises(ValueError, match=r"clouds of 300 points; .* at least 512"):
     net.init(jax.random.key(0), jnp.zeros((1, 300, 3)), train=True)
 
 
