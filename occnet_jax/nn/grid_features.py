@@ -67,8 +67,8 @@ def normalise(
 ) -> Float[Array, "b n d"]:
   """Coordinates in [0, 1) on a plane or in the grid; points outside go to the border.
 
-  The margins of 1e-5 and 1e-3, with which the last cell is a little larger or smaller
-  than the others, are those of the published code.
+  The margins of 1e-5 and 1e-3, by which the covered cube is larger than 1 + padding,
+  are those of the published code.
   """
   margin = 1e-3 if name == "grid" else 1e-5
   axes = jnp.array(AXES[name])
@@ -112,7 +112,7 @@ def scatter_mean(
 
 
 def sample(
-  grids: Mapping[str, Float[Array, "b *r c"]],
+  grids: Mapping[str, Float[Array, "b ... c"]],
   points: Float[Array, "b t 3"],
   *,
   padding: float,

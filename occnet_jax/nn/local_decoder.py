@@ -1,7 +1,7 @@
 """Decoders of points by the features around them (device, jnp).
 
 At a fixed latent a point costs four reads a plane or eight a grid, and a small MLP:
-2 (3 h + n_blocks (c h + 2 h^2) + h) FLOP with h hidden and c features, 32 k with the
+2 (3 h + n_blocks (c h + 2 h^2) + h) FLOP with h hidden and c features, 31 k with the
 published 32, 32 and 5.
 
 Shape letters: b shapes, t points, n input points, r side, c features.
@@ -44,7 +44,7 @@ class LocalDecoder(nn.Module):
   def __call__(
     self,
     points: Float[Array, "b t 3"],
-    grids: Mapping[str, Float[Array, "b *r c"]],
+    grids: Mapping[str, Float[Array, "b ... c"]],
     *,
     train: bool,
   ) -> Float[Array, "b t"]:

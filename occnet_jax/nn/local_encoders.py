@@ -22,7 +22,7 @@ from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.residual import ResnetBlockFC
 from occnet_jax.nn.unet import UNet, UNet3D
 
-Grids = dict[str, Float[Array, "b *r c"]]
+Grids = dict[str, Float[Array, "b ... c"]]
 
 
 class LocalPoolPointnet(nn.Module):

@@ -165,7 +165,7 @@ def farthest_points(points: Float[Array, "b n 3"], count: int) -> Int[Array, "b 
     distances, last = state
     centre = jnp.take_along_axis(points, last[:, None, None], 1)
     distances = jnp.minimum(distances, jnp.square(points - centre).sum(-1))
-    return (distances, distances.argmax(-1)), last
+    return (distances, distances.argmax(-1).astype(last.dtype)), last
 
   b, n, _ = points.shape
   start = jnp.full((b, n), jnp.inf, points.dtype), jnp.zeros(b, jnp.int32)
