@@ -303,8 +303,7 @@ def largest_errors(case):
   wanted, wanted_trained = load(case, "eval/"), load(case, "train/")
   trained = named_outputs(case, trained, train=True)
   # Without statistics this family computes the same in both modes: one program less.
-  same = family(case) and not stats
-  outputs = trained if same else evaluate(case, variables, args)
+  outputs = trained if family(case) and not stats else evaluate(case, variables, args)
   errors = {
     "outputs": max(relative_error(outputs[k], wanted[k]) for k in wanted),
     "loss": relative_error(value, wanted_trained["loss"]),
