@@ -88,7 +88,7 @@ class LocalVoxelEncoder(nn.Module):
     b, side = voxels.shape[:2]
     padding = self.kernel_size // 2
     conv = Conv(self.c_dim, self.kernel_size, padding=padding, name="conv_in")
-    features = nn.relu(conv(voxels.astype(jnp.float32)[..., None]))
+    features = nn.relu(conv(voxels.astype(float)[..., None]))
     # As published, the first and last cell lie on the faces of the unit cube, where
     # their outer faces should be.
     axis = jnp.linspace(-0.5, 0.5, side)
