@@ -88,6 +88,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   data.targets = ()
   data.cloud_points = 300  # points of an input cloud
   data.cloud_sigma = 0.005  # standard deviation of its Gaussian noise
+  # Smallest share of the shape's extent along an axis that the cloud covers: the axis
+  # is drawn, and a share between this and 1, from the lower end; 1 for whole clouds.
+  data.cloud_share = 1.0
   # Noise added to points that are stored as float16; the reference has 1e-4.
   data.float16_noise = 0.0
   data.image_side = 224  # side of an input image in pixels

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
-
 # Fields that have another name now: {before: now}.
 RENAMED = {
   "prep.solid.max_denied": "prep.solid.max_contradicted",
@@ -31,6 +30,7 @@ RENAMED = {
 SINCE = {
   "data.targets": (),
   "data.placement": "stream",
+  "data.cloud_share": 1.0,
   "optim.ema_batches": 0,
   "optim.code_rate": 1.0,
   "optim.halve_every": 0,
@@ -45,7 +45,6 @@ SINCE = {
 }
 # Fields that are gone, with the value at which they did nothing.
 GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
-
 # Fields that may change when a run is resumed.
 MUTABLE_FIELDS = (
   "name",
@@ -78,6 +77,7 @@ class DataSettings(NamedTuple):
   targets: tuple[str, ...]
   cloud_points: int
   cloud_sigma: float
+  cloud_share: float
   float16_noise: float
   image_side: int
   image_views: int

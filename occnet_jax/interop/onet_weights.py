@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,9 @@ _BLOCK = (
 _LEAF = ("weight", "bias", *state_dict.BUFFERS)
 
 
+Convert = Callable[[state_dict.State, Mapping[str, Any]], Any]
+
+
 class Imported(NamedTuple):
   """A checkpoint of the reference as this package has it.
 
@@ -83,13 +86,19 @@ def from_state_dict(state: state_dict.State, template: Mapping[str, Any]) -> Any
   return state_dict.from_state_dict(state, template, _layout(simple=False))
 
 
-def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imported:
+def read_checkpoint(
+  path: str | os.PathLike,
+  template: Mapping[str, Any],
+  convert: Convert = from_state_dict,
+) -> Imported:
   """Reads a checkpoint of the reference, or a bare state_dict.
 
   Args:
     path: a .pt file.
     template: {"params", "batch_stats"} of the network, arrays or
       jax.ShapeDtypeStruct.
+    convert: (state_dict, template) -> linen variables; that of another system whose
+      files have the same form.
 
   Raises:
     ValueError: the file is no checkpoint, or does not fit the network.
@@ -98,8 +107,8 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
   try:
     state = state_dict.tensors_of(content)
     if state is content:
-      return Imported(from_state_dict(state, template), 0, 0, None, None)
-    variables = from_state_dict(state, template)
+      return Imported(convert(state, template), 0, 0, None, None)
+    variables = convert(state, template)
     best = content.get("loss_val_best")
     best = None if best is None else _number(best, "loss_val_best")
     return Imported(
@@ -107,7 +116,7 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
       _count(content.get("it", 0), "it"),
       _count(content.get("epoch_it", 0), "epoch_it"),
       best if best is not None and math.isfinite(best) else None,
-      _read_adam(content.get("optimizer"), state, template["params"]),
+      _read_adam(content.get("optimizer"), state, template["params"], convert),
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
@@ -168,7 +177,10 @@ def _count(value: Any, name: str) -> int:
 
 
 def _read_adam(
-  optimizer: Any, state: Mapping[str, Any], params: Mapping[str, Any]
+  optimizer: Any,
+  state: Mapping[str, Any],
+  params: Mapping[str, Any],
+  convert: Convert,
 ) -> dict[str, Any] | None:
   """Adam's count and moments; None if the file has none.
 
@@ -198,8 +210,7 @@ def _read_adam(
       moment[name] = record.get(kind, zeros) if isinstance(record, Mapping) else zeros
   try:
     mu, nu = (
-      from_state_dict(moment, {"params": params})["params"]
-      for moment in moments.values()
+      convert(moment, {"params": params})["params"] for moment in moments.values()
     )
   except ValueError as error:
     raise ValueError(f"its optimizer {error}") from error

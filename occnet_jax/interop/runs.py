@@ -1,4 +1,4 @@
-"""Imports a checkpoint of the reference as a run, and exports a run (host)."""
+"""Imports a published checkpoint as a run, and exports a run (host)."""
 
 import pathlib
 from typing import Any
@@ -10,11 +10,15 @@ import optax
 
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
-from occnet_jax.interop import onet_weights
+from occnet_jax.interop import convonet_weights, onet_weights
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train.state import TrainState
 
+CONVERT = {  # state_dicts of each system -> linen variables
+  "onet": onet_weights.from_state_dict,
+  "convonet": convonet_weights.from_state_dict,
+}
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}
 
 
@@ -41,15 +45,21 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   settings = config_lib.parse(config)
   model = settings.model
-  _require_onet(model, "import")
-  if model["fourier_octaves"]:
+  if model["name"] not in CONVERT:
+    names = " or ".join(map(repr, CONVERT))
+    raise ValueError(
+      f"config.model.name is {model['name']!r}, want {names}, whose published files "
+      "--mode=import reads"
+    )
+  if model.get("fourier_octaves"):
     raise ValueError(
       f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
       "reference has no Fourier features"
     )
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  imported = onet_weights.read_checkpoint(source, specs)
+  convert = CONVERT[model["name"]]
+  imported = onet_weights.read_checkpoint(source, specs, convert)
   variables = jax.tree.map(jnp.asarray, imported.variables)
   optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = TrainState(
@@ -67,15 +77,6 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   with checkpoint.Checkpoints(workdir, config, 0) as checkpoints:
     for kind in checkpoint.KINDS:
       checkpoints.save(kind, state, record)
-
-
-def _require_onet(model: dict[str, Any], use: str) -> None:
-  """Raises ValueError for other systems than the reference's occupancy networks."""
-  if model["name"] != "onet":
-    raise ValueError(
-      f"config.model.name is {model['name']!r}, want 'onet': files of the reference, "
-      f"which --mode={use} is for, hold occupancy networks"
-    )
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -107,7 +108,11 @@ def export_torch(
   """
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
-  _require_onet(settings.model, "export")
+  if settings.model["name"] != "onet":
+    raise ValueError(
+      f"config.model.name is {settings.model['name']!r}, want 'onet': files of the "
+      "reference, which --mode=export is for, hold occupancy networks"
+    )
   if octaves := settings.model["fourier_octaves"]:
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="

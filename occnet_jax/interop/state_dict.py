@@ -111,7 +111,7 @@ def from_state_dict(
   """The linen variables that a state_dict describes.
 
   Accepts the names of older files (`Layout.renamed`), the prefix "module." of parallel
-  training, and linear weights of shape (out, in) and (out, in, 1) alike.
+  training, and linear weights of shape (out, in), (out, in, 1) and (out, in, 1, 1).
 
   Args:
     state: name -> array.
@@ -169,7 +169,7 @@ def _shape_problem(array: Any, leaf: str, shape: tuple[int, ...]) -> str:
     *window, inputs, outputs = shape
     accepted = [(outputs, inputs, *window)]
     if not window:
-      accepted.append((outputs, inputs, 1))
+      accepted += [(outputs, inputs, 1), (outputs, inputs, 1, 1)]
   if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
     return "is no tensor of numbers"
   if array.shape not in accepted:

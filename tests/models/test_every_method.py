@@ -21,6 +21,18 @@ from occnet_jax.train import step as step_lib
 from occnet_jax.types import Field, Grid
 
 SMALL = {  # what makes each system small, and what it needs of the data
+  "convonet": {
+    "model.features": ("xz", "grid"),
+    "model.plane_resolution": 8,
+    "model.grid_resolution": 4,
+    "model.c_dim": 8,
+    "model.encoder_hidden_size": 8,
+    "model.unet_depth": 2,
+    "model.unet_filters": 8,
+    "model.unet3d_levels": 2,
+    "model.unet3d_filters": 8,
+    "model.hidden_size": 8,
+  },
   "deepsdf": {
     "data.inputs": "index",
     "data.targets": ("distances",),

@@ -17,6 +17,7 @@ def make_model(name, **fields):
 @pytest.mark.parametrize(
   ("name", "threshold", "level"),
   [
+    ("convonet", None, math.log(0.2 / 0.8)),
     ("onet", None, math.log(0.2 / 0.8)),
     ("onet", 0.3, math.log(0.3 / 0.7)),
     ("r2n2", None, math.log(0.4 / 0.6)),
