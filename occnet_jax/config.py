@@ -238,7 +238,8 @@ def parse(config: Mapping[str, Any]) -> Settings:
         f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
       )
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
-  settings = Settings(**{**config, **sections})
+  plain = {name: config[name] for name in ("name", "seed", "prep", "model")}
+  settings = Settings(**plain, **sections)
   _validate(settings)
   return settings
 

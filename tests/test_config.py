@@ -71,7 +71,7 @@ def test_a_run_of_an_earlier_version_resumes_with_the_renamed_fields(
 def test_every_recipe_is_a_config(name, variant):
   config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
   settings = config_lib.parse(config)
-  assert settings.model["name"] in ("onet", "deepsdf", "r2n2")
+  assert settings.model["name"] in registry.METHODS
   assert config_lib.migrate(config) == config
 
 
