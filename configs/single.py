@@ -5,7 +5,7 @@
 
 Variants: fourier (occupancies, random Fourier features), hashgrid (distances, a hash
 grid), siren (surface points with normals, no labels) and multires (distances, feature
-grids of 8^3 to 64^3 cells). A network of multires decodes at each of its resolutions:
+grids of 4^3 to 32^3 cells). A network of multires decodes at each of its resolutions:
 --mode=generate with --config.model.levels_used=2 gives the meshes of the first two.
 
 The networks are smaller than the published ones, whose sizes configs/models has, and
@@ -21,7 +21,7 @@ VARIANTS = {
     "model.hidden_size": 128,
     "model.hidden_layers": 4,
     "model.fourier_features": 128,
-    "model.fourier_sigma": 3.0,
+    "model.fourier_sigma": 1.5,
     "data.near_fraction": 0.5,
     "optim.learning_rate": 2e-3,
   },
@@ -45,16 +45,16 @@ VARIANTS = {
     "model.hidden_layers": 1,
     "model.levels": 4,
     "model.level_features": 8,
-    "model.base_resolution": 9,
+    "model.base_resolution": 5,
     "data.targets": ("distances",),
-    "data.near_fraction": 0.875,
-    "optim.learning_rate": 1e-2,
+    "data.near_fraction": 0.5,
+    "optim.learning_rate": 5e-3,
   },
   "siren": {
     "model.hidden_size": 128,
     "data.targets": ("surface",),
-    "data.points": 4096,  # and as many on the surface
-    "optim.learning_rate": 3e-4,
+    "data.points": 1024,  # and as many on the surface
+    "optim.learning_rate": 1e-3,
     "optim.clip_norm": 1.0,
     "train.steps": 1000,
   },
