@@ -56,7 +56,7 @@ VARIANTS = {
     "data.points": 1024,  # and as many on the surface
     "optim.learning_rate": 1e-3,
     "optim.clip_norm": 1.0,
-    "train.steps": 1000,
+    "train.steps": 1500,
   },
 }
 
