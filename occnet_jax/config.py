@@ -60,6 +60,7 @@ MUTABLE_FIELDS = (
   "train.on_nonfinite",
   "train.preview_shapes",
   "model.tau_grid",
+  "model.levels_used",
   "val",
   "test",
   "generation",
@@ -237,9 +238,8 @@ def parse(config: Mapping[str, Any]) -> Settings:
         f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
       )
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
-  settings = Settings(
-    config["name"], config["seed"], config["prep"], model=config["model"], **sections
-  )
+  plain = {name: config[name] for name in ("name", "seed", "prep", "model")}
+  settings = Settings(**plain, **sections)
   _validate(settings)
   return settings
 
@@ -300,9 +300,9 @@ def override(config: Config, by: Mapping[str, Any] | None) -> Config:
       f"the overriding config lacks {', '.join(sorted(missing))}; see configs/base.py"
     )
   config = config | {name: by[name] for name in ("test", "generation")}
-  if "tau_grid" in config["model"] and "tau_grid" in by.get("model", {}):
-    config["model"] = config["model"] | {"tau_grid": by["model"]["tau_grid"]}
-  return config
+  both = config["model"].keys() & by.get("model", {}).keys()
+  used = {name: by["model"][name] for name in both & {"tau_grid", "levels_used"}}
+  return config | {"model": config["model"] | used}
 
 
 def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:

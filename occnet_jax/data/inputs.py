@@ -32,6 +32,7 @@ class Access(NamedTuple):
   take: Callable[[Any, Any], Any]
 
 
+TARGETS = ("distances", "surface", "voxels")
 HOST = Access(np, lambda array, rows: array[rows])
 Example = dict[str, Any]  # nested dicts of arrays as stored
 Drawn = dict[str, Any]  # arrays, or tracers of JAX
@@ -54,6 +55,7 @@ class Observation(NamedTuple):
     runs_on_device: whether `observe` works on arrays that lie on the device. Images do
       not: `draw` decodes them from the arrays themselves.
     target_distances: whether batches have signed distances of the points.
+    target_surface: whether batches have surface points with normals.
     target_voxels: side of the target grid in batches; 0 for none.
   """
 
@@ -64,6 +66,7 @@ class Observation(NamedTuple):
   supports_deformation: bool
   runs_on_device: bool = True
   target_distances: bool = False
+  target_surface: bool = False
   target_voxels: int = 0
 
 
@@ -80,11 +83,12 @@ def make(data: DataSettings) -> Observation:
     )
   observation = _KINDS[kind](data)._replace(
     target_distances="distances" in data.targets,
+    target_surface="surface" in data.targets,
     target_voxels=data.voxel_side if "voxels" in data.targets else 0,
   )
-  if unknown := set(data.targets) - {"distances", "voxels"}:
+  if unknown := set(data.targets) - set(TARGETS):
     raise ValueError(
-      f"config.data.targets has {sorted(unknown)}; want some of: distances, voxels"
+      f"config.data.targets has {sorted(unknown)}; want some of: {', '.join(TARGETS)}"
     )
   if data.random_stretch and data.targets:
     raise ValueError(

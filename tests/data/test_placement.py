@@ -17,6 +17,7 @@ VARIANTS = {
   "voxels": {"inputs": "voxels"},
   "index": {"inputs": "index"},
   "none": {"inputs": "none"},
+  "surface": {"inputs": "cloud", "targets": ("surface", "distances")},
 }
 
 

@@ -233,3 +233,31 @@ def test_the_crop_of_the_config_is_made_in_training_alone():
     drawn = observation.draw(example, np.random.default_rng(3), train)
     square = observation.observe(example, drawn, lambda points: points, HOST)
     assert np.array_equal(window(square), [0, 0, 63, 63]) == whole
+
+
+def test_surface_points_come_with_their_normals_and_as_many_as_query_points():
+  example, _ = make_example()
+  surface = example["pointcloud"]["points"]
+  example["pointcloud"]["normals"] = 2 * surface  # tells whose normal it is
+  observation = observe(inputs="none", targets=("surface",))
+  assert transforms.fields(observation)["pointcloud"] == {
+    "points": True,
+    "normals": True,
+  }
+  for count, drawn in ((40, 40), (0, 500)):
+    batch = transforms.make_example(
+      example,
+      np.random.default_rng(0),
+      observation=observation,
+      draws=Draws(points=count),
+    )
+    assert batch["surface"].shape == (drawn, 3)
+    assert batch["surface"].dtype == batch["normals"].dtype == np.float32
+    np.testing.assert_array_equal(batch["normals"], 2 * batch["surface"])
+    assert np.isin(batch["surface"], surface.astype(np.float32)).all()
+  np.testing.assert_array_equal(batch["surface"], surface.astype(np.float32))
+
+
+def test_an_unknown_target_is_named():
+  with pytest.raises(ValueError, match=r"\['normal'\]; want some of: distances, surf"):
+    observe(targets=("normal",))
