@@ -20,6 +20,8 @@ from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 from occnet_jax.types import Field, Grid
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 SMALL = {  # what makes each system small, and what it needs of the data
   "convonet": {
     "model.features": ("xz", "grid"),
@@ -128,7 +130,7 @@ def test_twenty_steps_lower_a_finite_loss_and_scores_are_per_shape(config):
     losses.append(float(scalars["loss"]))
   assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
-  scores = method.score(state.variables, batch)
+  scores = jax.jit(method.score)(state.variables, batch)
   assert scores["loss"].shape == (8,)
   if isinstance(method.output, Field) and method.output.candidates:
     assert scores["iou"].shape == (8, len(method.output.candidates))
