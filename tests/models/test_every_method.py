@@ -54,7 +54,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "data.targets": ("voxels",),
     "model.encoder_hidden_size": 16,
     "model.c_dim": 16,
-    "model.channels": (8, 8, 8, 8),
+    "model.channels": (8, 8, 8),
   },
   "single": {
     "data.inputs": "none",
@@ -75,6 +75,7 @@ def make_config(name, data):
   config.update_from_flattened_dict(
     {
       "data.dir": str(data),
+      "prep.voxel_side": 16,
       "data.points": 128,
       "data.cloud_points": 32,
       "data.workers": 0,
