@@ -66,6 +66,8 @@ KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet"
 KINKED |= parity_convonet.KINKED
 if jax.default_backend() != "cpu":
   KINKED |= {"enc_r2n2_simple": 1e-4, "r2n2_pointcloud_small": 1e-4}
+# As users' programs are compiled; other tests do without, for speed.
+OPTIMISED = {"xla_backend_optimization_level": 3}
 state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
 
 
@@ -266,7 +268,8 @@ def largest_relative_error(found, wanted):
 def evaluate(case, variables, args):
   """Named outputs in evaluation mode."""
   net = network(case)
-  outputs = jax.jit(lambda v, a: net.apply(v, *a, train=False))(variables, args)
+  run = jax.jit(lambda v, a: net.apply(v, *a, train=False), compiler_options=OPTIMISED)
+  outputs = run(variables, args)
   return named_outputs(case, outputs, train=False)
 
 
@@ -287,7 +290,8 @@ def _compiled_step(case):
     value = recorded_loss(case, outputs, args)
     return value, (outputs, changed.get("batch_stats", {}))
 
-  return jax.jit(jax.value_and_grad(loss, has_aux=True))
+  graded = jax.value_and_grad(loss, has_aux=True)
+  return jax.jit(graded, compiler_options=OPTIMISED)
 
 
 def gradient_error(case, named, gradients):
