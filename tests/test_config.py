@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, onet, r2n2
+from configs import base, ifnet, onet, r2n2
 from occnet_jax import config as config_lib
+from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
 from tests.helpers import ROOT
 
 OLD = ROOT / "tests" / "data" / "workdirs" / "workdir_0_1_0.tar.xz"
 RECIPES = [
+  *(("ifnet", [variant]) for variant in ifnet.VARIANTS),
   *(("onet", [variant]) for variant in onet.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
   *((name, []) for name in ("deepsdf", "furniture", "own_data", "quickstart")),
@@ -71,7 +73,7 @@ def test_a_run_of_an_earlier_version_resumes_with_the_renamed_fields(
 def test_every_recipe_is_a_config(name, variant):
   config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
   settings = config_lib.parse(config)
-  assert settings.model["name"] in ("onet", "deepsdf", "r2n2")
+  assert settings.model["name"] in registry.METHODS
   assert config_lib.migrate(config) == config
 
 

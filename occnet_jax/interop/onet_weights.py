@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,10 +104,10 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
     best = None if best is None else _number(best, "loss_val_best")
     return Imported(
       variables,
-      _count(content.get("it", 0), "it"),
-      _count(content.get("epoch_it", 0), "epoch_it"),
+      read_count(content.get("it", 0), "it"),
+      read_count(content.get("epoch_it", 0), "epoch_it"),
       best if best is not None and math.isfinite(best) else None,
-      _read_adam(content.get("optimizer"), state, template["params"]),
+      read_adam(content.get("optimizer"), state, template["params"], from_state_dict),
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
@@ -131,25 +131,36 @@ def write_checkpoint(
   """
   content: dict[str, Any] = {"model": to_state_dict(variables)}
   if adam is not None:
-    count = int(adam["count"])
-    mean, square = (to_state_dict(_like(variables, adam[k])) for k in ("mu", "nu"))
-    names = state_dict.parameters(content["model"])
-    content["optimizer"] = {
-      "state": {
-        i: {"step": count, "exp_avg": mean[name], "exp_avg_sq": square[name]}
-        for i, name in enumerate(names)
-      },
-      "param_groups": [{**ADAM_GROUP, "params": list(range(len(names)))}],
-    }
+    content["optimizer"] = adam_content(variables, adam, to_state_dict)
   content |= {"epoch_it": int(epoch), "it": int(step)}
   if best is not None:
     content["loss_val_best"] = float(best)
   file.write(path, content)
 
 
-def _like(variables: Mapping[str, Any], moments: Any) -> dict[str, Any]:
-  """Moments in place of parameters; the statistics still tell the decoders apart."""
-  return {**variables, "params": moments}
+def adam_content(
+  variables: Mapping[str, Any],
+  adam: Mapping[str, Any],
+  to_state: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
+) -> dict[str, Any]:
+  """The state_dict of PyTorch's Adam, whose parameters are numbered.
+
+  Args:
+    variables: {"params", "batch_stats"} of the network.
+    adam: as in `Imported`.
+    to_state: variables -> state_dict of the system.
+  """
+  count = int(adam["count"])
+  # Moments in place of parameters; the statistics still tell the decoders apart.
+  mean, square = (to_state({**variables, "params": adam[k]}) for k in ("mu", "nu"))
+  names = state_dict.parameters(mean)
+  return {
+    "state": {
+      i: {"step": count, "exp_avg": mean[name], "exp_avg_sq": square[name]}
+      for i, name in enumerate(names)
+    },
+    "param_groups": [{**ADAM_GROUP, "params": list(range(len(names)))}],
+  }
 
 
 def _number(value: Any, name: str) -> float | int:
@@ -160,20 +171,33 @@ def _number(value: Any, name: str) -> float | int:
   return value
 
 
-def _count(value: Any, name: str) -> int:
+def read_count(value: Any, name: str) -> int:
+  """A whole number of a file; ValueError if it is another thing."""
   number = _number(value, name)
   if not math.isfinite(number):
     raise ValueError(f"{name} is {number}, want a whole number")
   return int(number)
 
 
-def _read_adam(
-  optimizer: Any, state: Mapping[str, Any], params: Mapping[str, Any]
+def read_adam(
+  optimizer: Any,
+  state: Mapping[str, Any],
+  params: Mapping[str, Any],
+  from_state: Callable[[state_dict.State, Mapping[str, Any]], Any],
 ) -> dict[str, Any] | None:
   """Adam's count and moments; None if the file has none.
 
   The file numbers the parameters (PyTorch before 1.5: by address) in the order of the
   groups, which is that of the state_dict. A parameter that was never updated has zeros.
+
+  Args:
+    optimizer: state_dict of PyTorch's Adam.
+    state: state_dict of the network in the same file.
+    params: parameters, arrays or jax.ShapeDtypeStruct.
+    from_state: (state_dict, variables of this form) -> variables, of the system.
+
+  Raises:
+    ValueError: the optimiser does not fit the network.
   """
   if not isinstance(optimizer, Mapping) or not isinstance(
     optimizer.get("state"), Mapping
@@ -198,12 +222,13 @@ def _read_adam(
       moment[name] = record.get(kind, zeros) if isinstance(record, Mapping) else zeros
   try:
     mu, nu = (
-      from_state_dict(moment, {"params": params})["params"]
-      for moment in moments.values()
+      from_state(moment, {"params": params})["params"] for moment in moments.values()
     )
   except ValueError as error:
     raise ValueError(f"its optimizer {error}") from error
-  count = max(_count(record.get("step"), "its optimizer's step") for record in records)
+  count = max(
+    read_count(record.get("step"), "its optimizer's step") for record in records
+  )
   return {"count": count, "mu": mu, "nu": nu}
 
 

@@ -10,11 +10,13 @@ import optax
 
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
-from occnet_jax.interop import onet_weights
+from occnet_jax.interop import ifnet_weights, onet_weights
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train.state import TrainState
 
+# Systems whose published files have a layout here: config.model.name -> module.
+_WEIGHTS = {"ifnet": ifnet_weights, "onet": onet_weights}
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}
 
 
@@ -41,15 +43,15 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   settings = config_lib.parse(config)
   model = settings.model
-  _require_onet(model, "import")
-  if model["fourier_octaves"]:
+  weights = _weights_of(model, "import")
+  if octaves := model.get("fourier_octaves"):
     raise ValueError(
-      f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
-      "reference has no Fourier features"
+      f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
+      "Fourier features"
     )
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  imported = onet_weights.read_checkpoint(source, specs)
+  imported = weights.read_checkpoint(source, specs)
   variables = jax.tree.map(jnp.asarray, imported.variables)
   optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = TrainState(
@@ -69,13 +71,15 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       checkpoints.save(kind, state, record)
 
 
-def _require_onet(model: dict[str, Any], use: str) -> None:
-  """Raises ValueError for other systems than the reference's occupancy networks."""
-  if model["name"] != "onet":
+def _weights_of(model: dict[str, Any], use: str) -> Any:
+  """The module of a system's files; ValueError for a system that has none."""
+  name = model["name"]
+  if name not in _WEIGHTS:
     raise ValueError(
-      f"config.model.name is {model['name']!r}, want 'onet': files of the reference, "
-      f"which --mode={use} is for, hold occupancy networks"
+      f"config.model.name is {name!r}, want {' or '.join(map(repr, _WEIGHTS))}: "
+      f"--mode={use} is for files of their published implementations"
     )
+  return _WEIGHTS[name]
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -107,8 +111,8 @@ def export_torch(
   """
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
-  _require_onet(settings.model, "export")
-  if octaves := settings.model["fourier_octaves"]:
+  weights = _weights_of(settings.model, "export_torch")
+  if octaves := settings.model.get("fourier_octaves"):
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="
       f"{octaves}), which the reference has not; export one that was trained without"
@@ -122,7 +126,7 @@ def export_torch(
   if not averaged and {"count", "mu", "nu"} <= moments.keys():
     adam = {name: moments[name] for name in ("count", "mu", "nu")}
   best = saved.record.get(settings.val.select)
-  onet_weights.write_checkpoint(
+  weights.write_checkpoint(
     target, variables, step=int(state["step"]), best=best, adam=adam
   )
   return pathlib.Path(target)

@@ -14,13 +14,14 @@ import jax
 import numpy as np
 
 from occnet_jax.config import lookup
-from occnet_jax.models import deepsdf, onet, r2n2
+from occnet_jax.models import deepsdf, ifnet, onet, r2n2
 from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import BuildOptions, Field, Method, Variables
 
 BuildFn = Callable[[Mapping[str, Any], BuildOptions], Method]
 METHODS: dict[str, BuildFn] = {
   "deepsdf": deepsdf.build,
+  "ifnet": ifnet.build,
   "onet": onet.build,
   "r2n2": r2n2.build,
 }
