@@ -18,7 +18,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   config.seed = 0  # seed of initial values, data order and every random draw
 
   prep = config.prep = ml_collections.ConfigDict()
-  # Source of the meshes: synthetic, folder:PATH (sub-folders are categories), csv:PATH
+  # Source of the meshes: synthetic, folder:PATH (sub-folders are categories; or one
+  # file), csv:PATH
   # (a table of files), shapenet:PATH (raw), official:PATH (ShapeNet as the reference
   # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet.
   prep.source = "synthetic"
@@ -43,6 +44,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Share of each category for validation, where the source fixes no split.
   prep.val_fraction = 0.1
   prep.test_fraction = 0.2  # share of each category for testing, likewise
+  # Whether the source is one mesh, which all splits have, each with samples of its own.
+  prep.single_shape = False
   # Files with the same content as an earlier one: drop or keep.
   prep.duplicates = "drop"
   prep.workers = 0  # processes; 0 for one per core
@@ -84,10 +87,14 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   data.sampling = "uniform"
   # Observation of a shape: cloud, image, images, voxels, index or none.
   data.inputs = "cloud"
-  # Targets of the loss beside occupancies: any of distances, voxels.
+  # Targets of the loss beside occupancies: any of distances, surface (points with
+  # normals, as many as data.points), voxels.
   data.targets = ()
   data.cloud_points = 300  # points of an input cloud
   data.cloud_sigma = 0.005  # standard deviation of its Gaussian noise
+  # Smallest share of the shape's extent along an axis that the cloud covers: the axis
+  # is drawn, and a share between this and 1, from the lower end; 1 for whole clouds.
+  data.cloud_share = 1.0
   # Noise added to points that are stored as float16; the reference has 1e-4.
   data.float16_noise = 0.0
   data.image_side = 224  # side of an input image in pixels

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
-
 # Fields that have another name now: {before: now}.
 RENAMED = {
   "prep.solid.max_denied": "prep.solid.max_contradicted",
@@ -31,6 +30,7 @@ RENAMED = {
 SINCE = {
   "data.targets": (),
   "data.placement": "stream",
+  "data.cloud_share": 1.0,
   "optim.ema_batches": 0,
   "optim.code_rate": 1.0,
   "optim.halve_every": 0,
@@ -45,7 +45,6 @@ SINCE = {
 }
 # Fields that are gone, with the value at which they did nothing.
 GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
-
 # Fields that may change when a run is resumed.
 MUTABLE_FIELDS = (
   "name",
@@ -61,6 +60,7 @@ MUTABLE_FIELDS = (
   "train.on_nonfinite",
   "train.preview_shapes",
   "model.tau_grid",
+  "model.levels_used",
   "val",
   "test",
   "generation",
@@ -78,6 +78,7 @@ class DataSettings(NamedTuple):
   targets: tuple[str, ...]
   cloud_points: int
   cloud_sigma: float
+  cloud_share: float
   float16_noise: float
   image_side: int
   image_views: int
@@ -237,9 +238,8 @@ def parse(config: Mapping[str, Any]) -> Settings:
         f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
       )
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
-  settings = Settings(
-    config["name"], config["seed"], config["prep"], model=config["model"], **sections
-  )
+  plain = {name: config[name] for name in ("name", "seed", "prep", "model")}
+  settings = Settings(**plain, **sections)
   _validate(settings)
   return settings
 
@@ -300,9 +300,9 @@ def override(config: Config, by: Mapping[str, Any] | None) -> Config:
       f"the overriding config lacks {', '.join(sorted(missing))}; see configs/base.py"
     )
   config = config | {name: by[name] for name in ("test", "generation")}
-  if "tau_grid" in config["model"] and "tau_grid" in by.get("model", {}):
-    config["model"] = config["model"] | {"tau_grid": by["model"]["tau_grid"]}
-  return config
+  both = config["model"].keys() & by.get("model", {}).keys()
+  used = {name: by["model"][name] for name in both & {"tau_grid", "levels_used"}}
+  return config | {"model": config["model"] | used}
 
 
 def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:

@@ -100,3 +100,50 @@ def logit(tau: float) -> float:
   if not 0 < tau < 1:
     raise ValueError(f"threshold tau is {tau}; want a probability between 0 and 1")
   return math.log(tau / (1 - tau))
+
+
+def relative_l1(
+  distances: Float[Array, "b t"], true_distances: Float[Array, "b t"]
+) -> Float[Array, ""]:
+  """Mean over points of |f - s| / (|s| + 0.01), in units of the distances.
+
+  Müller et al., SIGGRAPH 2022, section 5.2 (its mean relative error).
+  """
+  errors = jnp.abs(distances - true_distances)
+  return (errors / (jnp.abs(true_distances) + 0.01)).mean()
+
+
+def surface_terms(
+  on: tuple[Float[Array, "b n"], Float[Array, "b n 3"]],
+  off: tuple[Float[Array, "b t"], Float[Array, "b t 3"]],
+  normals: Float[Array, "b n 3"],
+) -> dict[str, Float[Array, ""]]:
+  """The terms of the loss by which a distance is fitted to a surface alone.
+
+  Sitzmann et al., NeurIPS 2020, equation 6: |f| and 1 - cos(grad f, normal) on the
+  surface, exp(-100 |f|) off it, and ||grad f| - 1| everywhere. Every term is divided by
+  the number of all points, on the surface and off it, as in the published code.
+
+  Args:
+    on: signed distances f of points on the surface, and their gradients by the point.
+    off: the same of points in the cube.
+    normals: outward normals of the points on the surface, of any length.
+
+  Returns:
+    "surface", "off_surface", "normal" and "eikonal", without weights.
+  """
+  (on_values, on_slopes), (off_values, off_slopes) = on, off
+  count = on_values.size + off_values.size
+  slopes = jnp.concatenate([on_slopes, off_slopes], 1)
+  cosines = (on_slopes * normals).sum(-1) / (_length(on_slopes) * _length(normals))
+  return {
+    "surface": jnp.abs(on_values).sum() / count,
+    "off_surface": jnp.exp(-100 * jnp.abs(off_values)).sum() / count,
+    "normal": (1 - cosines).sum() / count,
+    "eikonal": jnp.abs(_length(slopes) - 1).sum() / count,
+  }
+
+
+def _length(vectors: Float[Array, "b t 3"]) -> Float[Array, "b t"]:
+  """Lengths whose gradient at zero is zero, not NaN."""
+  return jnp.sqrt(jnp.maximum(jnp.square(vectors).sum(-1), 1e-16))

@@ -16,6 +16,9 @@ Batch keys (float32 unless said otherwise):
 and, where config.data.targets asks for them:
   distances    (b, t)        signed distance of each point to the surface, negative
                              inside, in cube units
+  surface      (b, n, 3)     points on the surface; n is t in training
+  normals      (b, n, 3)     outward normals there, of length 1 up to rounding; they
+                             come with "surface"
   voxels       (b, r, r, r)  occupancy of the cells of [-0.5, 0.5]^3, indexed (x, y, z)
 """
 

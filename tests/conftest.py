@@ -34,6 +34,7 @@ import pytest  # noqa: E402
 import trimesh  # noqa: E402
 
 from configs import base  # noqa: E402
+from tests.helpers import convolutions  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +89,28 @@ def tiny_config(tiny_data):
   config.generation.update(resolution_0=8, upsampling_steps=1)
   config.report.shapes = 2
   return config.to_dict()
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+  """Processes that tests start compile without LLVM's optimisations.
+
+  Their networks are so small that they take longer to compile than to run.
+  """
+  with pytest.MonkeyPatch.context() as patch:
+    flags = os.environ.get("XLA_FLAGS", "")
+    patch.setenv("XLA_FLAGS", f"{flags} --xla_backend_optimization_level=0")
+    yield
+
+
+@pytest.fixture(scope="module")
+def plain_convolutions():
+  """XLA's own convolutions in place of the CPU's forms, which take long to compile.
+
+  tests/nn compares the two forms, and the CPU's with recordings of the reference.
+  """
+  with convolutions.plain():
+    yield
 
 
 @pytest.fixture(scope="module", autouse=True)

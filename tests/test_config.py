@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, ifnet, onet, r2n2
+from configs import base, convonet, ifnet, onet, r2n2, single
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -17,9 +17,11 @@ from tests.helpers import ROOT
 
 OLD = ROOT / "tests" / "data" / "workdirs" / "workdir_0_1_0.tar.xz"
 RECIPES = [
+  *(("convonet", [variant]) for variant in convonet.VARIANTS),
   *(("ifnet", [variant]) for variant in ifnet.VARIANTS),
   *(("onet", [variant]) for variant in onet.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
+  *(("single", [variant]) for variant in single.VARIANTS),
   *((name, []) for name in ("deepsdf", "furniture", "own_data", "quickstart")),
 ]
 
@@ -116,6 +118,10 @@ def test_an_override_may_be_older_and_of_another_system():
   assert settings.test.threshold == 0.4 and settings.generation.upsampling_steps == 1
   by["model"]["tau_grid"] = (0.5,)
   assert config_lib.override(by | {"test": {}}, by)["model"]["tau_grid"] == (0.5,)
+  run, by = (base.get_config("single").to_dict() for _ in range(2))
+  by["model"] |= {"levels_used": 2, "hidden_size": 3}
+  model = config_lib.override(run, by)["model"]
+  assert model == run["model"] | {"levels_used": 2}
   del by["generation"]
   with pytest.raises(ValueError, match="lacks generation; see configs"):
     config_lib.override(run, by)

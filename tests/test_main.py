@@ -11,6 +11,8 @@ from occnet_jax.geometry import rendering
 from tests.helpers import ROOT
 from tests.helpers.command_line import call, error_of
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TINY = {
   "prep.points": 2000,
   "prep.surface_points": 1000,

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 
 import nbclient
 import nbformat
@@ -40,11 +39,7 @@ CHANGES = {{
 """
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation(monkeypatch):
-  """Small networks take longer to compile than to run; kernels inherit this."""
-  flags = os.environ.get("XLA_FLAGS", "")
-  monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_backend_optimization_level=0")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def run(name, parameters, question, out):

@@ -11,6 +11,7 @@ import occnet_jax
 from configs import onet
 from occnet_jax.cli import stages
 
+
 VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
 

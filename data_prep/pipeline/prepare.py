@@ -83,6 +83,7 @@ def prepare(
   dtype: str = "float16",
   val_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  single_shape: bool = False,
   solid: Mapping[str, Any] = MappingProxyType({}),
   solid_splits: Sequence[str] = ("test",),
   duplicates: str = "drop",
@@ -120,6 +121,8 @@ def prepare(
     val_fraction: share of each category for validation, where the source fixes no
       split.
     test_fraction: share of each category for the test, where the source fixes no split.
+    single_shape: whether the source is one mesh, which all splits have, each with
+      samples of its own.
     solid: fields of `RepairOptions`; those left out have their defaults.
     solid_splits: splits whose labelled surfaces are kept as meshes.
     duplicates: "drop" or "keep" files with the same content as an earlier one.
@@ -150,6 +153,7 @@ def prepare(
     "voxel_side": voxel_side,
     # Only where it is set, so that data sets from before keep their settings.
     **({"distances": True} if distances else {}),
+    **({"single_shape": True} if single_shape else {}),
     "views": views,
     "view_side": view_side if views else 0,
     "dtype": dtype,
@@ -205,6 +209,7 @@ def _make_missing(
     val_fraction=settings["val_fraction"],
     test_fraction=settings["test_fraction"],
     drop_duplicates=settings["duplicates"] == "drop",
+    single_shape=settings.get("single_shape", False),
   )
   jobs = make_shard_jobs(out, settings, plan)
   run([job for split in SPLITS for job in jobs[split]], resources)

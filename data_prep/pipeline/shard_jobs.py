@@ -147,5 +147,5 @@ def _finished(
         yield jobs[number], [complete[i] for i in range(len(complete))]
 
 
-def _name(task: Task) -> tuple[str, str]:
-  return task.entry.category, task.entry.model_id
+def _name(task: Task) -> tuple[str, str, str]:
+  return task.split, task.entry.category, task.entry.model_id

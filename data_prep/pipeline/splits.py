@@ -31,6 +31,7 @@ def assign_splits(
   val_fraction: float,
   test_fraction: float,
   drop_duplicates: bool,
+  single_shape: bool = False,
 ) -> Splits:
   """Splits the meshes of a source.
 
@@ -44,7 +45,18 @@ def assign_splits(
     seed: seed of the splits.
     val_fraction, test_fraction: shares of each category.
     drop_duplicates: whether files are compared by content.
+    single_shape: whether all splits have the one mesh there is.
+
+  Raises:
+    ValueError: single_shape, and there are several meshes.
   """
+  if single_shape:
+    if len(entries) != 1:
+      raise ValueError(
+        f"the source has {len(entries)} meshes, but prep.single_shape wants 1; name "
+        "one file, as in prep.source=folder:one.obj"
+      )
+    return Splits({split: list(entries) for split in SPLITS}, [])
   first = _find_duplicates(entries) if drop_duplicates else {}
   duplicates = [
     make_row(entry, "", "duplicate", f"same content as {first[entry]}")

@@ -77,6 +77,11 @@ def check_settings(settings: Settings) -> None:
       "distances is True, but examples that the reference prepared have no meshes to "
       "measure them from; set prep.distances to False, or prepare the meshes"
     )
+  if is_official(settings) and settings.get("single_shape"):
+    raise ValueError(
+      "single_shape is True, but an example that the reference prepared has the same "
+      "samples in all splits; set prep.single_shape to False, or prepare the mesh"
+    )
   rendered = settings["views"] and not is_official(settings)
   if rendered and not rendering.is_available():
     raise ValueError(
@@ -136,8 +141,12 @@ def _sample_mesh(task: Task) -> shards.Example:
   solid, quality, loc, scale = load_watertight(entry.path, settings["solid"])
   contains = inside_test.make_inside_test(solid)
 
+  # Where all splits have the same shape, their samples must differ.
+  split = [task.split] if settings.get("single_shape") else []
+
   def rng(purpose: str) -> np.random.Generator:
-    return make_rng(settings["seed"], purpose, entry.category, entry.model_id)
+    names = purpose, entry.category, entry.model_id, *split
+    return make_rng(settings["seed"], *names)
 
   points, occupancies = points_lib.uniform_points(
     contains,

@@ -10,20 +10,27 @@ from occnet_jax.geometry import mesh_io
 
 
 def list_meshes(root: str | os.PathLike) -> list[MeshEntry]:
-  """Every mesh file below `root`, in order of category and name.
+  """Every mesh file below `root`, in order of category and name; or `root`, a file.
 
   `root/chair/a.obj` is model "a" of "chair", and `root/chair/a/model.obj` is model
   "a-model"; a file directly in `root` has the folder's own name as its category. Where
-  only the suffix tells two files apart, it becomes part of the name. Links are followed
-  and hidden files are left out. In names, U+FFFD stands for control characters and for
+  only the suffix tells two files apart, it becomes part of the name. A file in place of
+  the folder is the one model of a category of its name. Links are followed and hidden
+  files are left out. In names, U+FFFD stands for control characters and for
   bytes that are no UTF-8.
 
   Raises:
-    ValueError: there is no such folder, or no mesh file in it.
+    ValueError: there is no such folder or file, or no mesh file in it.
   """
   root = pathlib.Path(root)
+  if root.is_file() and root.suffix.lower() in mesh_io.SUFFIXES:
+    name = _stem(_readable(root.name))
+    return [MeshEntry(name, name, root)]
   if not root.is_dir():
-    raise ValueError(f"{root}: no such folder; want one with sub-folders of meshes")
+    raise ValueError(
+      f"{root}: no such folder and no mesh file; want a folder with sub-folders of "
+      "meshes, or one mesh"
+    )
   meshes = []
   for folder, below, names in os.walk(root, followlinks=True):
     below[:] = sorted(name for name in below if not name.startswith("."))

@@ -112,6 +112,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       "(config.model.z_dim is 0); unset it"
     )
   transform = batches.evaluation_transform(settings.data, points=1)
+  used = settings.model.get("levels_used", 0)
 
   def reconstruct(shape, index):
     model = replicas[index // processes % len(replicas)]
@@ -140,6 +141,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
         "level": model.level,
         "seed": settings.seed,
         "generation": settings.generation._asdict(),
+        **({"levels_used": used} if used else {}),
       },
     )
 

@@ -140,6 +140,9 @@ def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
   batch = loader.example_batch(inputs.make(data).spec, data.points, shapes)
   if "distances" in data.targets:
     batch["distances"] = np.zeros_like(batch["occupancies"])
+  if "surface" in data.targets:
+    batch["surface"] = np.zeros_like(batch["points"])
+    batch["normals"] = np.zeros_like(batch["points"])
   if "voxels" in data.targets:
     batch["voxels"] = np.zeros((shapes, *[data.voxel_side] * 3), np.float32)
   return batch

@@ -32,6 +32,7 @@ class Access(NamedTuple):
   take: Callable[[Any, Any], Any]
 
 
+TARGETS = ("distances", "surface", "voxels")
 HOST = Access(np, lambda array, rows: array[rows])
 Example = dict[str, Any]  # nested dicts of arrays as stored
 Drawn = dict[str, Any]  # arrays, or tracers of JAX
@@ -54,6 +55,7 @@ class Observation(NamedTuple):
     runs_on_device: whether `observe` works on arrays that lie on the device. Images do
       not: `draw` decodes them from the arrays themselves.
     target_distances: whether batches have signed distances of the points.
+    target_surface: whether batches have surface points with normals.
     target_voxels: side of the target grid in batches; 0 for none.
   """
 
@@ -64,6 +66,7 @@ class Observation(NamedTuple):
   supports_deformation: bool
   runs_on_device: bool = True
   target_distances: bool = False
+  target_surface: bool = False
   target_voxels: int = 0
 
 
@@ -80,11 +83,12 @@ def make(data: DataSettings) -> Observation:
     )
   observation = _KINDS[kind](data)._replace(
     target_distances="distances" in data.targets,
+    target_surface="surface" in data.targets,
     target_voxels=data.voxel_side if "voxels" in data.targets else 0,
   )
-  if unknown := set(data.targets) - {"distances", "voxels"}:
+  if unknown := set(data.targets) - set(TARGETS):
     raise ValueError(
-      f"config.data.targets has {sorted(unknown)}; want some of: distances, voxels"
+      f"config.data.targets has {sorted(unknown)}; want some of: {', '.join(TARGETS)}"
     )
   if data.random_stretch and data.targets:
     raise ValueError(
@@ -123,16 +127,48 @@ def as_batch(
 
 
 def draw_cloud(
-  surface: Any, rng: np.random.Generator, *, count: int, sigma: float
+  surface: Any,
+  rng: np.random.Generator,
+  *,
+  count: int,
+  sigma: float,
+  smallest: float = 1.0,
 ) -> Drawn:
   """Draws rows of the surface points (m, 3), with replacement, and their noise.
 
   The noise is Gaussian with standard deviation `sigma`, also at test time, as in the
-  reference.
+  reference. Where `smallest` is below 1, so are the axis along which the surface is cut
+  and the share of its extent that stays (Peng et al. 2020, supplementary: 0.7 to 1).
   """
-  rows = rng.integers(surface.shape[0], size=count).astype(np.int32)
-  noise = sigma * rng.standard_normal((count, 3), np.float32)
-  return {"cloud": rows, "cloud_noise": noise}
+  if smallest < 1:
+    drawn = {
+      "cloud_axis": np.asarray(rng.integers(3), np.int32),
+      "cloud_share": np.asarray(rng.uniform(smallest, 1), np.float32),
+      "cloud_quantile": rng.random(count, np.float32),
+    }
+  else:
+    drawn = {"cloud": rng.integers(surface.shape[0], size=count).astype(np.int32)}
+  return {**drawn, "cloud_noise": sigma * rng.standard_normal((count, 3), np.float32)}
+
+
+def rows_of_part(
+  surface: Shaped[Any, "m 3"], drawn: Drawn, xp: Any = np
+) -> Shaped[Any, " n"]:
+  """Rows of the part of the surface that stays after the cut.
+
+  Args:
+    surface: points as stored.
+    drawn: by `draw_cloud`, of a surface that is cut.
+    xp: as in `Access`.
+  """
+  heights = surface[:, drawn["cloud_axis"]].astype(np.float32)
+  lowest = heights.min()
+  stays = heights <= lowest + drawn["cloud_share"] * (heights.max() - lowest)
+  so_far = xp.cumsum(stays)
+  # Number j in the order of those that stay is where their count first exceeds j. One
+  # product alone gives the same number on the host and on the device.
+  number = (drawn["cloud_quantile"] * so_far[-1].astype(np.float32)).astype(np.int32)
+  return xp.searchsorted(so_far, xp.minimum(number, so_far[-1] - 1), side="right")
 
 
 def unpack_voxels(
@@ -189,15 +225,24 @@ def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> D
 
 
 def _cloud(data) -> Observation:
-  count, sigma = data.cloud_points, data.cloud_sigma
+  count, sigma, smallest = data.cloud_points, data.cloud_sigma, data.cloud_share
+  if not 0 < smallest <= 1:
+    raise ValueError(
+      f"config.data.cloud_share is {smallest}; want a share above 0 and up to 1"
+    )
 
   def draw(example, rng, train):
     del train
     surface = example["pointcloud"]["points"]
-    return draw_cloud(surface, rng, count=count, sigma=sigma)
+    return draw_cloud(surface, rng, count=count, sigma=sigma, smallest=smallest)
 
   def observe(example, drawn, deform, access):
-    cloud = access.take(example["pointcloud"]["points"], drawn["cloud"])
+    surface = example["pointcloud"]["points"]
+    if "cloud" in drawn:
+      rows = drawn["cloud"]
+    else:
+      rows = rows_of_part(access.take(surface, slice(None)), drawn, access.xp)
+    cloud = access.take(surface, rows)
     return deform(cloud.astype(np.float32)) + drawn["cloud_noise"]
 
   fields = {"pointcloud": {"points": True}}

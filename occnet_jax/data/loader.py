@@ -100,8 +100,7 @@ def batch_indices(
     shapes: number of shapes in the split.
     batch_size, seed, step: arguments of `read_batch`.
   """
-  order = _shuffled_epochs(np.arange(shapes), seed).batch(batch_size)
-  return order[step]
+  return _batched(_shuffled_epochs(np.arange(shapes), seed), batch_size)[step]
 
 
 def _batches(
@@ -116,12 +115,19 @@ def _batches(
     raise ValueError("the train split is empty; prepare more shapes")
   if not flags.FLAGS.is_parsed():  # Grain reads its absl flags, in any program
     flags.FLAGS.mark_as_parsed()
-  return _shuffled_epochs(source, seed).random_map(transform).batch(batch_size)
+  return _batched(_shuffled_epochs(source, seed).random_map(transform), batch_size)
 
 
 def _shuffled_epochs(source: Any, seed: int) -> grain.MapDataset:
   """The source in an endless sequence, reshuffled every epoch."""
   return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+
+
+def _batched(shapes: grain.MapDataset, batch_size: int) -> grain.MapDataset:
+  """The endless sequence in batches."""
+  # It has no remainder, but Grain would round the number of batches of one shape up to
+  # 2^63, which is no length.
+  return shapes.batch(batch_size, drop_remainder=True)
 
 
 def evaluation_batches(

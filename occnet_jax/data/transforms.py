@@ -61,7 +61,10 @@ def fields(
   near = {"points_surface": labelled} if near_fraction else {}
   surface = {"pointcloud": {"points": True}} if stretch else {}
   voxels = {"voxels": True} if observation.target_voxels else {}
-  return {"points": labelled, **near, **surface, **voxels, **observation.fields}
+  read = {"points": labelled, **near, **surface, **voxels, **observation.fields}
+  if observation.target_surface:
+    read["pointcloud"] = {"points": True, "normals": True}
+  return read
 
 
 def unpack(packed: Shaped[np.ndarray, "bytes"], count: int) -> Bool[np.ndarray, "n"]:
@@ -184,13 +187,17 @@ def draw_example(
     if sides is None:
       sides = extents(example["pointcloud"]["points"])
     drawn["stretch"] = draw_stretch(sides, rng, draws.stretch)[None]
+  if observation.target_surface:
+    stored = example["pointcloud"]["points"].shape[0]
+    rows = rng.integers(stored, size=draws.points) if draws.points else range(stored)
+    drawn["surface/rows"] = np.asarray(rows, np.int32)
   return drawn | observation.draw(example, rng, draws.train)
 
 
 def apply_draws(
   example: Example, drawn: Drawn, observation: Observation, access: Access = HOST
 ) -> Batch:
-  """One shape's points (t, 3), occupancies (t,) and inputs, from its draws."""
+  """One shape's points (t, 3), occupancies (t,), targets and inputs, from its draws."""
   samples = []
   for name in ("points", "points_surface"):
     if f"{name}/rows" in drawn:
@@ -206,6 +213,10 @@ def apply_draws(
     return points * drawn["stretch"] if "stretch" in drawn else points
 
   batch = {**labelled, "points": deform(labelled["points"])}
+  if observation.target_surface:
+    for stored, name in (("points", "surface"), ("normals", "normals")):
+      rows = access.take(example["pointcloud"][stored], drawn["surface/rows"])
+      batch[name] = rows.astype(np.float32)
   if side := observation.target_voxels:
     packed = access.take(example["voxels"], slice(None))
     batch["voxels"] = unpack_voxels(packed, side, access.xp)

@@ -151,5 +151,5 @@ def _layout(places: Mapping[str, Path]) -> state_dict.Layout:
     return ranks[module], _LEAVES.index(leaf)
 
   return state_dict.Layout(
-    order=order, is_pointwise=lambda path: path[0].startswith("fc_")
+    order=order, window_axes=lambda path: int(path[0].startswith("fc_"))
   )

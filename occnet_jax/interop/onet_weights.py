@@ -48,6 +48,9 @@ _BLOCK = (
 )
 _LEAF = ("weight", "bias", *state_dict.BUFFERS)
 
+Convert = Callable[[state_dict.State, Mapping[str, Any]], Any]
+ToState = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
+
 
 class Imported(NamedTuple):
   """A checkpoint of the reference as this package has it.
@@ -83,13 +86,19 @@ def from_state_dict(state: state_dict.State, template: Mapping[str, Any]) -> Any
   return state_dict.from_state_dict(state, template, _layout(simple=False))
 
 
-def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imported:
+def read_checkpoint(
+  path: str | os.PathLike,
+  template: Mapping[str, Any],
+  convert: Convert = from_state_dict,
+) -> Imported:
   """Reads a checkpoint of the reference, or a bare state_dict.
 
   Args:
     path: a .pt file.
     template: {"params", "batch_stats"} of the network, arrays or
       jax.ShapeDtypeStruct.
+    convert: (state_dict, template) -> linen variables; that of another system whose
+      files have the same form.
 
   Raises:
     ValueError: the file is no checkpoint, or does not fit the network.
@@ -98,8 +107,8 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
   try:
     state = state_dict.tensors_of(content)
     if state is content:
-      return Imported(from_state_dict(state, template), 0, 0, None, None)
-    variables = from_state_dict(state, template)
+      return Imported(convert(state, template), 0, 0, None, None)
+    variables = convert(state, template)
     best = content.get("loss_val_best")
     best = None if best is None else _number(best, "loss_val_best")
     return Imported(
@@ -107,7 +116,7 @@ def read_checkpoint(path: str | os.PathLike, template: Mapping[str, Any]) -> Imp
       read_count(content.get("it", 0), "it"),
       read_count(content.get("epoch_it", 0), "epoch_it"),
       best if best is not None and math.isfinite(best) else None,
-      read_adam(content.get("optimizer"), state, template["params"], from_state_dict),
+      read_adam(content.get("optimizer"), state, template["params"], convert),
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
@@ -121,6 +130,7 @@ def write_checkpoint(
   epoch: int = 0,
   best: float | None = None,
   adam: Mapping[str, Any] | None = None,
+  to_state: ToState = to_state_dict,
 ) -> None:
   """Writes a checkpoint that the reference loads; `read_checkpoint` gives it back.
 
@@ -128,10 +138,12 @@ def write_checkpoint(
     path: a .pt file, replaced in one piece.
     variables: {"params", "batch_stats"} of the network.
     step, epoch, best, adam: as in `Imported`.
+    to_state: variables -> state_dict; that of another system whose files have the same
+      form.
   """
-  content: dict[str, Any] = {"model": to_state_dict(variables)}
+  content: dict[str, Any] = {"model": to_state(variables)}
   if adam is not None:
-    content["optimizer"] = adam_content(variables, adam, to_state_dict)
+    content["optimizer"] = adam_content(variables, adam, to_state)
   content |= {"epoch_it": int(epoch), "it": int(step)}
   if best is not None:
     content["loss_val_best"] = float(best)
@@ -141,7 +153,7 @@ def write_checkpoint(
 def adam_content(
   variables: Mapping[str, Any],
   adam: Mapping[str, Any],
-  to_state: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
+  to_state: ToState,
 ) -> dict[str, Any]:
   """The state_dict of PyTorch's Adam, whose parameters are numbered.
 
@@ -183,7 +195,7 @@ def read_adam(
   optimizer: Any,
   state: Mapping[str, Any],
   params: Mapping[str, Any],
-  from_state: Callable[[state_dict.State, Mapping[str, Any]], Any],
+  convert: Convert,
 ) -> dict[str, Any] | None:
   """Adam's count and moments; None if the file has none.
 
@@ -194,7 +206,7 @@ def read_adam(
     optimizer: state_dict of PyTorch's Adam.
     state: state_dict of the network in the same file.
     params: parameters, arrays or jax.ShapeDtypeStruct.
-    from_state: (state_dict, variables of this form) -> variables, of the system.
+    convert: (state_dict, variables of this form) -> variables, of the system.
 
   Raises:
     ValueError: the optimiser does not fit the network.
@@ -222,7 +234,7 @@ def read_adam(
       moment[name] = record.get(kind, zeros) if isinstance(record, Mapping) else zeros
   try:
     mu, nu = (
-      from_state(moment, {"params": params})["params"] for moment in moments.values()
+      convert(moment, {"params": params})["params"] for moment in moments.values()
     )
   except ValueError as error:
     raise ValueError(f"its optimizer {error}") from error
@@ -249,12 +261,13 @@ def _layout(simple: bool) -> state_dict.Layout:
   either form.
   """
 
-  def is_pointwise(path: tuple[str, ...]) -> bool:
-    return not simple and path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
+  def window_axes(path: tuple[str, ...]) -> int:
+    pointwise = path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
+    return int(pointwise and not simple)
 
   return state_dict.Layout(
     order=functools.partial(_registration_rank, simple=simple),
-    is_pointwise=is_pointwise,
+    window_axes=window_axes,
     renamed={"fc_gamma": "conv_gamma", "fc_beta": "conv_beta"},
     explain=_explain_other_method,
   )

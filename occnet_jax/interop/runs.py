@@ -1,7 +1,8 @@
-"""Imports a checkpoint of the reference as a run, and exports a run (host)."""
+"""Imports a published checkpoint as a run, and exports a run (host)."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,31 @@ import optax
 
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
-from occnet_jax.interop import ifnet_weights, onet_weights
+from occnet_jax.interop import convonet_weights, ifnet_weights, onet_weights
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train.state import TrainState
 
-# Systems whose published files have a layout here: config.model.name -> module.
-_WEIGHTS = {"ifnet": ifnet_weights, "onet": onet_weights}
+
+class Files(NamedTuple):
+  """The published files of one system.
+
+  Attributes:
+    read: (path, template) -> `onet_weights.Imported`.
+    write: (path, variables, *, step, best, adam) -> None.
+  """
+
+  read: Callable[..., onet_weights.Imported]
+  write: Callable[..., None]
+
+
+FILES = {  # config.model.name -> files of its published implementation
+  "convonet": Files(
+    convonet_weights.read_checkpoint, convonet_weights.write_checkpoint
+  ),
+  "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
+  "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
+}
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}
 
 
@@ -43,7 +62,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   settings = config_lib.parse(config)
   model = settings.model
-  weights = _weights_of(model, "import")
+  files = _files_of(model, "import")
   if octaves := model.get("fourier_octaves"):
     raise ValueError(
       f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
@@ -51,7 +70,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  imported = weights.read_checkpoint(source, specs)
+  imported = files.read(source, specs)
   variables = jax.tree.map(jnp.asarray, imported.variables)
   optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = TrainState(
@@ -71,15 +90,15 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       checkpoints.save(kind, state, record)
 
 
-def _weights_of(model: dict[str, Any], use: str) -> Any:
-  """The module of a system's files; ValueError for a system that has none."""
+def _files_of(model: dict[str, Any], mode: str) -> Files:
+  """The files of a system; ValueError for a system that has none."""
   name = model["name"]
-  if name not in _WEIGHTS:
+  if name not in FILES:
     raise ValueError(
-      f"config.model.name is {name!r}, want {' or '.join(map(repr, _WEIGHTS))}: "
-      f"--mode={use} is for files of their published implementations"
+      f"config.model.name is {name!r}, want one of {', '.join(map(repr, FILES))}: "
+      f"--mode={mode} is for files of their published implementations"
     )
-  return _WEIGHTS[name]
+  return FILES[name]
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -111,7 +130,7 @@ def export_torch(
   """
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
-  weights = _weights_of(settings.model, "export_torch")
+  files = _files_of(settings.model, "export_torch")
   if octaves := settings.model.get("fourier_octaves"):
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="
@@ -126,7 +145,5 @@ def export_torch(
   if not averaged and {"count", "mu", "nu"} <= moments.keys():
     adam = {name: moments[name] for name in ("count", "mu", "nu")}
   best = saved.record.get(settings.val.select)
-  weights.write_checkpoint(
-    target, variables, step=int(state["step"]), best=best, adam=adam
-  )
+  files.write(target, variables, step=int(state["step"]), best=best, adam=adam)
   return pathlib.Path(target)

@@ -12,7 +12,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from occnet_jax.models import occupancy_field
+from occnet_jax.models import occupancy
 from occnet_jax.nn.multiscale import (
   MultiscaleDecoder,
   MultiscaleEncoder,
@@ -92,7 +92,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     model["resolution"],
   )
   chosen = options.threshold
-  return occupancy_field.method(
+  return occupancy.method(
     net,
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),

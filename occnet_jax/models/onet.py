@@ -15,13 +15,13 @@ from jaxtyping import Array, Float
 
 from occnet_jax import losses
 from occnet_jax.config import lookup
+from occnet_jax.models import occupancy
 from occnet_jax.models.encoders import ENCODERS
 from occnet_jax.nn import decoders, latent_encoder
 from occnet_jax.nn.norm import NormSettings
 from occnet_jax.types import (
   Batch,
   BuildOptions,
-  Field,
   LatentPrior,
   Method,
   Posterior,
@@ -147,8 +147,7 @@ def method(
       paper's Eq. 4.
     posterior_points: see `types.BuildOptions`.
   """
-  level = losses.logit(tau)
-  levels = tuple(losses.logit(candidate) for candidate in candidates) or (level,)
+  output = occupancy.field(tau, candidates)
 
   def init(key, batch):
     return net.init(key, batch, None, train=True)
@@ -157,24 +156,15 @@ def method(
     noise = None
     if net.z_dim:
       noise = jax.random.normal(key, (batch["points"].shape[0], net.z_dim))
-    if train:
-      (logits, posterior), changed = net.apply(
-        variables, batch, noise, train=True, mutable=["batch_stats"]
-      )
-      stats = changed.get("batch_stats", {})
-    else:
-      logits, posterior = net.apply(variables, batch, noise, train=False)
-      stats = variables.get("batch_stats", {})
-    value = losses.occupancy_cross_entropy(logits, batch["occupancies"])
-    iou = losses.batch_iou(logits, batch["occupancies"], level)
-    scalars = {"iou": iou}
+    (logits, posterior), stats = occupancy.apply(
+      net, variables, batch, noise, train=train
+    )
+    value, scalars = occupancy.scalars(logits, batch, output)
     if posterior is not None:
       kl = losses.kl_to_standard_normal(*posterior)
       scalars |= {"cross_entropy": value, "kl": kl}
       value = value + kl_weight * kl
-    # Comparable between training and validation, which have other numbers of points.
-    scalars["loss_per_point"] = value / batch["points"].shape[1]
-    return value, (stats, {"loss": value, **scalars})
+    return occupancy.loss_result(value, stats, scalars, batch)
 
   def encode(variables, inputs):
     return net.apply(variables, inputs, train=False, method="encode")
@@ -190,8 +180,7 @@ def method(
 
   def score(variables, batch):
     """Loss and IoU of every shape, with z at the mean of its posterior."""
-    latent = encode(variables, batch["inputs"])
-    occupancies, kl = batch["occupancies"], 0.0
+    latent, kl = encode(variables, batch["inputs"]), 0.0
     if net.z_dim:
       some = slice(posterior_points or None)
       labelled = {name: batch[name][:, some] for name in ("points", "occupancies")}
@@ -199,28 +188,17 @@ def method(
       latent = insert(latent, mean)
       kl = jax.vmap(losses.kl_to_standard_normal)(mean[:, None], logstd[:, None])
     logits = decode(variables, latent, batch["points"])
-    cross_entropy = jax.vmap(losses.occupancy_cross_entropy)
-    loss = cross_entropy(logits[:, None], occupancies[:, None]) + kl_weight * kl
-    return {
-      "loss": loss,
-      "loss_per_point": loss / occupancies.shape[1],
-      "iou": losses.iou_at_levels(logits, occupancies, levels),
-    }
-
-  def fidelity(variables, latent, batch):
-    logits = decode(variables, latent, batch["points"])
-    value = losses.occupancy_cross_entropy(logits, batch["occupancies"])
-    return value / batch["points"].shape[1]
+    return occupancy.score(logits, batch, output, kl_weight * kl)
 
   return Method(
     init,
     loss,
     encode,
     decode,
-    Field(level, levels),
+    output,
     score,
     LatentPrior(net.z_dim, posterior, insert) if net.z_dim else None,
-    fidelity,
+    occupancy.fidelity(decode),
   )
 
 

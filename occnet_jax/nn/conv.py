@@ -37,7 +37,7 @@ class Conv(nn.Module):
     stride: distance between neighbouring windows.
     padding: zeros added at either end of every axis.
     use_bias: whether a bias is added.
-    kernel_init: None for PyTorch's default, U(+-1/sqrt(fan_in)), as for the bias.
+    kernel_init, bias_init: None for PyTorch's default, U(+-1/sqrt(fan_in)).
   """
 
   features: int
@@ -46,6 +46,7 @@ class Conv(nn.Module):
   padding: int = 0
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer | None = None
+  bias_init: nn.initializers.Initializer | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *s i"]) -> Float[Array, "b *t o"]:
@@ -56,7 +57,7 @@ class Conv(nn.Module):
     y = convolve(x, kernel, self.stride, self.padding)
     if not self.use_bias:
       return y
-    bias = self.param("bias", default, (self.features,))
+    bias = self.param("bias", self.bias_init or default, (self.features,))
     return y + bias.reshape((1,) * (axes + 1) + (-1,))
 
 

@@ -19,9 +19,9 @@ def label(example, rng):
   return {"index": example["index"], "draw": rng.random(2)}
 
 
-def batches(start, count, workers=0, seed=0, shapes=SOURCE):
+def batches(start, count, workers=0, seed=0, shapes=SOURCE, batch_size=4):
   endless = loader.train_batches(
-    shapes, label, batch_size=4, seed=seed, start=start, workers=workers
+    shapes, label, batch_size=batch_size, seed=seed, start=start, workers=workers
   )
   return list(itertools.islice(endless, count))
 
@@ -55,6 +55,12 @@ def test_draws_differ_between_epochs_and_seeds():
 
 def test_a_split_smaller_than_a_batch_still_fills_it():
   assert batches(0, 1, shapes=SOURCE[:2])[0]["index"].shape == (4,)
+
+
+def test_batches_of_a_single_shape_have_new_draws_each():
+  drawn = batches(0, 5, shapes=SOURCE[:1], batch_size=1)
+  assert len({float(batch["draw"][0, 0]) for batch in drawn}) == 5
+  assert_same(drawn[3:], batches(3, 2, shapes=SOURCE[:1], batch_size=1))
 
 
 def test_the_shapes_of_a_batch_are_known_without_reading_them():

@@ -12,10 +12,12 @@ from occnet_jax.train import checkpoint, loop, metric_log
 
 VARIANTS = {
   "cloud": {},
+  "partial cloud": {"cloud_share": 0.5},
   "noise, stretch": {"float16_noise": 1e-3, "random_stretch": 0.3},
   "voxels": {"inputs": "voxels"},
   "index": {"inputs": "index"},
   "none": {"inputs": "none"},
+  "surface": {"inputs": "cloud", "targets": ("surface", "distances")},
 }
 
 

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from configs import base
@@ -135,6 +136,33 @@ def test_a_stretched_shape_keeps_its_labels_and_its_largest_extent():
   assert factors[:, 1:].std(0).min() > 0.08
 
 
+def test_a_partial_cloud_is_the_lower_end_of_the_shape_along_some_axis():
+  rng = np.random.default_rng(0)
+  surface = rng.uniform(-0.5, 0.5, (20_000, 3)).astype(np.float16)
+  observation = observe(cloud_points=5000, cloud_sigma=0.0, cloud_share=0.6)
+  axes, shares = set(), []
+  for seed in range(20):
+    rng = np.random.default_rng(seed)
+    example = {"pointcloud": {"points": surface}}
+    drawn = observation.draw(example, rng, train=True)
+    cloud = observation.observe(example, drawn, lambda points: points, inputs.HOST)
+    cut = [axis for axis in range(3) if cloud[:, axis].max() < 0.49]
+    assert len(cut) <= 1
+    if cut:
+      axes.update(cut)
+      shares.append(cloud[:, cut[0]].max() + 0.5)
+      # Uniform over what stays: the mean is the middle, and few points come twice.
+      np.testing.assert_allclose(cloud.mean(0)[cut[0]], shares[-1] / 2 - 0.5, atol=0.02)
+      assert len(np.unique(cloud, axis=0)) > 3900
+  assert axes == {0, 1, 2}
+  assert 0.59 < min(shares) < 0.7 and max(shares) > 0.9
+
+
+def test_a_cloud_of_no_share_of_the_shape_is_an_error():
+  with pytest.raises(ValueError, match=r"cloud_share is 0\.0; want a share above 0"):
+    observe(inputs="cloud", cloud_share=0.0)
+
+
 def test_equal_sampling_takes_outside_first_and_as_many_inside():
   example, _ = make_example()
   out = subsample(
@@ -205,3 +233,31 @@ def test_the_crop_of_the_config_is_made_in_training_alone():
     drawn = observation.draw(example, np.random.default_rng(3), train)
     square = observation.observe(example, drawn, lambda points: points, HOST)
     assert np.array_equal(window(square), [0, 0, 63, 63]) == whole
+
+
+def test_surface_points_come_with_their_normals_and_as_many_as_query_points():
+  example, _ = make_example()
+  surface = example["pointcloud"]["points"]
+  example["pointcloud"]["normals"] = 2 * surface  # tells whose normal it is
+  observation = observe(inputs="none", targets=("surface",))
+  assert transforms.fields(observation)["pointcloud"] == {
+    "points": True,
+    "normals": True,
+  }
+  for count, drawn in ((40, 40), (0, 500)):
+    batch = transforms.make_example(
+      example,
+      np.random.default_rng(0),
+      observation=observation,
+      draws=Draws(points=count),
+    )
+    assert batch["surface"].shape == (drawn, 3)
+    assert batch["surface"].dtype == batch["normals"].dtype == np.float32
+    np.testing.assert_array_equal(batch["normals"], 2 * batch["surface"])
+    assert np.isin(batch["surface"], surface.astype(np.float32)).all()
+  np.testing.assert_array_equal(batch["surface"], surface.astype(np.float32))
+
+
+def test_an_unknown_target_is_named():
+  with pytest.raises(ValueError, match=r"\['normal'\]; want some of: distances, surf"):
+    observe(targets=("normal",))

@@ -1,6 +1,6 @@
 """Networks against recordings of the reference implementation (host and device).
 
-tests/parity/spec.json describes every case: the reference's module, its sizes, and the
+tests/parity/spec*.json describe every case: the reference's module, its sizes, and the
 seed and shapes of its random weights. tests/parity/<case>.npz holds the reference's
 results:
 
@@ -27,28 +27,52 @@ import optax
 from flax import traverse_util
 
 from occnet_jax import losses
-from occnet_jax.nn import decoders, image_encoders, pointnet, resnet, voxel_encoder
+from occnet_jax.nn import (
+  decoders,
+  image_encoders,
+  pointnet,
+  resnet,
+  voxel_encoder,
+)
 from occnet_jax.nn.grid_decoder import R2N2Decoder
 from occnet_jax.nn.latent_encoder import LatentEncoder
 from occnet_jax.nn.sdf_decoder import SDFDecoder
+from tests.helpers import convolutions, parity_convonet
 
 RECORDED = pathlib.Path(__file__).parents[1] / "parity"
-SPEC = json.loads((RECORDED / "spec.json").read_text())
+SPEC = {
+  case: about
+  for path in sorted(RECORDED.glob("spec*.json"))
+  for case, about in json.loads(path.read_text()).items()
+}
 FITTED = "deepsdf_infer"  # a recording of codes, not of a network's gradients
-CASES = [case for case in SPEC if case != FITTED]
+# Recordings with a test of their own: of slopes (tests/models/test_siren.py), and of
+# encodings (tests/nn/test_encodings.py).
+APART = ("siren", "formula")
+CASES = [c for c in SPEC if c != FITTED and c.partition("_")[0] not in APART]
 LEAVES = {
   "bias": ("params", "bias"),
   "running_mean": ("batch_stats", "mean"),
   "running_var": ("batch_stats", "var"),
   "weight_g": ("params", "scale"),
 }
-# Cases whose gradients are compared in float64, with their tolerances. Among millions
-# of ReLUs some have an input so close to zero that rounding decides their slope, and
+# Cases whose training step is compared in float64, with the tolerances of its
+# gradients; on a GPU also those that agree in float32 on CPUs alone. Among millions of
+# ReLUs some have an input so close to zero that rounding decides their slope, and
 # one of them changes a gradient by 1e-2. In float64 the gradient is the same on every
 # machine. The first case was recorded in float32: with the slopes of two ReLUs changed,
 # whose inputs are -1.3e-6 and -3.1e-6, its error is 6e-6.
 KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet": 1e-4}
+KINKED |= parity_convonet.KINKED
+if jax.default_backend() != "cpu":
+  KINKED |= {"enc_r2n2_simple": 1e-4, "r2n2_pointcloud_small": 1e-4}
 state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
+
+
+def family(case):
+  """The module of this package for the cases of one family, or None."""
+  named = SPEC[case]["about"].get("family")
+  return {parity_convonet.FAMILY: parity_convonet}.get(named)
 
 
 class Unconditional(nn.Module):
@@ -80,6 +104,8 @@ class R2N2FromPoints(nn.Module):
 def network(case):
   """The network of a case, with the sizes that the reference was given."""
   about = SPEC[case]["about"]
+  if special := family(case):
+    return special.network(about)
   if about["kind"] == "OccupancyNetwork":
     return Unconditional(about["config"]["z_dim"])
   if about["kind"] == "im2mesh.r2n2.models.R2N2":
@@ -138,6 +164,7 @@ def load(case, prefix):
 def place(name, array):
   """("block0.fc_0.weight", (o, i)) in the reference's layout -> linen's path, array."""
   name = re.sub(r"(layer\d|downsample)\.(\d+)", r"\1_\2", name)
+  name = re.sub(r"net\.net\.(\d+)\.0", r"mlp.lin\1", name)  # of SIREN
   name = re.sub(r"fc_(gamma|beta)", r"conv_\1", name)  # the reference's older layout
   *path, leaf = name.split(".")
   if leaf in LEAVES:
@@ -147,7 +174,8 @@ def place(name, array):
     collection, ours = "params", "scale"
   else:
     collection, ours = "params", "kernel"
-    array = np.squeeze(array, 2) if array.ndim == 3 else array  # Conv1d of width 1
+    if array.ndim == 3 or path[-2:-1] == ["mlp_convs"]:  # a convolution of width 1
+      array = array.reshape(array.shape[:2])
     array = np.moveaxis(array, (0, 1), (-1, -2))  # (out, in, ...) -> (..., in, out)
   return (collection, *path, ours), array
 
@@ -162,6 +190,8 @@ def as_variables(named):
 def arguments(case):
   """The arguments of a case's network."""
   given = load(case, "in/")
+  if special := family(case):
+    return special.arguments(given)
   if "sdf_gt" in given:  # one point of each code
     return jnp.asarray(given["xyz"][:, None]), jnp.asarray(given["codes"])
   if "voxels" in given:
@@ -180,6 +210,8 @@ def arguments(case):
 
 def named_outputs(case, outputs, *, train):
   """Outputs by their names in the recording."""
+  if special := family(case):
+    return special.named_outputs(outputs)
   if case.startswith("unconditional"):
     mean, logstd, logits, at_z, at_zero = outputs
     pairs = zip(mean[:, None], logstd[:, None], strict=True)
@@ -202,6 +234,8 @@ def recorded_loss(case, outputs, args):
     kl = losses.kl_to_standard_normal(mean, logstd)
     return kl + losses.occupancy_cross_entropy(logits, args[1])
   given = {name: jnp.asarray(array) for name, array in load(case, "in/").items()}
+  if family(case) and "occ" in given:
+    return losses.occupancy_cross_entropy(outputs[0], given["occ"])
   if case.startswith("r2n2"):
     return losses.grid_cross_entropy(outputs, given["voxels"])
   if case.startswith("deepsdf"):  # of epoch 50
@@ -238,6 +272,13 @@ def evaluate(case, variables, args):
 
 def step(case, variables, args):
   """A step in training mode: ((loss, (outputs, statistics)), gradients)."""
+  return _compiled_step(case)(
+    variables["params"], variables.get("batch_stats", {}), args
+  )
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled_step(case):
   net = network(case)
 
   def loss(params, stats, args):
@@ -246,8 +287,7 @@ def step(case, variables, args):
     value = recorded_loss(case, outputs, args)
     return value, (outputs, changed.get("batch_stats", {}))
 
-  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
-  return graded(variables["params"], variables.get("batch_stats", {}), args)
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def gradient_error(case, named, gradients):
@@ -272,22 +312,22 @@ def largest_errors(case):
   """
   named, args = state_dict(SPEC[case]), arguments(case)
   variables = as_variables(named)
-  outputs, wanted = evaluate(case, variables, args), load(case, "eval/")
-  (value, (trained, stats)), gradients = step(case, variables, args)
-  wanted_trained = load(case, "train/")
+  take = double_step if case in KINKED else step
+  (value, (trained, stats)), gradients = take(case, variables, args)
+  wanted, wanted_trained = load(case, "eval/"), load(case, "train/")
   trained = named_outputs(case, trained, train=True)
+  # Without statistics this family computes the same in both modes: one program less.
+  same = family(case) and not stats and case not in KINKED
+  outputs = trained if same else evaluate(case, variables, args)
   errors = {
-    "outputs": max(relative_error(outputs[k], wanted[k]) for k in outputs),
+    "outputs": max(relative_error(outputs[k], wanted[k]) for k in wanted),
     "loss": relative_error(value, wanted_trained["loss"]),
+    "gradients": gradient_error(case, named, gradients),
   }
   if both := trained.keys() & wanted_trained.keys():
     errors["training outputs"] = max(
       relative_error(trained[k], wanted_trained[k]) for k in both
     )
-  if case in KINKED:
-    errors["gradients"] = gradient_error(case, named, double_gradients(case, named))
-  else:
-    errors["gradients"] = gradient_error(case, named, gradients)
   if after := dict(place(*item) for item in load(case, "after/").items()):
     found = traverse_util.flatten_dict({"batch_stats": stats})
     assert after.keys() == found.keys()
@@ -295,20 +335,22 @@ def largest_errors(case):
   if "loss_after_adam_step" in wanted_trained:
     adam = optax.adam(1e-4)
     params = variables["params"]
+    gradients = jax.tree.map(jnp.float32, gradients)
     updates, _ = adam.update(gradients, adam.init(params))
     after = {**variables, "params": optax.apply_updates(params, updates)}
-    (value, _), _ = step(case, after, args)
+    (value, _), _ = take(case, after, args)
     wanted_value = wanted_trained["loss_after_adam_step"]
     errors["loss after a step"] = relative_error(value, wanted_value)
   return errors
 
 
-def double_gradients(case, named):
-  """The gradients of a case, computed in float64."""
-  with jax.enable_x64(True):
-    named = {name: array.astype(np.float64) for name, array in named.items()}
-    args = jax.tree.map(lambda a: a.astype(np.float64), arguments(case))
-    return jax.device_get(step(case, as_variables(named), args)[1])
+def double_step(case, variables, args):
+  """A step in float64, by plain convolutions, which compile faster."""
+  with jax.enable_x64(True), convolutions.plain():
+    variables, args = jax.tree.map(
+      lambda a: np.asarray(a, np.float64), (variables, args)
+    )
+    return jax.device_get(step(case, variables, args))
 
 
 def main():

@@ -74,14 +74,19 @@ def state_dict(case):
   """The weights of a case of spec.json in the reference's layout, by name.
 
   They are random but not degenerate: no layer is zero and no statistic at its default.
-  Transposed convolutions, too, divide by the size of all axes but the first.
+  Transposed convolutions are divided by the size of all axes but the first where they
+  are of kind "linear", and by that of the first where they are "transposed".
   """
   generator, named = Generator(case["seed"]), {}
   for row in case["modules"]:
     name = row["module"]
-    draw = {"bn": _batch_norm, "norm": _norm, "weight_norm": _weight_norm}.get(
-      row["kind"], _linear
-    )
+    draw = {
+      "bn": _batch_norm,
+      "linear": _linear,
+      "norm": _norm,
+      "transposed": _transposed,
+      "weight_norm": _weight_norm,
+    }[row["kind"]]
     tensors = draw(generator, row["tensors"], row.get("scale", 1.0), name)
     named |= {f"{name}.{leaf}": tensor for leaf, tensor in tensors.items()}
   return named
@@ -108,6 +113,13 @@ def _weight_norm(generator, shapes, gain, name):
   length = (1 + 0.2 * generator.randn(shapes["weight_g"])) * gain
   bias = 0.1 * gain * generator.randn(shapes["bias"])
   return {"weight_v": direction, "weight_g": length, "bias": bias}
+
+
+def _transposed(generator, shapes, scale, name):
+  del name
+  gain = scale * shapes["weight"][0] ** -0.5
+  weight = gain * generator.randn(shapes["weight"])
+  return {"weight": weight, "bias": 0.1 * scale * generator.randn(shapes["bias"])}
 
 
 def _linear(generator, shapes, scale, name):

@@ -167,6 +167,7 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
     ({"workers": -1}, "workers is -1"),
     ({"solid_splits": ("dev",)}, "solid_splits"),
     ({"source": "official:x", "distances": True}, "no meshes to measure them from"),
+    ({"source": "official:x", "single_shape": True}, "same samples in all splits"),
   ],
 )
 def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):

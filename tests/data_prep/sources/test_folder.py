@@ -39,8 +39,17 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
 def test_a_folder_without_meshes_is_refused(tmp_path):
   with pytest.raises(ValueError, match="no mesh files"):
     folder.list_meshes(tmp_path)
-  with pytest.raises(ValueError, match="no such folder"):
+  with pytest.raises(ValueError, match="no such folder and no mesh file"):
     folder.list_meshes(tmp_path / "none")
+
+
+def test_a_file_is_the_one_model_of_a_category_of_its_name(tmp_path):
+  _touch(tmp_path, "chair/my chair.obj", "chair/other.obj", "chair/notes.txt")
+  (entry,) = folder.list_meshes(tmp_path / "chair" / "my chair.obj")
+  assert entry[:2] == ("my chair", "my chair")
+  assert entry.path == tmp_path / "chair" / "my chair.obj"
+  with pytest.raises(ValueError, match="no such folder and no mesh file"):
+    folder.list_meshes(tmp_path / "chair" / "notes.txt")
 
 
 def test_names_with_spaces_and_of_any_script_are_kept(tmp_path):

@@ -1,0 +1,41 @@
+"""Fields of config.model for convolutional occupancy networks (Peng et al. 2020)."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  model = ml_collections.ConfigDict()
+  model.name = "convonet"
+  # Encoder of the observation: pointnet_local_pool (clouds), voxel_simple_local, or
+  # pointnet_plus_plus (clouds), whose features lie on the points themselves.
+  model.encoder = "pointnet_local_pool"
+  # What holds the features of a shape: any of xz, xy, yz (planes) and grid. It does not
+  # matter to pointnet_plus_plus.
+  model.features = ("xz", "xy", "yz")
+  model.plane_resolution = 64  # cells along a side of a plane
+  model.grid_resolution = 32  # cells along a side of the grid
+  # Planes and grid cover a cube of side 1 + padding, that of the labelled points.
+  model.padding = 0.1
+  model.c_dim = 32  # features of every cell or point
+  model.encoder_hidden_size = 32  # width of pointnet_local_pool's layers
+  model.encoder_blocks = 5  # its residual blocks
+  model.pooling = "max"  # its pooling over the points of a cell: max or mean
+  model.voxel_kernel_size = 3  # window of voxel_simple_local's convolution
+  # Levels of the U-Net that all planes share; 0 for none.
+  model.unet_depth = 4
+  model.unet_filters = 32  # features of its first level; they double at each
+  model.unet_merge = "concat"  # how its ways down and up meet: concat or add
+  model.unet3d_levels = 3  # levels of the grid's U-Net; 0 for none
+  model.unet3d_filters = 32  # features of its first level; they double at each
+  model.hidden_size = 32  # width of the decoder
+  model.decoder_blocks = 5  # its residual blocks
+  model.decoder_leaky = False  # LeakyReLU(0.2) before its last layer in place of ReLU
+  model.sample_mode = "bilinear"  # reading of planes and grid: bilinear or nearest
+  # Length at which features of a point have lost weight; pointnet_plus_plus only.
+  model.point_sigma = 0.2
+  # Whether running variances are unbiased, as PyTorch's, or biased, as Flax's.
+  model.unbiased_variance = True
+  model.tau = 0.2  # occupancy probability at the surface, of the IoU during training
+  # Probabilities among which validation chooses the one of the surface.
+  model.tau_grid = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
+  return model

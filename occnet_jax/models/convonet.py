@@ -1,0 +1,151 @@
+"""Convolutional Occupancy Networks (Peng et al., ECCV 2020) (device, jnp).
+
+encode: cloud or voxels -> {"xz": (b, r, r, c), ..., "grid": (b, r, r, r, c)}, the
+features of planes and grid after their U-Nets, axes as in nn/grid_features.py; or, of
+PointNet++, with which the paper compares, {"points": (b, n, 3), "features": (b, n, c)}.
+decode: points (b, t, 3) -> logits, from the features around each point alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from occnet_jax.config import lookup
+from occnet_jax.models import occupancy
+from occnet_jax.nn import grid_features, unet
+from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
+from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
+from occnet_jax.nn.norm import NormSettings
+from occnet_jax.nn.pointnet2 import PointNetPlusPlus
+from occnet_jax.types import BuildOptions, Method
+
+Features = dict[str, Float[Array, "b ..."]]
+ModelConfig = Mapping[str, Any]  # the fields of config.model
+
+
+class ConvolutionalOccupancyNetwork(nn.Module):
+  """An encoder of observations into planes and grids, and a decoder of points.
+
+  Attributes:
+    encoder: (inputs, train=...) -> features by name.
+    decoder: (points (b, t, 3), features, train=...) -> logits (b, t).
+  """
+
+  encoder: nn.Module
+  decoder: nn.Module
+
+  def __call__(
+    self, inputs: Any, points: Float[Array, "b t 3"], *, train: bool
+  ) -> Float[Array, "b t"]:
+    return self.decode(points, self.encode(inputs, train=train), train=train)
+
+  def encode(self, inputs: Any, *, train: bool) -> Features:
+    return self.encoder(inputs, train=train)
+
+  def decode(
+    self, points: Float[Array, "b t 3"], features: Features, *, train: bool
+  ) -> Float[Array, "b t"]:
+    return self.decoder(points, features, train=train)
+
+
+def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  del norm  # it has no batch norm
+  lookup(grid_features.POOLINGS, model["pooling"], "model.pooling")
+  return LocalPoolPointnet(
+    _layout(model),
+    model["c_dim"],
+    model["encoder_hidden_size"],
+    model["encoder_blocks"],
+    model["pooling"],
+    **_unets(model),
+  )
+
+
+def _voxels(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  del norm  # it has no batch norm
+  if model["voxel_kernel_size"] % 2 == 0:
+    raise ValueError(
+      f"config.model.voxel_kernel_size is {model['voxel_kernel_size']}; want an odd "
+      "number, so that the convolution keeps the side of the grid"
+    )
+  return LocalVoxelEncoder(
+    _layout(model), model["c_dim"], model["voxel_kernel_size"], **_unets(model)
+  )
+
+
+def _pointnet_plus_plus(model: ModelConfig, norm: NormSettings) -> nn.Module:
+  return PointNetPlusPlus(model["c_dim"], norm)
+
+
+ENCODERS = {
+  "pointnet_local_pool": _local_pool,
+  "pointnet_plus_plus": _pointnet_plus_plus,
+  "voxel_simple_local": _voxels,
+}
+
+
+def _decoder(model: ModelConfig) -> nn.Module:
+  """The decoder of what the encoder makes: planes and grids, or points."""
+  lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
+  sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
+  if model["encoder"] == "pointnet_plus_plus":
+    return LocalPointDecoder(*sizes, model["point_sigma"])
+  return LocalDecoder(*sizes, model["sample_mode"], model["padding"])
+
+
+def _layout(model: ModelConfig) -> grid_features.Layout:
+  names = tuple(model["features"])
+  if not names:
+    raise ValueError(
+      "config.model.features is empty, so nothing would reach the decoder; want one or "
+      f"more of {', '.join(grid_features.AXES)}"
+    )
+  for name in names:
+    lookup(grid_features.AXES, name, "model.features")
+  resolutions = model["plane_resolution"], model["grid_resolution"]
+  return grid_features.Layout(names, *resolutions, model["padding"])
+
+
+def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
+  """The U-Nets of the planes and of the grid, where there are any."""
+  made: dict[str, nn.Module | None] = {"unet": None, "unet3d": None}
+  depth, levels = model["unet_depth"], model["unet3d_levels"]
+  if depth and set(model["features"]) & set(grid_features.PLANES):
+    lookup(unet.MERGES, model["unet_merge"], "model.unet_merge")
+    if (side := model["plane_resolution"]) % 2 ** (depth - 1):
+      raise ValueError(
+        f"config.model.plane_resolution is {side}; want a multiple of "
+        f"{2 ** (depth - 1)}, which a U-Net of depth {depth} halves {depth - 1} times"
+      )
+    filters, merge = model["unet_filters"], model["unet_merge"]
+    made["unet"] = unet.UNet(model["c_dim"], depth, filters, merge)
+  if levels and "grid" in model["features"]:
+    if (side := model["grid_resolution"]) < 2 ** (levels - 1):
+      raise ValueError(
+        f"config.model.grid_resolution is {side}; want at least {2 ** (levels - 1)}, "
+        f"which a U-Net of {levels} levels halves {levels - 1} times"
+      )
+    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, model["unet3d_filters"])
+  return made
+
+
+def build(model: ModelConfig, options: BuildOptions) -> Method:
+  """The network that the fields of configs/models/convonet.py describe.
+
+  Raises:
+    ValueError: a name that no table has, or fields that do not go together.
+  """
+  if options.remat:
+    raise ValueError(
+      "config.train.remat is set, but convonet's decoder keeps little; unset it"
+    )
+  make = lookup(ENCODERS, model["encoder"], "model.encoder")
+  encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
+  chosen = options.threshold
+  return occupancy.method(
+    ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
+    tau=model["tau"] if chosen is None else chosen,
+    candidates=tuple(model["tau_grid"]) if chosen is None else (),
+  )

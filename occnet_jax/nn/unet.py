@@ -1,0 +1,221 @@
+"""U-Nets of planes (b, h, w, c) and of grids (b, r, r, r, c) (device, jnp).
+
+Both halve the sides level by level and double the features, then go back up and join
+every level with the one of the same side on the way down (Ronneberger et al., MICCAI
+2015; Cicek et al., MICCAI 2016), in the forms that Peng et al. published with
+"Convolutional Occupancy Networks", ECCV 2020. The two differ in more than a dimension:
+the first has no norms, upsamples by learned kernels and puts the upsampled features
+before those of the way down; the second has group norms, repeats cells and puts them
+after. Modules have the published names, in which the members of a list are numbered.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from occnet_jax.nn.conv import Conv, ConvTranspose
+from occnet_jax.nn.pooling import max_pool
+
+MERGES = {  # upsampled features, features of the way down -> what goes on
+  "add": jnp.add,
+  "concat": lambda up, skip: jnp.concatenate([up, skip], -1),
+}
+GROUPS = 8  # of features that a group norm takes together
+_XAVIER = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
+_ZEROS = nn.initializers.zeros_init()
+
+
+class UNet(nn.Module):
+  """A U-Net of images without norms: convolution and ReLU, twice a level.
+
+  Attributes:
+    features: size of the last axis of the result.
+    depth: number of levels; 2^(depth - 1) divides the sides.
+    filters: features of the first level.
+    merge: a key of `MERGES`, how the two ways meet.
+  """
+
+  features: int
+  depth: int = 4
+  filters: int = 32
+  merge: str = "concat"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
+    filters = [self.filters * 2**level for level in range(self.depth)]
+    *skips, x = _DownConvs(filters, name="down_convs")(x)
+    x = _UpConvs(filters[-2::-1], self.merge, name="up_convs")(x, skips[::-1])
+    return _conv(self.features, 1, "conv_final")(x)
+
+
+class UNet3D(nn.Module):
+  """A U-Net of grids: group norm, convolution and ReLU, twice a level.
+
+  Sides may be odd: pooling drops the last cell of an odd side, and upsampling goes to
+  the side of the level that it meets.
+
+  Attributes:
+    features: size of the last axis of the result.
+    levels: number of levels.
+    filters: features of the first level.
+  """
+
+  features: int
+  levels: int = 3
+  filters: int = 32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    filters = [self.filters * 2**level for level in range(self.levels)]
+    *skips, x = _Encoders(filters, name="encoders")(x)
+    x = _Decoders(filters[-2::-1], name="decoders")(x, skips[::-1])
+    return Conv(self.features, 1, name="final_conv")(x)
+
+
+class _DownConvs(nn.Module):
+  """The way down; returns the features of every level."""
+
+  filters: Sequence[int]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> list[Float[Array, "b _ _ _"]]:
+    levels = []
+    for i, filters in enumerate(self.filters):
+      x = max_pool(x, 2, 0) if i else x
+      x = _DownConv(filters, name=str(i))(x)
+      levels.append(x)
+    return levels
+
+
+class _DownConv(nn.Module):
+  filters: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
+    x = nn.relu(_conv(self.filters, 3, "conv1")(x))
+    return nn.relu(_conv(self.filters, 3, "conv2")(x))
+
+
+class _UpConvs(nn.Module):
+  """The way up, which meets the skips in their order."""
+
+  filters: Sequence[int]
+  merge: str
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w c"], skips: list[Float[Array, "b _ _ _"]]
+  ) -> Float[Array, "b _ _ _"]:
+    for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
+      x = _UpConv(filters, self.merge, name=str(i))(x, skip)
+    return x
+
+
+class _UpConv(nn.Module):
+  filters: int
+  merge: str
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w c"], skip: Float[Array, "b 2*h 2*w o"]
+  ) -> Float[Array, "b 2*h 2*w o"]:
+    up = ConvTranspose(self.filters, 2, padding=0, output_padding=0, name="upconv")(x)
+    x = nn.relu(_conv(self.filters, 3, "conv1")(MERGES[self.merge](up, skip)))
+    return nn.relu(_conv(self.filters, 3, "conv2")(x))
+
+
+class _Encoders(nn.Module):
+  """The way down; returns the features of every level."""
+
+  filters: Sequence[int]
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *r c"]) -> list[Float[Array, "b *_ _"]]:
+    levels = []
+    for i, filters in enumerate(self.filters):
+      if i:
+        x = nn.max_pool(x, (2, 2, 2), (2, 2, 2))
+      between = max(filters // 2, x.shape[-1])
+      x = _Level(between, filters, name=str(i))(x)
+      levels.append(x)
+    return levels
+
+
+class _Decoders(nn.Module):
+  """The way up, which meets the skips in their order."""
+
+  filters: Sequence[int]
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b *r c"], skips: list[Float[Array, "b *_ _"]]
+  ) -> Float[Array, "b *_ _"]:
+    for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
+      x = jnp.concatenate([skip, upsample_nearest(x, skip.shape[1:-1])], -1)
+      x = _Level(filters, filters, name=str(i))(x)
+    return x
+
+
+class _Level(nn.Module):
+  """The two convolutions of a level, which the published code calls basic_module."""
+
+  between: int
+  filters: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    return _DoubleConv(self.between, self.filters, name="basic_module")(x)
+
+
+class _DoubleConv(nn.Module):
+  between: int
+  filters: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    x = _SingleConv(self.between, name="SingleConv1")(x)
+    return _SingleConv(self.filters, name="SingleConv2")(x)
+
+
+class _SingleConv(nn.Module):
+  """Group norm, convolution, ReLU."""
+
+  filters: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    groups = GROUPS if x.shape[-1] >= GROUPS else 1
+    # The variance about the mean, because E[x^2] - E[x]^2 cancels where a grid is
+    # mostly empty.
+    norm = nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False, name="groupnorm")
+    conv = Conv(self.filters, padding=1, use_bias=False, name="conv")
+    return nn.relu(conv(norm(x)))
+
+
+def upsample_nearest(
+  x: Float[Array, "b *r c"], sides: Sequence[int]
+) -> Float[Array, "b *s c"]:
+  """Repeats entries to these sides; entry i of a side s is entry floor(i r / s)."""
+  for axis, side in enumerate(sides, start=1):
+    old = x.shape[axis]
+    if side % old == 0:
+      x = jnp.repeat(x, side // old, axis)
+    else:
+      x = x.take(np.arange(side) * old // side, axis)
+  return x
+
+
+def _conv(features: int, kernel_size: int, name: str) -> Conv:
+  """A convolution that keeps the sides, started as the published 2D network's."""
+  padding = kernel_size // 2
+  return Conv(
+    features,
+    kernel_size,
+    padding=padding,
+    kernel_init=_XAVIER,
+    bias_init=_ZEROS,
+    name=name,
+  )
