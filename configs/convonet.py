@@ -11,6 +11,7 @@ room_combine, room_pointconv; their config.prep.source has to name meshes of roo
 By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
 config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
 over better to shapes unlike those of the training (section 4.4 of the paper).
+--mode=import reads published weights (docs/published_weights.md).
 """
 
 from configs import base

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, convonet, onet, r2n2, single
+from configs import base, convonet, ifnet, onet, r2n2, single
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -18,6 +18,7 @@ from tests.helpers import ROOT
 OLD = ROOT / "tests" / "data" / "workdirs" / "workdir_0_1_0.tar.xz"
 RECIPES = [
   *(("convonet", [variant]) for variant in convonet.VARIANTS),
+  *(("ifnet", [variant]) for variant in ifnet.VARIANTS),
   *(("onet", [variant]) for variant in onet.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
   *(("single", [variant]) for variant in single.VARIANTS),

@@ -50,48 +50,6 @@ class ConvolutionalOccupancyNetwork(nn.Module):
     return self.decoder(points, features, train=train)
 
 
-def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) -> Method:
-  """A convolutional occupancy network as a Method.
-
-  Args:
-    net: the module.
-    tau: occupancy probability of the surface; also of the IoU that training reports.
-    candidates: probabilities among which validation chooses; () for tau alone.
-  """
-  output = occupancy.field(tau, candidates)
-
-  def init(key, batch):
-    return net.init(key, batch["inputs"], batch["points"], train=True)
-
-  def loss(variables, batch, key, train):
-    del key  # nothing is drawn
-    logits, stats = occupancy.apply(
-      net, variables, batch["inputs"], batch["points"], train=train
-    )
-    value, scalars = occupancy.scalars(logits, batch, output)
-    return occupancy.loss_result(value, stats, scalars, batch)
-
-  def encode(variables, inputs):
-    return net.apply(variables, inputs, train=False, method="encode")
-
-  def decode(variables, latent, points):
-    return net.apply(variables, points, latent, train=False, method="decode")
-
-  def score(variables, batch):
-    logits = net.apply(variables, batch["inputs"], batch["points"], train=False)
-    return occupancy.score(logits, batch, output)
-
-  return Method(
-    init,
-    loss,
-    encode,
-    decode,
-    output,
-    score,
-    fidelity=occupancy.fidelity(decode),
-  )
-
-
 def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
   del norm  # it has no batch norm
   lookup(grid_features.POOLINGS, model["pooling"], "model.pooling")
@@ -186,7 +144,7 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
   make = lookup(ENCODERS, model["encoder"], "model.encoder")
   encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
   chosen = options.threshold
-  return method(
+  return occupancy.method(
     ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),

@@ -18,6 +18,7 @@ import json
 import pathlib
 import re
 import runpy
+from contextlib import nullcontext
 
 import flax.linen as nn
 import jax
@@ -314,11 +315,18 @@ def largest_errors(case):
     "training outputs" and running "statistics" after a step in training mode; "loss
     after a step" of Adam where it is recorded.
   """
+  with convolutions.plain() if case in parity_convonet.PLAIN else nullcontext():
+    return _largest_errors(case)
+
+
+def _largest_errors(case):
   named, args = state_dict(SPEC[case]), arguments(case)
   variables = as_variables(named)
   take = double_step if case in KINKED else step
   (value, (trained, stats)), gradients = take(case, variables, args)
-  wanted, wanted_trained = load(case, "eval/"), load(case, "train/")
+  # Every recorded output is compared; of nothing observed the recorded code is empty.
+  wanted = {k: a for k, a in load(case, "eval/").items() if a.size and k != "loss"}
+  wanted_trained = load(case, "train/")
   trained = named_outputs(case, trained, train=True)
   # Without statistics this family computes the same in both modes: one program less.
   same = family(case) and not stats and case not in KINKED
@@ -337,15 +345,20 @@ def largest_errors(case):
     assert after.keys() == found.keys()
     errors["statistics"] = largest_relative_error(found, after)
   if "loss_after_adam_step" in wanted_trained:
-    adam = optax.adam(1e-4)
-    params = variables["params"]
     gradients = jax.tree.map(jnp.float32, gradients)
-    updates, _ = adam.update(gradients, adam.init(params))
-    after = {**variables, "params": optax.apply_updates(params, updates)}
+    after = {**variables, "params": adam_step(variables["params"], gradients)}
     (value, _), _ = take(case, after, args)
     wanted_value = wanted_trained["loss_after_adam_step"]
     errors["loss after a step"] = relative_error(value, wanted_value)
   return errors
+
+
+@jax.jit  # as one program: each operation on its own compiles for every shape
+def adam_step(params, gradients):
+  """The parameters after the first step of the reference's Adam."""
+  adam = optax.adam(1e-4)
+  updates, _ = adam.update(gradients, adam.init(params))
+  return optax.apply_updates(params, updates)
 
 
 def double_step(case, variables, args):

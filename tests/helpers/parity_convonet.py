@@ -22,6 +22,9 @@ KINKED = {  # see parity.KINKED
 # Tolerances of outputs: sums in float32 over the groups of a mostly empty grid leave
 # errors of 4e-5.
 SUMMED = {"conv_cloud_grid": 2e-4, "conv_voxels_grid": 2e-4}
+# 3D U-Nets that are compared by XLA's own convolutions, because nearly all their time
+# is compilation. conv_cloud_grid, conv_cloud_combine and unet3d_odd have the CPU's.
+PLAIN = ("conv_voxels_grid", "unet3d_even")
 
 
 class NetworkAndGrids(ConvolutionalOccupancyNetwork):

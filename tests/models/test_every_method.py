@@ -45,6 +45,11 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "val.split": "train",
     "test.split": "train",
   },
+  "ifnet": {
+    "model.resolution": 8,
+    "model.levels": ((4,), (8, 8)),
+    "model.hidden_sizes": (16, 16),
+  },
   "onet": {
     "model.encoder_hidden_size": 16,
     "model.c_dim": 16,
