@@ -39,6 +39,8 @@ class LocalPoolPointnet(nn.Module):
     pooling: "max" or "mean".
     unet: refines the planes, all by the same weights; None for none.
     unet3d: refines the grid; None for none.
+    keep_points: whether the result also has "points" and "point_features" (b, n, c),
+      the points and their features before these are spread over planes and grid.
   """
 
   layout: Layout
@@ -48,6 +50,7 @@ class LocalPoolPointnet(nn.Module):
   pooling: str = "max"
   unet: UNet | None = None
   unet3d: UNet3D | None = None
+  keep_points: bool = False
 
   @nn.compact
   def __call__(self, points: Float[Array, "b n 3"], *, train: bool) -> Grids:
@@ -62,7 +65,10 @@ class LocalPoolPointnet(nn.Module):
     blocks = _PooledBlocks(self.n_blocks, self.hidden_dim, self.pooling, name="blocks")
     net = blocks(net, list(cells.values()))
     features = Linear(self.c_dim, name="fc_c")(net)  # no ReLU before it, as published
-    return _fill_grids(features, cells, self.unet, self.unet3d)
+    grids = _fill_grids(features, cells, self.unet, self.unet3d)
+    if self.keep_points:
+      grids |= {"points": points, "point_features": features}
+    return grids
 
 
 class LocalVoxelEncoder(nn.Module):
