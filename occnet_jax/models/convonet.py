@@ -103,6 +103,7 @@ def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
     model["encoder_blocks"],
     model["pooling"],
     keep_points=model["knn"] > 0,
+    octaves=model["fourier_octaves"],
     **_unets(model),
   )
 
@@ -141,7 +142,13 @@ def _decoder(model: ModelConfig) -> nn.Module:
     )
   if model["encoder"] == "pointnet_plus_plus":
     return LocalPointDecoder(*sizes, model["point_sigma"])
-  return LocalDecoder(*sizes, model["sample_mode"], model["padding"], model["knn"])
+  return LocalDecoder(
+    *sizes,
+    model["sample_mode"],
+    model["padding"],
+    model["knn"],
+    model["fourier_octaves"],
+  )
 
 
 def _layout(model: ModelConfig) -> grid_features.Layout:

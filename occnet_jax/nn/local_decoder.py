@@ -18,6 +18,7 @@ from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.neighbours import NeighbourAttention
 from occnet_jax.nn.pointnet2 import squared_distances
+from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import ResnetBlockFC
 
 
@@ -35,6 +36,7 @@ class LocalDecoder(nn.Module):
     padding: planes and grids cover a cube of side 1 + padding.
     neighbours: number of nearest input points whose features are added to those of
       planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
+    octaves: frequencies of Fourier features of the points; 0 as published.
   """
 
   hidden_size: int = 32
@@ -43,6 +45,7 @@ class LocalDecoder(nn.Module):
   mode: str = "bilinear"
   padding: float = 0.1
   neighbours: int = 0
+  octaves: int = 0
 
   @nn.compact
   def __call__(
@@ -70,6 +73,7 @@ class LocalDecoder(nn.Module):
     if self.neighbours:
       attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
       features += attention(points, latent["points"], latent["point_features"])
+    points = fourier_features(points, self.octaves)
     return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
@@ -109,7 +113,7 @@ class LocalPointDecoder(nn.Module):
 
 
 def _logits(
-  points: Float[Array, "b t 3"],
+  points: Float[Array, "b t d"],
   features: Float[Array, "b t c"],
   hidden_size: int,
   n_blocks: int,

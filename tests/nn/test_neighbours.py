@@ -29,7 +29,9 @@ def test_a_cloud_with_fewer_points_than_neighbours_is_one_sentence():
 
 
 def attend(count=5):
-  points, features, q = map(jnp.asarray, (draw(2, 30, 3), draw(2, 30, 6), draw(2, 9, 3)))
+  points, features, q = map(
+    jnp.asarray, (draw(2, 30, 3), draw(2, 30, 6), draw(2, 9, 3))
+  )
   net = NeighbourAttention(count, 8)
   variables = net.init(jax.random.key(0), q, points, features)
   return lambda q, p, f: net.apply(variables, q, p, f), variables, (q, points, features)
