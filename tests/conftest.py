@@ -58,7 +58,7 @@ def _write_meshes(folder, count):
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory, write_meshes):
-  """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points each."""
+  """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points and 16^3 cells."""
   from data_prep.pipeline.prepare import prepare
 
   directory = tmp_path_factory.mktemp("tiny")
@@ -67,6 +67,7 @@ def tiny_data(tmp_path_factory, write_meshes):
     out=directory / "data",
     points=2000,
     surface_points=1000,
+    voxel_side=16,
     distances=True,
     shard_size=8,
     workers=1,

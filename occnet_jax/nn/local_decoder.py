@@ -10,6 +10,7 @@ Shape letters: b shapes, t points, n input points, r side, c features.
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -19,6 +20,7 @@ from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.neighbours import NeighbourAttention
 from occnet_jax.nn.pointnet2 import squared_distances
 from occnet_jax.nn.positional import fourier_features
+from occnet_jax.nn.precision import matmul
 from occnet_jax.nn.residual import ResnetBlockFC
 
 
@@ -108,7 +110,7 @@ class LocalPointDecoder(nn.Module):
     distances = jnp.sqrt(jnp.maximum(squares, 1e-20)) + 1e-5
     # A softmax, because far from all points every weight is zero in float32.
     weights = nn.softmax(-jnp.square(distances / self.sigma))
-    features = jnp.einsum("btn,bnc->btc", weights, latent["features"])
+    features = jax.vmap(matmul)(weights, latent["features"])
     return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
