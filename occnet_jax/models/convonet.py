@@ -3,6 +3,7 @@
 encode: cloud or voxels -> {"xz": (b, r, r, c), ..., "grid": (b, r, r, r, c)}, the
 features of planes and grid after their U-Nets, axes as in nn/grid_features.py; or, of
 PointNet++, with which the paper compares, {"points": (b, n, 3), "features": (b, n, c)}.
+With config.model.knn the latent also has "points" and "point_features".
 decode: points (b, t, 3) -> logits, from the features around each point alone.
 """
 
@@ -59,6 +60,8 @@ def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
     model["encoder_hidden_size"],
     model["encoder_blocks"],
     model["pooling"],
+    keep_points=model["knn"] > 0,
+    octaves=model["fourier_octaves"],
     **_unets(model),
   )
 
@@ -90,9 +93,20 @@ def _decoder(model: ModelConfig) -> nn.Module:
   """The decoder of what the encoder makes: planes and grids, or points."""
   lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
   sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
+  if model["knn"] and model["encoder"] != "pointnet_local_pool":
+    raise ValueError(
+      f"config.model.knn is {model['knn']} with encoder {model['encoder']!r}; want 0, "
+      "or the encoder pointnet_local_pool, whose points have features"
+    )
   if model["encoder"] == "pointnet_plus_plus":
     return LocalPointDecoder(*sizes, model["point_sigma"])
-  return LocalDecoder(*sizes, model["sample_mode"], model["padding"])
+  return LocalDecoder(
+    *sizes,
+    model["sample_mode"],
+    model["padding"],
+    model["knn"],
+    model["fourier_octaves"],
+  )
 
 
 def _layout(model: ModelConfig) -> grid_features.Layout:

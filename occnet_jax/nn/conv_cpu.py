@@ -1,10 +1,10 @@
 """Convolutions in the forms that are fastest on a CPU, and their transposes (jnp).
 
 Arguments and results are those of `conv_xla`; benchmarks/convolution.py has the times.
-On a CPU, XLA's gradient by the kernel, and in 3D or for few pixels every one of the
-three, takes several times as long as the matrix product that it amounts to, and a
-3 x 3 convolution up to twice as long as Winograd's. A grid with stride 1 is convolved
-slice by slice.
+On a CPU, XLA's gradient by the kernel of a strided convolution, and in 3D or for few
+pixels every one of the three, takes several times as long as the matrix product that it
+amounts to, and a 3 x 3 convolution of many features up to twice as long as Winograd's.
+A grid with stride 1 is convolved slice by slice.
 """
 
 import math
@@ -63,6 +63,11 @@ def gradient_by_kernel(
     return winograd.gradient_by_kernel(x, cotangent)
   if _slices_apply(x.shape, stride):
     return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
+  windows = math.prod(cotangent.shape[1:-1])
+  if x.ndim == 4 and kernel_size > 1 and stride == 1 and windows > FEW_WINDOWS:
+    # Of few features the rows of all windows are nine times the image, and the product
+    # takes three to four times as long as XLA's form.
+    return conv_xla.gradient_by_kernel(x, cotangent, stride, padding, kernel_size)
   # The rows are made again here: kept from `convolve` they would fill the memory.
   rows = window_rows(x, kernel_size, stride, padding)
   product = rows.reshape(-1, rows.shape[-1]).T @ cotangent.reshape(-1, shape[-1])

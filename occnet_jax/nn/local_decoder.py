@@ -17,7 +17,9 @@ from jaxtyping import Array, Float
 from occnet_jax.nn import grid_features
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.neighbours import NeighbourAttention
 from occnet_jax.nn.pointnet2 import squared_distances
+from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.precision import matmul
 from occnet_jax.nn.residual import ResnetBlockFC
 
@@ -34,6 +36,9 @@ class LocalDecoder(nn.Module):
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     mode: "bilinear" or "nearest", how planes and grids are read.
     padding: planes and grids cover a cube of side 1 + padding.
+    neighbours: number of nearest input points whose features are added to those of
+      planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
+    octaves: frequencies of Fourier features of the points; 0 as published.
   """
 
   hidden_size: int = 32
@@ -41,18 +46,36 @@ class LocalDecoder(nn.Module):
   leaky: bool = False
   mode: str = "bilinear"
   padding: float = 0.1
+  neighbours: int = 0
+  octaves: int = 0
 
   @nn.compact
   def __call__(
     self,
     points: Float[Array, "b t 3"],
-    grids: Mapping[str, Float[Array, "b ... c"]],
+    latent: Mapping[str, Float[Array, "b ... c"]],
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    """Occupancy logits at points in cube units."""
-    del train  # no layer behaves differently
-    features = grid_features.sample(grids, points, padding=self.padding, mode=self.mode)
+    """Occupancy logits at points in cube units.
+
+    Args:
+      points: the queries.
+      latent: planes and grids by name; with neighbours also "points" (b, n, 3), the
+        input points, and "point_features" (b, n, c).
+      train: ignored, because no layer behaves differently.
+    """
+    del train
+    planes_and_grids = {
+      name: latent[name] for name in grid_features.AXES if name in latent
+    }
+    features = grid_features.sample(
+      planes_and_grids, points, padding=self.padding, mode=self.mode
+    )
+    if self.neighbours:
+      attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
+      features += attention(points, latent["points"], latent["point_features"])
+    points = fourier_features(points, self.octaves)
     return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
@@ -92,7 +115,7 @@ class LocalPointDecoder(nn.Module):
 
 
 def _logits(
-  points: Float[Array, "b t 3"],
+  points: Float[Array, "b t d"],
   features: Float[Array, "b t c"],
   hidden_size: int,
   n_blocks: int,

@@ -53,6 +53,10 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
     ({"pooling": "sum"}, r"pooling is 'sum'; want one of: max, mean"),
     ({"sample_mode": "cubic"}, r"sample_mode is 'cubic'; want one of: bilinear, nea"),
     (
+      {"encoder": "voxel_simple_local", "knn": 8},
+      r"knn is 8 with encoder 'voxel_simple_local'; want 0, or the encoder pointnet_l",
+    ),
+    (
       {"encoder": "voxel_simple_local", "voxel_kernel_size": 2},
       r"voxel_kernel_size is 2; want an odd number",
     ),

@@ -34,6 +34,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.unet3d_levels": 2,
     "model.unet3d_filters": 8,
     "model.hidden_size": 8,
+    "model.knn": 4,
   },
   "deepsdf": {
     "data.inputs": "index",
