@@ -95,6 +95,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Smallest share of the shape's extent along an axis that the cloud covers: the axis
   # is drawn, and a share between this and 1, from the lower end; 1 for whole clouds.
   data.cloud_share = 1.0
+  # Windows of a shape in place of all of it: side of the middle, in which points are
+  # drawn, and side of a cell, of which centres are multiples; () for whole shapes.
+  data.crop = ()
   # Noise added to points that are stored as float16; the reference has 1e-4.
   data.float16_noise = 0.0
   data.image_side = 224  # side of an input image in pixels
@@ -178,6 +181,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # machine.
   generation.precision = "float32"
   generation.points_per_batch = placeholder(int)  # points per call; None chooses
+  # Side of a cell of a network of windows in the unit of a user's cloud, which is then
+  # reconstructed as a scene; None for a cloud of one shape, scaled to the unit cube.
+  generation.cell_size = placeholder(float)
   generation.format = "ply"  # file format of meshes: ply, glb, obj or off
 
   report = config.report = ml_collections.ConfigDict()

@@ -6,7 +6,9 @@ Objects from clouds of 3,000 points: shapenet_1plane, shapenet_3plane, shapenet_
 shapenet_pointconv; shapenet_3plane_partial from the lower 70 to 100 % of a cloud along
 some axis. Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32.
 Rooms from clouds of 10,000 points: room_1plane, room_3plane, room_grid32, room_grid64,
-room_combine, room_pointconv; their config.prep.source has to name meshes of rooms.
+room_combine, room_pointconv. Windows of rooms, for scenes of any size
+(Model.reconstruct_scene): crop_grid64. For these set config.prep.source to rooms:...,
+rooms that are put together from objects or those of the authors (configs/base.py).
 
 By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
 config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
@@ -59,6 +61,19 @@ VARIANTS = {
     **_POINTS,
     "model.hidden_size": 256,
     "train.batch_size": 20,
+  },
+  "crop_grid64": {
+    "data.cloud_points": 10_000,
+    "data.points": 1024,
+    "data.crop": (0.125, 0.005),
+    **_GRID,
+    "model.grid_resolution": 88,
+    "model.unet3d_levels": 4,
+    "model.unit_size": 0.005,
+    "model.query_cells": 25,
+    "train.batch_size": 2,
+    "train.preview_shapes": 0,
+    "val.points": 1024,
   },
 }
 

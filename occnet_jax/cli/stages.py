@@ -117,6 +117,8 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   def reconstruct(shape, index):
     model = replicas[index // processes % len(replicas)]
     inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"][None]
+    if model.method.windows is not None:
+      return model.reconstruct_scene(inputs[0], on_empty="empty")
     latent = (
       # Two numbers, so that runs of neighbouring seeds share no sample.
       model.prior(1, seed=(settings.seed, index), inputs=inputs)

@@ -14,12 +14,12 @@ from jaxtyping import Array, Float
 
 from occnet_jax.config import lookup
 from occnet_jax.models import occupancy
-from occnet_jax.nn import grid_features, unet
+from occnet_jax.nn import crops, grid_features, unet
 from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
 from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
 from occnet_jax.nn.norm import NormSettings
 from occnet_jax.nn.pointnet2 import PointNetPlusPlus
-from occnet_jax.types import BuildOptions, Method
+from occnet_jax.types import BuildOptions, Method, Windows
 
 Features = dict[str, Float[Array, "b ..."]]
 ModelConfig = Mapping[str, Any]  # the fields of config.model
@@ -50,13 +50,20 @@ class ConvolutionalOccupancyNetwork(nn.Module):
     return self.decoder(points, features, train=train)
 
 
-def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) -> Method:
+def method(
+  net: nn.Module,
+  *,
+  tau: float,
+  candidates: tuple[float, ...] = (),
+  windows: Windows | None = None,
+) -> Method:
   """A convolutional occupancy network as a Method.
 
   Args:
     net: the module.
     tau: occupancy probability of the surface; also of the IoU that training reports.
     candidates: probabilities among which validation chooses; () for tau alone.
+    windows: how a network of windows covers scenes; None for one of whole shapes.
   """
   output = occupancy.field(tau, candidates)
 
@@ -89,6 +96,7 @@ def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) ->
     output,
     score,
     fidelity=occupancy.fidelity(decode),
+    windows=windows,
   )
 
 
@@ -134,7 +142,7 @@ def _decoder(model: ModelConfig) -> nn.Module:
   sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
   if model["encoder"] == "pointnet_plus_plus":
     return LocalPointDecoder(*sizes, model["point_sigma"])
-  return LocalDecoder(*sizes, model["sample_mode"], model["padding"])
+  return LocalDecoder(*sizes, model["sample_mode"], model["padding"], _crop(model))
 
 
 def _layout(model: ModelConfig) -> grid_features.Layout:
@@ -147,7 +155,44 @@ def _layout(model: ModelConfig) -> grid_features.Layout:
   for name in names:
     lookup(grid_features.AXES, name, "model.features")
   resolutions = model["plane_resolution"], model["grid_resolution"]
-  return grid_features.Layout(names, *resolutions, model["padding"])
+  return grid_features.Layout(names, *resolutions, model["padding"], _crop(model))
+
+
+def _crop(model: ModelConfig) -> crops.Crop | None:
+  """The window that planes and grid cover; None for the cube."""
+  if not model["unit_size"]:
+    return None
+  lookup(crops.COORDINATES, model["local_coordinates"], "model.local_coordinates")
+  lookup(dict.fromkeys(crops.READ_AT), model["read_at"], "model.read_at")
+  return crops.Crop(model["unit_size"], model["local_coordinates"], model["read_at"])
+
+
+def _windows(model: ModelConfig) -> Windows | None:
+  """How the network covers scenes; None for one of whole shapes.
+
+  Windows are moved by multiples of what the U-Net pools, so that its cells are the same
+  ones in all windows, and as far as the middle that training decodes allows.
+  """
+  if not (unit := model["unit_size"]):
+    return None
+  if unit < 0 or model["encoder"] != "pointnet_local_pool":
+    raise ValueError(
+      f"config.model.unit_size is {unit} and encoder {model['encoder']!r}; want a "
+      "length above 0 and pointnet_local_pool, the encoder that knows windows, or 0"
+    )
+  planes = set(model["features"]) & set(grid_features.PLANES)
+  sides = {model["plane_resolution"]} if planes else set()
+  sides |= {model["grid_resolution"]} if "grid" in model["features"] else set()
+  side, query = max(sides), model["query_cells"]
+  if len(sides) > 1 or side % 2 or not 0 < query <= side:
+    raise ValueError(
+      f"config.model has {' and '.join(map(str, sorted(sides)))} cells along a window "
+      f"and query_cells={query}; want one even number, and no more query cells"
+    )
+  levels = [model["unet_depth"]] if planes else []
+  levels += [model["unet3d_levels"]] if "grid" in model["features"] else []
+  pooled = 2 ** max(max(levels) - 1, 0)
+  return Windows(unit, side, query, max(query // pooled * pooled, min(query, pooled)))
 
 
 def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
@@ -169,7 +214,8 @@ def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"config.model.grid_resolution is {side}; want at least {2 ** (levels - 1)}, "
         f"which a U-Net of {levels} levels halves {levels - 1} times"
       )
-    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, model["unet3d_filters"])
+    filters, norm = model["unet3d_filters"], model["unet3d_norm"]
+    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, filters, norm)
   return made
 
 
@@ -183,6 +229,7 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     raise ValueError(
       "config.train.remat is set, but convonet's decoder keeps little; unset it"
     )
+  windows = _windows(model)
   make = lookup(ENCODERS, model["encoder"], "model.encoder")
   encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
   chosen = options.threshold
@@ -190,4 +237,5 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
+    windows=windows,
   )

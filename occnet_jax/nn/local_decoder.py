@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from occnet_jax.nn import grid_features
+from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.pointnet2 import squared_distances
@@ -32,6 +32,7 @@ class LocalDecoder(nn.Module):
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     mode: "bilinear" or "nearest", how planes and grids are read.
     padding: planes and grids cover a cube of side 1 + padding.
+    crop: they cover a window of a scene instead; None for the cube.
   """
 
   hidden_size: int = 32
@@ -39,6 +40,7 @@ class LocalDecoder(nn.Module):
   leaky: bool = False
   mode: str = "bilinear"
   padding: float = 0.1
+  crop: crops.Crop | None = None
 
   @nn.compact
   def __call__(
@@ -50,8 +52,11 @@ class LocalDecoder(nn.Module):
   ) -> Float[Array, "b t"]:
     """Occupancy logits at points in cube units."""
     del train  # no layer behaves differently
-    features = grid_features.sample(grids, points, padding=self.padding, mode=self.mode)
-    return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
+    features = grid_features.sample(
+      grids, points, padding=self.padding, mode=self.mode, crop=self.crop
+    )
+    positions = crops.encode_positions(points, self.crop)
+    return _logits(positions, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
 class LocalPointDecoder(nn.Module):
@@ -90,7 +95,7 @@ class LocalPointDecoder(nn.Module):
 
 
 def _logits(
-  points: Float[Array, "b t 3"],
+  positions: Float[Array, "b t k"],
   features: Float[Array, "b t c"],
   hidden_size: int,
   n_blocks: int,
@@ -98,7 +103,7 @@ def _logits(
 ) -> Float[Array, "b t"]:
   """The MLP of both decoders, whose modules belong to the one that calls it."""
   maps = _Maps(n_blocks, hidden_size, name="fc_c")(features)
-  net = Linear(hidden_size, name="fc_p")(points)
+  net = Linear(hidden_size, name="fc_p")(positions)
   net = _Blocks(hidden_size, name="blocks")(net, maps)
   return Linear(1, name="fc_out")(activation(leaky)(net))[..., 0]
 
