@@ -21,11 +21,14 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Source of the meshes: synthetic, folder:PATH (sub-folders are categories; or one
   # file), csv:PATH
   # (a table of files), shapenet:PATH (raw), official:PATH (ShapeNet as the reference
-  # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet.
+  # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet,
+  # rooms:SOURCE (rooms of the objects of another source, such as rooms:synthetic),
+  # official_rooms:PATH (the rooms of convolutional occupancy networks).
   prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
   prep.seed = 0  # seed of shapes, samples and splits
-  prep.per_category = 200  # number of synthetic shapes per category
+  # Number of synthetic shapes per category, or of rooms for each number of objects.
+  prep.per_category = 200
   prep.points = 100_000  # labelled points per shape, uniform in the padded cube
   # Labelled points per shape near the surface; the paper has none.
   prep.near_points = 0
@@ -166,6 +169,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # distances; None for the one that validation chose.
   test.threshold = placeholder(float)
   test.samples = 100_000  # surface points drawn from each mesh for its measures
+  # Margin of the box of the true surface, beyond whose sides and floor points of the
+  # mesh do not count, as for rooms; 0 counts all.
+  test.trim = 0.0
 
   generation = config.generation = ml_collections.ConfigDict()
   # Isosurface extraction: mise_roots, dual (sharp edges), or mise (the reference's).

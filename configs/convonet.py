@@ -21,6 +21,7 @@ _PLANE = {"model.features": ("xz",)}
 _GRID = {"model.features": ("grid",)}
 _ROOM = {
   "data.cloud_points": 10_000,
+  "test.trim": 0.007,
   "model.plane_resolution": 128,
   "model.unet_depth": 5,
 }
@@ -64,6 +65,7 @@ VARIANTS = {
   },
   "crop_grid64": {
     "data.cloud_points": 10_000,
+    "test.trim": 0.007,
     "data.points": 1024,
     "data.crop": (0.125, 0.005),
     **_GRID,

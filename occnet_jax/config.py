@@ -42,6 +42,7 @@ SINCE = {
   "train.preview_shapes": 0,
   "val.mesh_shapes": 0,
   "test.threshold": None,
+  "test.trim": 0.0,
   "generation.precision": "float32",
   "generation.cell_size": None,
 }
@@ -132,6 +133,7 @@ class TestSettings(NamedTuple):
   shapes: int
   threshold: float | None
   samples: int
+  trim: float
 
 
 class GenerationSettings(NamedTuple):
@@ -276,9 +278,8 @@ def _validate(settings: Settings) -> None:
 def with_codes(config: Config, shapes: int) -> Config:
   """The config with a code table's row for each of so many shapes, if it has one."""
   model = config["model"]
-  if model.get("encoder") == "code_table" and model.get("codes") == 0:
-    return config | {"model": model | {"codes": shapes}}
-  return config
+  lacking = model.get("encoder") == "code_table" and model.get("codes") == 0
+  return config | {"model": model | {"codes": shapes}} if lacking else config
 
 
 def override(config: Config, by: Mapping[str, Any] | None) -> Config:

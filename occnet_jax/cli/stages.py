@@ -173,6 +173,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
       form=settings.generation.format,
       origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       samples=settings.test.samples,
+      trim=settings.test.trim,
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
 

@@ -1,0 +1,76 @@
+"""Scenes through the doors of the package: `Model` and the command line."""
+
+import jax
+import numpy as np
+import pytest
+import trimesh
+
+from configs import base
+from occnet_jax.api import Model
+from occnet_jax.cli import reconstruct as reconstruct_lib
+from occnet_jax.types import Field, Method, Windows
+
+
+def nearest_point(variables, latent, points):
+  """Minus the distance from the nearest point of the window."""
+  distances = jax.numpy.linalg.norm(points[:, :, None] - latent[:, None], axis=-1)
+  return -distances.min(-1)
+
+
+def make_model(**generation):
+  """A network of windows of unit .02, inside up to .03 from a point."""
+  config = base.get_config()
+  config.data.cloud_points = 50
+  config.generation.update(generation)
+  method = Method(
+    init=None,
+    loss=None,
+    encode=lambda variables, inputs: inputs,
+    decode=nearest_point,
+    output=Field(-0.03),
+    score=None,
+    windows=Windows(unit_size=0.02, side=24, query=9, stride=8),
+  )
+  return Model(method, {}, config.to_dict(), {"step": 0})
+
+
+@pytest.fixture
+def cloud():
+  """Fifty points of a helix, 5 m long and 50 m from the origin."""
+  angle = np.linspace(0, 6, 50)
+  points = np.stack([np.cos(angle), 5 / 6 * angle, np.sin(angle)], 1)
+  return points + np.array([50.0, -3.0, 2.0])
+
+
+def test_a_scene_is_in_the_frame_of_its_cloud_at_the_size_of_a_cell(cloud):
+  # Cells of .1 m are five of the network's units, so the radius is 5 x .03 m.
+  mesh = make_model().reconstruct_scene(cloud, cell_size=0.1)
+  assert mesh.is_watertight
+  reached = cloud.min(0) - 0.15, cloud.max(0) + 0.15
+  np.testing.assert_allclose(mesh.bounds, reached, atol=0.02)
+  by_config = make_model(cell_size=0.1).reconstruct(cloud)
+  np.testing.assert_array_equal(by_config.vertices, mesh.vertices)
+
+
+def test_an_object_is_reconstructed_in_the_unit_cube_and_moved_back(cloud):
+  """Without a size of cells the cloud is scaled as in training: .03 of 5 m."""
+  mesh = make_model().reconstruct(cloud)
+  reached = cloud.min(0) - 0.15, cloud.max(0) + 0.15
+  np.testing.assert_allclose(mesh.bounds, reached, atol=0.02)
+
+
+def test_the_config_of_the_run_simplifies_a_scene(cloud):
+  mesh = make_model(cell_size=0.1, simplify_faces=200).reconstruct(cloud)
+  assert 0 < len(mesh.faces) <= 200
+
+
+def test_a_file_becomes_a_mesh_of_the_scene(cloud, tmp_path, monkeypatch):
+  source, target = tmp_path / "scan.xyz", tmp_path / "scan.ply"
+  np.savetxt(source, cloud)
+  model = make_model(cell_size=0.1)
+  restored = lambda workdir, config_override: model  # noqa: E731
+  monkeypatch.setattr(reconstruct_lib.api, "restore", restored)
+  reconstruct_lib.reconstruct(tmp_path, source, target)
+  mesh = trimesh.load_mesh(target)
+  expected = model.reconstruct_scene(cloud, cell_size=0.1)
+  np.testing.assert_allclose(mesh.bounds, expected.bounds, atol=1e-4)
