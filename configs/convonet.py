@@ -13,6 +13,7 @@ rooms that are put together from objects or those of the authors (configs/base.p
 By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
 config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
 over better to shapes unlike those of the training (section 4.4 of the paper).
+docs/scenes.md is about rooms and windows.
 """
 
 from configs import base

@@ -118,7 +118,9 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
     model = replicas[index // processes % len(replicas)]
     inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"][None]
     if model.method.windows is not None:
-      return model.reconstruct_scene(inputs[0], on_empty="empty")
+      return model.reconstruct_scene(
+        inputs[0], cell_size=None, on_empty="empty", progress=False
+      )
     latent = (
       # Two numbers, so that runs of neighbouring seeds share no sample.
       model.prior(1, seed=(settings.seed, index), inputs=inputs)

@@ -72,7 +72,12 @@ class ValidationMeshes:
     if self.method.windows is not None:
       return [
         windows.reconstruct_scene(
-          self.method, variables, shape["inputs"], level=level, on_empty="empty"
+          self.method,
+          variables,
+          shape["inputs"],
+          level=level,
+          on_empty="empty",
+          progress=False,
         )
         for shape in self.shapes
       ]

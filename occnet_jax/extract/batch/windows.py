@@ -54,6 +54,7 @@ def reconstruct_scene(
   points_per_batch: int | None = None,
   max_memory: int | None = None,
   on_empty: str = "raise",
+  progress: bool = True,
 ) -> trimesh.Trimesh:
   """A cloud of any extent -> one closed mesh in the cloud's frame.
 
@@ -71,6 +72,7 @@ def reconstruct_scene(
     max_memory: bytes that the lattice may take; None for the memory that is free.
     on_empty: for a scene without a surface "raise" an error, or "empty", a mesh without
       faces.
+    progress: whether a terminal shows a bar.
 
   Returns:
     The mesh. Its `metadata` holds `windows`, the number of those that were encoded,
@@ -81,11 +83,7 @@ def reconstruct_scene(
     ValueError: a method of whole shapes; a cloud that is broken; settings out of range;
       a scene that is too large for the memory or for its cells.
   """
-  if (windows := method.windows) is None:
-    raise ValueError(
-      "this network observes whole shapes, so a scene cannot be taken apart; want one "
-      "with config.model.unit_size, such as configs/convonet.py:crop_grid64"
-    )
+  windows = _require_windows(method)
   cell_size = windows.unit_size if cell_size is None else cell_size
   if not cell_size > 0 or points_per_cell < 1 or windows.stride * points_per_cell < 2:
     raise ValueError(
@@ -98,18 +96,17 @@ def reconstruct_scene(
   scene = Scene(np.asarray(cloud, np.float64) / cell_size, windows)
   _check_memory(scene, points_per_cell, max_memory)
   lattice = BlockLattice(windows.stride * points_per_cell)
-  offsets = _middle_points(windows, points_per_cell)
+  facts = {"windows": 0, "evaluations": 0, "value_min": np.inf, "value_max": -np.inf}
   weights = _middle_weights(windows, points_per_cell)
-  facts = {"windows": 0, "value_min": np.inf, "value_max": -np.inf}
-  for window, points in scene:
+  for window, points in scene.occupied(progress):
     latent = encode_window(method, variables, points)
     field = decoder_field(method.decode, variables, latent, points_per_batch)
-    values = field.values(offsets.reshape(-1, 3)).reshape(weights.shape)
-    lattice.add(window, values, weights)
+    values = field.values(_middle_points(windows, points_per_cell).reshape(-1, 3))
+    lattice.add(window, values.reshape(weights.shape), weights)
     facts["windows"] += 1
+    facts["evaluations"] += values.size
     facts["value_min"] = min(facts["value_min"], float(values.min()))
     facts["value_max"] = max(facts["value_max"], float(values.max()))
-  facts["evaluations"] = facts["windows"] * weights.size
   surface_level = method.output.level if level is None else level
   vertices, faces = lattice.surface(surface_level)
   if not len(faces) and on_empty == "raise":
@@ -126,6 +123,15 @@ def reconstruct_scene(
   return trimesh.Trimesh(vertices, faces, metadata=facts, process=False)
 
 
+def _require_windows(method: Method) -> Windows:
+  if method.windows is None:
+    raise ValueError(
+      "this network observes whole shapes, so a scene cannot be taken apart; want one "
+      "with config.model.unit_size, such as configs/convonet.py:crop_grid64"
+    )
+  return method.windows
+
+
 def settings_of(generation: GenerationSettings) -> dict[str, Any]:
   """The arguments of `reconstruct_scene` that a run's config sets."""
   names = ("cell_size", "simplify_faces", "points_per_batch")
@@ -133,7 +139,7 @@ def settings_of(generation: GenerationSettings) -> dict[str, Any]:
 
 
 class Scene:
-  """The windows of a cloud, with their points; iterating shows progress.
+  """The windows of a cloud, with their points.
 
   Attributes:
     windows: the size of windows.
@@ -167,18 +173,24 @@ class Scene:
     observers = (names[:, None] - reach).reshape(-1, 3)
     return list(map(tuple, np.unique(observers, axis=0).tolist()))
 
-  def __iter__(self) -> Iterator[tuple[Triple, Float[np.ndarray, "n 3"]]]:
-    """Windows with at least a point, and their points in the network's own frame."""
+  def occupied(
+    self, progress: bool
+  ) -> Iterator[tuple[Triple, Float[np.ndarray, "n 3"]]]:
+    """Windows with at least a point, and their points in the network's own frame.
+
+    Args:
+      progress: whether a terminal shows a bar.
+    """
     size, none = self.windows, np.zeros(0, np.int64)
-    progress = tqdm.tqdm(
+    names = tqdm.tqdm(
       self.names(),
       "windows",
       unit="window",
       file=sys.stdout,
       mininterval=1,
-      disable=None,
+      disable=None if progress else True,
     )
-    for i, j, k in progress:
+    for i, j, k in names:
       rows = [self.rows.get((i + a, j + b, k + c), none) for a, b, c in self._reach()]
       centre = np.array([i, j, k]) * size.stride + size.query // 2
       points = self._cloud[np.concatenate(rows)] - centre
