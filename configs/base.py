@@ -116,7 +116,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   config.model = importlib.import_module(f"configs.models.{model}").get_config()
 
   optim = config.optim = ml_collections.ConfigDict()
-  optim.name = "adam"  # adam, adamw, muon or sgd
+  # adam, adamw, muon (of matrices, Adam of all else), muon_conv (of matrices and of the
+  # kernels of convolutions) or sgd.
+  optim.name = "adam"
   optim.learning_rate = 1e-4  # peak learning rate
   optim.code_rate = 1.0  # factor of the learning rate of a code table's rows
   # Learning rate after the warm-up: constant, cosine to 0, wsd (constant, then linear

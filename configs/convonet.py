@@ -14,6 +14,7 @@ By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.so
 config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
 over better to shapes unlike those of the training (section 4.4 of the paper).
 docs/scenes.md is about rooms and windows.
+--mode=import reads published weights (docs/published_weights.md).
 """
 
 from configs import base

@@ -11,7 +11,7 @@ from configs import quickstart
 
 
 def get_config():
-  config = quickstart.get_config()
+  config = quickstart.get_config("paper")
   config.name = "furniture"
   config.prep.update(
     source="sh3f:debian", out="data/furniture", val_fraction=0.1, test_fraction=0.1

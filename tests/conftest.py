@@ -9,7 +9,11 @@ import os
 PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
 os.environ["JAX_PLATFORMS"] = PLATFORM
 if PLATFORM == "cpu":
-  os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+  # Small programs take longer to compile than to run: without LLVM's optimisations.
+  os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
+  )
 else:  # TF32 products have errors of 1e-3, above all tolerances here
   os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
@@ -58,7 +62,7 @@ def _write_meshes(folder, count):
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory, write_meshes):
-  """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points each."""
+  """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points and 16^3 cells."""
   from data_prep.pipeline.prepare import prepare
 
   directory = tmp_path_factory.mktemp("tiny")
@@ -67,6 +71,7 @@ def tiny_data(tmp_path_factory, write_meshes):
     out=directory / "data",
     points=2000,
     surface_points=1000,
+    voxel_side=16,
     distances=True,
     shard_size=8,
     workers=1,
@@ -89,18 +94,6 @@ def tiny_config(tiny_data):
   config.generation.update(resolution_0=8, upsampling_steps=1)
   config.report.shapes = 2
   return config.to_dict()
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-  """Processes that tests start compile without LLVM's optimisations.
-
-  Their networks are so small that they take longer to compile than to run.
-  """
-  with pytest.MonkeyPatch.context() as patch:
-    flags = os.environ.get("XLA_FLAGS", "")
-    patch.setenv("XLA_FLAGS", f"{flags} --xla_backend_optimization_level=0")
-    yield
 
 
 @pytest.fixture(scope="module")

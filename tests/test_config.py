@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, convonet, onet, r2n2, single
+from configs import base, convonet, ifnet, onet, quickstart, r2n2, single
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -18,10 +18,12 @@ from tests.helpers import ROOT
 OLD = ROOT / "tests" / "data" / "workdirs" / "workdir_0_1_0.tar.xz"
 RECIPES = [
   *(("convonet", [variant]) for variant in convonet.VARIANTS),
+  *(("ifnet", [variant]) for variant in ifnet.VARIANTS),
   *(("onet", [variant]) for variant in onet.VARIANTS),
+  *(("quickstart", [variant]) for variant in quickstart.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
   *(("single", [variant]) for variant in single.VARIANTS),
-  *((name, []) for name in ("deepsdf", "furniture", "own_data", "quickstart")),
+  *((name, []) for name in ("deepsdf", "furniture", "own_data")),
 ]
 
 
@@ -76,6 +78,14 @@ def test_every_recipe_is_a_config(name, variant):
   settings = config_lib.parse(config)
   assert settings.model["name"] in registry.METHODS
   assert config_lib.migrate(config) == config
+
+
+def test_the_quickstart_is_local_and_its_other_variant_is_the_paper_s():
+  local, paper = (quickstart.get_config(*variant) for variant in ([], ["paper"]))
+  assert (local.model.name, paper.model.name) == ("convonet", "onet")
+  assert local.prep.out != paper.prep.out  # of other sizes
+  with pytest.raises(ValueError, match=r"quickstart\.py:big: unknown; want .*, paper"):
+    quickstart.get_config("big")
 
 
 def test_added_fields_of_earlier_configs_have_values_that_change_nothing():

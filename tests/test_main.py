@@ -11,8 +11,6 @@ from occnet_jax.geometry import rendering
 from tests.helpers import ROOT
 from tests.helpers.command_line import call, error_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TINY = {
   "prep.points": 2000,
   "prep.surface_points": 1000,
@@ -22,6 +20,9 @@ TINY = {
   "data.cloud_points": 32,
   "model.encoder_hidden_size": 16,
   "model.c_dim": 16,
+  "model.plane_resolution": 16,
+  "model.unet_depth": 2,
+  "model.unet_filters": 8,
   "model.hidden_size": 16,
   "optim.warmup_steps": 2,
   "train.steps": 30,

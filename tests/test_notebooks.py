@@ -39,9 +39,6 @@ CHANGES = {{
 """
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 def run(name, parameters, question, out):
   """Runs a notebook with other parameters; the value of an expression at its end."""
   notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)

@@ -13,8 +13,6 @@ from occnet_jax.cli import stages
 from tests.helpers import ROOT
 from tests.helpers.command_line import call, error_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ROOT / "configs" / "own_data.py"
 SMALL = {
   "prep.points": 2000,

@@ -11,7 +11,6 @@ import occnet_jax
 from configs import onet
 from occnet_jax.cli import stages
 
-
 VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
 

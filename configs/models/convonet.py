@@ -42,6 +42,12 @@ def get_config() -> ml_collections.ConfigDict:
   model.decoder_blocks = 5  # its residual blocks
   model.decoder_leaky = False  # LeakyReLU(0.2) before its last layer in place of ReLU
   model.sample_mode = "bilinear"  # reading of planes and grid: bilinear or nearest
+  # Nearest input points whose features are added to those of planes and grid, with
+  # pointnet_local_pool; 0 for none, as published.
+  model.knn = 0
+  # Octaves of Fourier features of points, in pointnet_local_pool and in the decoder of
+  # planes and grid; 0 for plain coordinates, as published.
+  model.fourier_octaves = 0
   # Length at which features of a point have lost weight; pointnet_plus_plus only.
   model.point_sigma = 0.2
   # Whether running variances are unbiased, as PyTorch's, or biased, as Flax's.

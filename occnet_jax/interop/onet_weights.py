@@ -48,8 +48,8 @@ _BLOCK = (
 )
 _LEAF = ("weight", "bias", *state_dict.BUFFERS)
 
-
 Convert = Callable[[state_dict.State, Mapping[str, Any]], Any]
+ToState = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
 
 
 class Imported(NamedTuple):
@@ -113,10 +113,10 @@ def read_checkpoint(
     best = None if best is None else _number(best, "loss_val_best")
     return Imported(
       variables,
-      _count(content.get("it", 0), "it"),
-      _count(content.get("epoch_it", 0), "epoch_it"),
+      read_count(content.get("it", 0), "it"),
+      read_count(content.get("epoch_it", 0), "epoch_it"),
       best if best is not None and math.isfinite(best) else None,
-      _read_adam(content.get("optimizer"), state, template["params"], convert),
+      read_adam(content.get("optimizer"), state, template["params"], convert),
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
@@ -130,6 +130,7 @@ def write_checkpoint(
   epoch: int = 0,
   best: float | None = None,
   adam: Mapping[str, Any] | None = None,
+  to_state: ToState = to_state_dict,
 ) -> None:
   """Writes a checkpoint that the reference loads; `read_checkpoint` gives it back.
 
@@ -137,28 +138,41 @@ def write_checkpoint(
     path: a .pt file, replaced in one piece.
     variables: {"params", "batch_stats"} of the network.
     step, epoch, best, adam: as in `Imported`.
+    to_state: variables -> state_dict; that of another system whose files have the same
+      form.
   """
-  content: dict[str, Any] = {"model": to_state_dict(variables)}
+  content: dict[str, Any] = {"model": to_state(variables)}
   if adam is not None:
-    count = int(adam["count"])
-    mean, square = (to_state_dict(_like(variables, adam[k])) for k in ("mu", "nu"))
-    names = state_dict.parameters(content["model"])
-    content["optimizer"] = {
-      "state": {
-        i: {"step": count, "exp_avg": mean[name], "exp_avg_sq": square[name]}
-        for i, name in enumerate(names)
-      },
-      "param_groups": [{**ADAM_GROUP, "params": list(range(len(names)))}],
-    }
+    content["optimizer"] = adam_content(variables, adam, to_state)
   content |= {"epoch_it": int(epoch), "it": int(step)}
   if best is not None:
     content["loss_val_best"] = float(best)
   file.write(path, content)
 
 
-def _like(variables: Mapping[str, Any], moments: Any) -> dict[str, Any]:
-  """Moments in place of parameters; the statistics still tell the decoders apart."""
-  return {**variables, "params": moments}
+def adam_content(
+  variables: Mapping[str, Any],
+  adam: Mapping[str, Any],
+  to_state: ToState,
+) -> dict[str, Any]:
+  """The state_dict of PyTorch's Adam, whose parameters are numbered.
+
+  Args:
+    variables: {"params", "batch_stats"} of the network.
+    adam: as in `Imported`.
+    to_state: variables -> state_dict of the system.
+  """
+  count = int(adam["count"])
+  # Moments in place of parameters; the statistics still tell the decoders apart.
+  mean, square = (to_state({**variables, "params": adam[k]}) for k in ("mu", "nu"))
+  names = state_dict.parameters(mean)
+  return {
+    "state": {
+      i: {"step": count, "exp_avg": mean[name], "exp_avg_sq": square[name]}
+      for i, name in enumerate(names)
+    },
+    "param_groups": [{**ADAM_GROUP, "params": list(range(len(names)))}],
+  }
 
 
 def _number(value: Any, name: str) -> float | int:
@@ -169,14 +183,15 @@ def _number(value: Any, name: str) -> float | int:
   return value
 
 
-def _count(value: Any, name: str) -> int:
+def read_count(value: Any, name: str) -> int:
+  """A whole number of a file; ValueError if it is another thing."""
   number = _number(value, name)
   if not math.isfinite(number):
     raise ValueError(f"{name} is {number}, want a whole number")
   return int(number)
 
 
-def _read_adam(
+def read_adam(
   optimizer: Any,
   state: Mapping[str, Any],
   params: Mapping[str, Any],
@@ -186,6 +201,15 @@ def _read_adam(
 
   The file numbers the parameters (PyTorch before 1.5: by address) in the order of the
   groups, which is that of the state_dict. A parameter that was never updated has zeros.
+
+  Args:
+    optimizer: state_dict of PyTorch's Adam.
+    state: state_dict of the network in the same file.
+    params: parameters, arrays or jax.ShapeDtypeStruct.
+    convert: (state_dict, variables of this form) -> variables, of the system.
+
+  Raises:
+    ValueError: the optimiser does not fit the network.
   """
   if not isinstance(optimizer, Mapping) or not isinstance(
     optimizer.get("state"), Mapping
@@ -214,7 +238,9 @@ def _read_adam(
     )
   except ValueError as error:
     raise ValueError(f"its optimizer {error}") from error
-  count = max(_count(record.get("step"), "its optimizer's step") for record in records)
+  count = max(
+    read_count(record.get("step"), "its optimizer's step") for record in records
+  )
   return {"count": count, "mu": mu, "nu": nu}
 
 
@@ -235,12 +261,13 @@ def _layout(simple: bool) -> state_dict.Layout:
   either form.
   """
 
-  def is_pointwise(path: tuple[str, ...]) -> bool:
-    return not simple and path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
+  def window_axes(path: tuple[str, ...]) -> int:
+    pointwise = path[0] == "decoder" and path[-1] not in ("fc_z", "fc_c")
+    return int(pointwise and not simple)
 
   return state_dict.Layout(
     order=functools.partial(_registration_rank, simple=simple),
-    is_pointwise=is_pointwise,
+    window_axes=window_axes,
     renamed={"fc_gamma": "conv_gamma", "fc_beta": "conv_beta"},
     explain=_explain_other_method,
   )

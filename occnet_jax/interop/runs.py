@@ -1,7 +1,8 @@
 """Imports a published checkpoint as a run, and exports a run (host)."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,30 @@ import optax
 
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
-from occnet_jax.interop import convonet_weights, onet_weights
+from occnet_jax.interop import convonet_weights, ifnet_weights, onet_weights
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train.state import TrainState
 
-CONVERT = {  # state_dicts of each system -> linen variables
-  "onet": onet_weights.from_state_dict,
-  "convonet": convonet_weights.from_state_dict,
+
+class Files(NamedTuple):
+  """The published files of one system.
+
+  Attributes:
+    read: (path, template) -> `onet_weights.Imported`.
+    write: (path, variables, *, step, best, adam) -> None.
+  """
+
+  read: Callable[..., onet_weights.Imported]
+  write: Callable[..., None]
+
+
+FILES = {  # config.model.name -> files of its published implementation
+  "convonet": Files(
+    convonet_weights.read_checkpoint, convonet_weights.write_checkpoint
+  ),
+  "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
+  "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
 }
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}
 
@@ -45,21 +62,15 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     )
   settings = config_lib.parse(config)
   model = settings.model
-  if model["name"] not in CONVERT:
-    names = " or ".join(map(repr, CONVERT))
+  files = _files_of(model, "import")
+  if octaves := model.get("fourier_octaves"):
     raise ValueError(
-      f"config.model.name is {model['name']!r}, want {names}, whose published files "
-      "--mode=import reads"
-    )
-  if model.get("fourier_octaves"):
-    raise ValueError(
-      f"config.model.fourier_octaves is {model['fourier_octaves']}, want 0: the "
-      "reference has no Fourier features"
+      f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
+      "Fourier features"
     )
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  convert = CONVERT[model["name"]]
-  imported = onet_weights.read_checkpoint(source, specs, convert)
+  imported = files.read(source, specs)
   variables = jax.tree.map(jnp.asarray, imported.variables)
   optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = TrainState(
@@ -77,6 +88,17 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   with checkpoint.Checkpoints(workdir, config, 0) as checkpoints:
     for kind in checkpoint.KINDS:
       checkpoints.save(kind, state, record)
+
+
+def _files_of(model: dict[str, Any], mode: str) -> Files:
+  """The files of a system; ValueError for a system that has none."""
+  name = model["name"]
+  if name not in FILES:
+    raise ValueError(
+      f"config.model.name is {name!r}, want one of {', '.join(map(repr, FILES))}: "
+      f"--mode={mode} is for files of their published implementations"
+    )
+  return FILES[name]
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -108,12 +130,8 @@ def export_torch(
   """
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
-  if settings.model["name"] != "onet":
-    raise ValueError(
-      f"config.model.name is {settings.model['name']!r}, want 'onet': files of the "
-      "reference, which --mode=export is for, hold occupancy networks"
-    )
-  if octaves := settings.model["fourier_octaves"]:
+  files = _files_of(settings.model, "export_torch")
+  if octaves := settings.model.get("fourier_octaves"):
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="
       f"{octaves}), which the reference has not; export one that was trained without"
@@ -127,7 +145,5 @@ def export_torch(
   if not averaged and {"count", "mu", "nu"} <= moments.keys():
     adam = {name: moments[name] for name in ("count", "mu", "nu")}
   best = saved.record.get(settings.val.select)
-  onet_weights.write_checkpoint(
-    target, variables, step=int(state["step"]), best=best, adam=adam
-  )
+  files.write(target, variables, step=int(state["step"]), best=best, adam=adam)
   return pathlib.Path(target)

@@ -33,15 +33,15 @@ class Layout(NamedTuple):
 
   Attributes:
     order: name -> sort key; PyTorch's optimisers number parameters in that order.
-    is_pointwise: path of linen modules -> whether the dense layer there is a
-      convolution of width 1 in PyTorch, whose weight has a trailing axis of size 1.
+    window_axes: path of linen modules -> how many axes of size 1 the weight of the
+      dense layer there ends with, which is a convolution of width 1 in PyTorch.
     renamed: parts of names in older files, and their names today.
     explain: names in a state_dict that does not fit -> the system that it belongs to
       and what to do, or "".
   """
 
   order: Callable[[str], Any] = lambda name: 0
-  is_pointwise: Callable[[tuple[str, ...]], bool] = lambda path: False
+  window_axes: Callable[[tuple[str, ...]], int] = lambda path: 0
   renamed: Mapping[str, str] = {}
   explain: Callable[[list[str]], str] = lambda names: ""
 
@@ -89,8 +89,7 @@ def to_state_dict(
     name, array = _tensor_name(path), np.asarray(value)
     if path[-1] == "kernel":
       array = np.moveaxis(array, (-1, -2), (0, 1))
-      if layout.is_pointwise(path[1:-1]):
-        array = array[..., None]
+      array = array.reshape(array.shape + (1,) * layout.window_axes(path[1:-1]))
       array = np.ascontiguousarray(array)
     state[name] = array
     if path[-1] == "mean":
@@ -123,7 +122,7 @@ def from_state_dict(
     ValueError: naming tensors that are missing, left over, of another shape, or not
       finite.
   """
-  rest = {_current_name(name, layout): value for name, value in state.items()}
+  rest = {current_name(name, layout): value for name, value in state.items()}
   rest = {k: v for k, v in rest.items() if not k.endswith("num_batches_tracked")}
   flat = traverse_util.flatten_dict(dict(template), keep_empty_nodes=True)
   result, problems, missing = {}, [], []
@@ -144,7 +143,7 @@ def from_state_dict(
       array = np.moveaxis(array, (0, 1), (-1, -2))
     result[path] = np.array(array, leaf.dtype, order="C")
   if missing or rest or problems:
-    names = [_current_name(name, layout) for name in state]
+    names = [current_name(name, layout) for name in state]
     message = layout.explain(names) or _error_message(missing, list(rest), problems)
     raise ValueError(message)
   return traverse_util.unflatten_dict(result)
@@ -157,7 +156,8 @@ def _tensor_name(path: tuple[str, ...]) -> str:
   return f"{module}.{leaf}" if module else leaf
 
 
-def _current_name(name: Any, layout: Layout) -> str:
+def current_name(name: Any, layout: Layout = GENERIC) -> str:
+  """A name without the prefix of parallel training, as newer files have it."""
   parts = [part for part in str(name).split(".") if part != "module"]
   return ".".join(layout.renamed.get(part, part) for part in parts)
 

@@ -3,6 +3,7 @@
 encode: cloud or voxels -> {"xz": (b, r, r, c), ..., "grid": (b, r, r, r, c)}, the
 features of planes and grid after their U-Nets, axes as in nn/grid_features.py; or, of
 PointNet++, with which the paper compares, {"points": (b, n, 3), "features": (b, n, c)}.
+With config.model.knn the latent also has "points" and "point_features".
 decode: points (b, t, 3) -> logits, from the features around each point alone.
 """
 
@@ -50,56 +51,6 @@ class ConvolutionalOccupancyNetwork(nn.Module):
     return self.decoder(points, features, train=train)
 
 
-def method(
-  net: nn.Module,
-  *,
-  tau: float,
-  candidates: tuple[float, ...] = (),
-  windows: Windows | None = None,
-) -> Method:
-  """A convolutional occupancy network as a Method.
-
-  Args:
-    net: the module.
-    tau: occupancy probability of the surface; also of the IoU that training reports.
-    candidates: probabilities among which validation chooses; () for tau alone.
-    windows: how a network of windows covers scenes; None for one of whole shapes.
-  """
-  output = occupancy.field(tau, candidates)
-
-  def init(key, batch):
-    return net.init(key, batch["inputs"], batch["points"], train=True)
-
-  def loss(variables, batch, key, train):
-    del key  # nothing is drawn
-    logits, stats = occupancy.apply(
-      net, variables, batch["inputs"], batch["points"], train=train
-    )
-    value, scalars = occupancy.scalars(logits, batch, output)
-    return occupancy.loss_result(value, stats, scalars, batch)
-
-  def encode(variables, inputs):
-    return net.apply(variables, inputs, train=False, method="encode")
-
-  def decode(variables, latent, points):
-    return net.apply(variables, points, latent, train=False, method="decode")
-
-  def score(variables, batch):
-    logits = net.apply(variables, batch["inputs"], batch["points"], train=False)
-    return occupancy.score(logits, batch, output)
-
-  return Method(
-    init,
-    loss,
-    encode,
-    decode,
-    output,
-    score,
-    fidelity=occupancy.fidelity(decode),
-    windows=windows,
-  )
-
-
 def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
   del norm  # it has no batch norm
   lookup(grid_features.POOLINGS, model["pooling"], "model.pooling")
@@ -109,6 +60,8 @@ def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
     model["encoder_hidden_size"],
     model["encoder_blocks"],
     model["pooling"],
+    keep_points=model["knn"] > 0,
+    octaves=model["fourier_octaves"],
     **_unets(model),
   )
 
@@ -140,9 +93,21 @@ def _decoder(model: ModelConfig) -> nn.Module:
   """The decoder of what the encoder makes: planes and grids, or points."""
   lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
   sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
+  if model["knn"] and model["encoder"] != "pointnet_local_pool":
+    raise ValueError(
+      f"config.model.knn is {model['knn']} with encoder {model['encoder']!r}; want 0, "
+      "or the encoder pointnet_local_pool, whose points have features"
+    )
   if model["encoder"] == "pointnet_plus_plus":
     return LocalPointDecoder(*sizes, model["point_sigma"])
-  return LocalDecoder(*sizes, model["sample_mode"], model["padding"], _crop(model))
+  return LocalDecoder(
+    *sizes,
+    model["sample_mode"],
+    model["padding"],
+    model["knn"],
+    model["fourier_octaves"],
+    _crop(model),
+  )
 
 
 def _layout(model: ModelConfig) -> grid_features.Layout:
@@ -179,6 +144,12 @@ def _windows(model: ModelConfig) -> Windows | None:
     raise ValueError(
       f"config.model.unit_size is {unit} and encoder {model['encoder']!r}; want a "
       "length above 0 and pointnet_local_pool, the encoder that knows windows, or 0"
+    )
+  if model["knn"] or model["fourier_octaves"]:
+    raise ValueError(
+      f"config.model.unit_size is {unit} with knn={model['knn']} and "
+      f"fourier_octaves={model['fourier_octaves']}; want 0 of both, for they are of "
+      "whole shapes: local_coordinates='sin_cos' has waves for windows"
     )
   planes = set(model["features"]) & set(grid_features.PLANES)
   sides = {model["plane_resolution"]} if planes else set()
@@ -233,9 +204,8 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
   make = lookup(ENCODERS, model["encoder"], "model.encoder")
   encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
   chosen = options.threshold
-  return method(
+  return occupancy.method(
     ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
-    windows=windows,
-  )
+  )._replace(windows=windows)

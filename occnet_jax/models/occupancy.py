@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from occnet_jax import losses
-from occnet_jax.types import Batch, Field, Scalars, ShapeScores, Variables
+from occnet_jax.types import Batch, Field, Method, Scalars, ShapeScores, Variables
 
 
 def field(tau: float, candidates: tuple[float, ...] = ()) -> Field:
@@ -76,3 +76,39 @@ def fidelity(
     return value / batch["points"].shape[1]
 
   return mean_cross_entropy
+
+
+def method(net: nn.Module, *, tau: float, candidates: tuple[float, ...] = ()) -> Method:
+  """A network that draws nothing and has one latent, as a Method.
+
+  Args:
+    net: module with the methods encode (inputs, train=...) -> latent, decode (points
+      (b, t, 3), latent, train=...) -> logits (b, t), and a call (inputs, points,
+      train=...) of both.
+    tau: occupancy probability of the surface; also of the IoU that training reports.
+    candidates: probabilities among which validation chooses; () for tau alone.
+  """
+  output = field(tau, candidates)
+
+  def init(key, batch):
+    return net.init(key, batch["inputs"], batch["points"], train=True)
+
+  def loss(variables, batch, key, train):
+    del key  # nothing is drawn
+    logits, stats = apply(net, variables, batch["inputs"], batch["points"], train=train)
+    value, logged = scalars(logits, batch, output)
+    return loss_result(value, stats, logged, batch)
+
+  def encode(variables, inputs):
+    return net.apply(variables, inputs, train=False, method="encode")
+
+  def decode(variables, latent, points):
+    return net.apply(variables, points, latent, train=False, method="decode")
+
+  def score_batch(variables, batch):
+    logits, _ = apply(net, variables, batch["inputs"], batch["points"], train=False)
+    return score(logits, batch, output)
+
+  return Method(
+    init, loss, encode, decode, output, score_batch, fidelity=fidelity(decode)
+  )

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from occnet_jax.config import lookup
-from occnet_jax.models import convonet, deepsdf, onet, r2n2, single, siren
+from occnet_jax.models import convonet, deepsdf, ifnet, onet, r2n2, single, siren
 from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import BuildOptions, Field, Method, Variables
 
@@ -22,6 +22,7 @@ BuildFn = Callable[[Mapping[str, Any], BuildOptions], Method]
 METHODS: dict[str, BuildFn] = {
   "convonet": convonet.build,
   "deepsdf": deepsdf.build,
+  "ifnet": ifnet.build,
   "onet": onet.build,
   "r2n2": r2n2.build,
   "single": single.build,

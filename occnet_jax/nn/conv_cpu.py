@@ -1,14 +1,16 @@
 """Convolutions in the forms that are fastest on a CPU, and their transposes (jnp).
 
 Arguments and results are those of `conv_xla`; benchmarks/convolution.py has the times.
-On a CPU, XLA's gradient by the kernel, and in 3D or for few pixels every one of the
-three, takes several times as long as the matrix product that it amounts to, and a
-3 x 3 convolution up to twice as long as Winograd's.
+On a CPU, XLA's gradient by the kernel of a strided convolution, and in 3D or for few
+pixels every one of the three, takes several times as long as the matrix product that it
+amounts to, and a 3 x 3 convolution of many features up to twice as long as Winograd's.
+A grid with stride 1 is convolved slice by slice.
 """
 
 import math
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from occnet_jax.nn import conv_xla, winograd
@@ -23,6 +25,8 @@ def convolve(
   """The convolution by Winograd's algorithm, by XLA or as a matrix product."""
   if _winograd_applies(x.shape[1:-1], kernel.shape, stride, padding):
     return winograd.convolve(x, kernel)
+  if _slices_apply(x.shape, stride):
+    return _convolve_slices(x, kernel, padding)
   windows = math.prod(-(-side // stride) for side in x.shape[1:-1])
   if x.ndim == 4 and windows > FEW_WINDOWS:
     return conv_xla.convolve(x, kernel, stride, padding)
@@ -57,6 +61,13 @@ def gradient_by_kernel(
   shape = (kernel_size,) * (x.ndim - 2) + (x.shape[-1], cotangent.shape[-1])
   if _winograd_applies(x.shape[1:-1], shape, stride, padding):
     return winograd.gradient_by_kernel(x, cotangent)
+  if _slices_apply(x.shape, stride):
+    return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
+  windows = math.prod(cotangent.shape[1:-1])
+  if x.ndim == 4 and kernel_size > 1 and stride == 1 and windows > FEW_WINDOWS:
+    # Of few features the rows of all windows are nine times the image, and the product
+    # takes three to four times as long as XLA's form.
+    return conv_xla.gradient_by_kernel(x, cotangent, stride, padding, kernel_size)
   # The rows are made again here: kept from `convolve` they would fill the memory.
   rows = window_rows(x, kernel_size, stride, padding)
   product = rows.reshape(-1, rows.shape[-1]).T @ cotangent.reshape(-1, shape[-1])
@@ -69,6 +80,54 @@ def _convolve_by_product(x, kernel, stride, padding):
   outputs = kernel.shape[-1]
   product = rows.reshape(-1, rows.shape[-1]) @ kernel.reshape(-1, outputs)
   return product.reshape(*rows.shape[:-1], outputs)
+
+
+def _slices_apply(shape: tuple[int, ...], stride: int) -> bool:
+  """Whether a grid is convolved slice by slice: stride 1, and slices of some size."""
+  return len(shape) == 5 and stride == 1 and math.prod(shape[2:4]) > FEW_WINDOWS
+
+
+def _convolve_slices(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], padding: int
+) -> Float[Array, "b *t o"]:
+  """A grid's convolution as a sum of convolutions of its slices as images.
+
+  Slice d of the result is the sum over k of slice d + k of the padded grid, convolved
+  with slice k of the kernel. On a CPU XLA is much faster at images than at grids, and
+  rows of whole windows would take 27 times the memory of the grid.
+  """
+  padded = _pad_slices(x, padding)
+  b, slices, *image = padded.shape
+  depth = slices - kernel.shape[0] + 1
+  result = 0.0
+  for k in range(kernel.shape[0]):
+    images = padded[:, k : k + depth].reshape(b * depth, *image)
+    result = result + conv_xla.convolve(images, kernel[k], 1, padding)
+  return result.reshape(b, depth, *result.shape[1:])
+
+
+def _slices_gradient_by_kernel(
+  x: Float[Array, "b *s i"],
+  cotangent: Float[Array, "b *t o"],
+  padding: int,
+  kernel_size: int,
+) -> Float[Array, "*w i o"]:
+  """The transpose of `_convolve_slices` as a map of the kernel, one slice at a time."""
+  padded, depth = _pad_slices(x, padding), cotangent.shape[1]
+  b, slices, *image = padded.shape
+  rows = window_rows(padded.reshape(b * slices, *image), kernel_size, 1, padding)
+  rows = rows.reshape(b, slices, -1, rows.shape[-1])
+  columns = cotangent.reshape(-1, cotangent.shape[-1])
+  products = [
+    rows[:, k : k + depth].reshape(-1, rows.shape[-1]).T @ columns
+    for k in range(kernel_size)
+  ]
+  shape = (kernel_size,) * 3 + (x.shape[-1], cotangent.shape[-1])
+  return jnp.stack(products).reshape(shape)
+
+
+def _pad_slices(x: Float[Array, "b *s i"], padding: int) -> Float[Array, "b *t i"]:
+  return jnp.pad(x, [(0, 0), (padding, padding), *[(0, 0)] * 3])
 
 
 def _winograd_applies(

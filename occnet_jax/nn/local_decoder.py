@@ -10,13 +10,17 @@ Shape letters: b shapes, t points, n input points, r side, c features.
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.neighbours import NeighbourAttention
 from occnet_jax.nn.pointnet2 import squared_distances
+from occnet_jax.nn.positional import fourier_features
+from occnet_jax.nn.precision import matmul
 from occnet_jax.nn.residual import ResnetBlockFC
 
 
@@ -32,7 +36,10 @@ class LocalDecoder(nn.Module):
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     mode: "bilinear" or "nearest", how planes and grids are read.
     padding: planes and grids cover a cube of side 1 + padding.
-    crop: they cover a window of a scene instead; None for the cube.
+    neighbours: number of nearest input points whose features are added to those of
+      planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
+    octaves: frequencies of Fourier features of the points; 0 as published.
+    crop: planes and grids cover a window of a scene instead; None for the cube.
   """
 
   hidden_size: int = 32
@@ -40,22 +47,38 @@ class LocalDecoder(nn.Module):
   leaky: bool = False
   mode: str = "bilinear"
   padding: float = 0.1
+  neighbours: int = 0
+  octaves: int = 0
   crop: crops.Crop | None = None
 
   @nn.compact
   def __call__(
     self,
     points: Float[Array, "b t 3"],
-    grids: Mapping[str, Float[Array, "b ... c"]],
+    latent: Mapping[str, Float[Array, "b ... c"]],
     *,
     train: bool,
   ) -> Float[Array, "b t"]:
-    """Occupancy logits at points in cube units."""
-    del train  # no layer behaves differently
+    """Occupancy logits at points in cube units.
+
+    Args:
+      points: the queries.
+      latent: planes and grids by name; with neighbours also "points" (b, n, 3), the
+        input points, and "point_features" (b, n, c).
+      train: ignored, because no layer behaves differently.
+    """
+    del train
+    planes_and_grids = {
+      name: latent[name] for name in grid_features.AXES if name in latent
+    }
     features = grid_features.sample(
-      grids, points, padding=self.padding, mode=self.mode, crop=self.crop
+      planes_and_grids, points, padding=self.padding, mode=self.mode, crop=self.crop
     )
+    if self.neighbours:
+      attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
+      features += attention(points, latent["points"], latent["point_features"])
     positions = crops.encode_positions(points, self.crop)
+    positions = fourier_features(positions, self.octaves)
     return _logits(positions, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
@@ -90,7 +113,7 @@ class LocalPointDecoder(nn.Module):
     distances = jnp.sqrt(jnp.maximum(squares, 1e-20)) + 1e-5
     # A softmax, because far from all points every weight is zero in float32.
     weights = nn.softmax(-jnp.square(distances / self.sigma))
-    features = jnp.einsum("btn,bnc->btc", weights, latent["features"])
+    features = jax.vmap(matmul)(weights, latent["features"])
     return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
 
 

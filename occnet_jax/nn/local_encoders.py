@@ -19,6 +19,7 @@ from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.conv import Conv
 from occnet_jax.nn.grid_features import Cells, Layout
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import ResnetBlockFC
 from occnet_jax.nn.unet import UNet, UNet3D
 
@@ -39,6 +40,9 @@ class LocalPoolPointnet(nn.Module):
     pooling: "max" or "mean".
     unet: refines the planes, all by the same weights; None for none.
     unet3d: refines the grid; None for none.
+    keep_points: whether the result also has "points" and "point_features" (b, n, c),
+      the points and their features before these are spread over planes and grid.
+    octaves: frequencies of Fourier features of the points; 0 as published.
   """
 
   layout: Layout
@@ -48,6 +52,8 @@ class LocalPoolPointnet(nn.Module):
   pooling: str = "max"
   unet: UNet | None = None
   unet3d: UNet3D | None = None
+  keep_points: bool = False
+  octaves: int = 0
 
   @nn.compact
   def __call__(self, points: Float[Array, "b n 3"], *, train: bool) -> Grids:
@@ -60,11 +66,15 @@ class LocalPoolPointnet(nn.Module):
     del train  # no layer behaves differently
     cells = _cells_by_name(points, self.layout)
     positions = crops.encode_positions(points, self.layout.crop)
+    positions = fourier_features(positions, self.octaves)
     net = Linear(2 * self.hidden_dim, name="fc_pos")(positions)
     blocks = _PooledBlocks(self.n_blocks, self.hidden_dim, self.pooling, name="blocks")
     net = blocks(net, list(cells.values()))
     features = Linear(self.c_dim, name="fc_c")(net)  # no ReLU before it, as published
-    return _fill_grids(features, cells, self.unet, self.unet3d)
+    grids = _fill_grids(features, cells, self.unet, self.unet3d)
+    if self.keep_points:
+      grids |= {"points": points, "point_features": features}
+    return grids
 
 
 class LocalVoxelEncoder(nn.Module):

@@ -102,10 +102,10 @@ class _SetAbstraction(nn.Module):
     self, points: Float[Array, "b n 3"], features: Float[Array, "b n c"], *, train: bool
   ) -> tuple[Float[Array, "b m 3"], Float[Array, "b m o"]]:
     level = self.level
-    centres = _rows(points, farthest_points(points, level.centres))
+    centres = gather_rows(points, farthest_points(points, level.centres))
     near = neighbours_in_ball(points, centres, level.radius, level.neighbours)
-    offsets = _rows(points, near) - centres[:, :, None]
-    parts = jnp.concatenate([offsets, _rows(features, near)], -1)
+    offsets = gather_rows(points, near) - centres[:, :, None]
+    parts = jnp.concatenate([offsets, gather_rows(features, near)], -1)
     pooled = _layers(self, level.sizes, parts, train).max(2)
     return centres, pooled
 
@@ -202,7 +202,7 @@ def interpolate_nearest(
   negated, index = lax.top_k(-squared_distances(queries, points), 3)
   weights = 1 / (1e-8 - negated)
   weights = weights / weights.sum(-1, keepdims=True)
-  return (weights[..., None] * _rows(features, index)).sum(2)
+  return (weights[..., None] * gather_rows(features, index)).sum(2)
 
 
 def squared_distances(
@@ -214,7 +214,8 @@ def squared_distances(
   )
 
 
-def _rows(
+def gather_rows(
   array: Float[Array, "b n c"], index: Int[Array, "b *k"]
 ) -> Float[Array, "b *k c"]:
+  """Rows of each shape's array by their indices."""
   return jax.vmap(lambda a, i: a.at[i].get(mode="promise_in_bounds"))(array, index)

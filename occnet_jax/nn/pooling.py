@@ -1,6 +1,7 @@
-"""Max-pooling of images (device, jnp)."""
+"""Max-pooling of images and grids (device, jnp)."""
 
 import functools
+import itertools
 
 import flax.linen as nn
 import jax
@@ -15,8 +16,8 @@ STRIDE = 2
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(
-  x: Float[Array, "b h w f"], kernel_size: int, padding: int
-) -> Float[Array, "b i j f"]:
+  x: Float[Array, "b *s f"], kernel_size: int, padding: int
+) -> Float[Array, "b *t f"]:
   """The largest entry of every window of stride 2; padding is -inf.
 
   The gradient goes to the first of equal entries, as in PyTorch. XLA's own gradient
@@ -43,7 +44,7 @@ def _forward(x, kernel_size, padding):
 
 def _backward(kernel_size, padding, residuals, cotangent):
   def on_cpu(x, position, cotangent):
-    return _gradient_on_cpu(position, cotangent, kernel_size, padding, x.shape[1:3])
+    return _gradient_on_cpu(position, cotangent, kernel_size, padding, x.shape[1:-1])
 
   def by_xla(x, position, cotangent):
     del position
@@ -57,8 +58,9 @@ max_pool.defvjp(_forward, _backward)
 
 
 def _pool_by_xla(x, kernel_size, padding):
-  window, strides = (kernel_size, kernel_size), (STRIDE, STRIDE)
-  return nn.max_pool(x, window, strides, [(padding, padding)] * 2)
+  axes = x.ndim - 2
+  window, strides = (kernel_size,) * axes, (STRIDE,) * axes
+  return nn.max_pool(x, window, strides, [(padding, padding)] * axes)
 
 
 def _pool_on_cpu(x, kernel_size, padding):
@@ -76,28 +78,26 @@ def _gradient_on_cpu(position, cotangent, kernel_size, padding, sides):
 
   Position (i, j) of window (k, l) is pixel (2 k + i, 2 l + j) of the padded image. So
   the pixels of even row take from the positions of even i alone, and those of odd row
-  from the odd ones; likewise the columns. Each of these four images of half the side is
-  a sum of shifted cotangents.
+  from the odd ones; likewise the columns, and the third axis of a grid. Each of these
+  four images (eight grids) of half the side is a sum of shifted cotangents.
   """
+  axes = len(sides)
   half = [-(-(side + 2 * padding) // 2) for side in sides]
 
-  def passed_by(i, j):
+  def passed_by(offset):
     """The cotangents of the windows whose largest entry is at (i, j)."""
-    part = jnp.where(position == i * kernel_size + j, cotangent, 0)
-    before = (i // 2, j // 2)  # window k reaches pixel k + i // 2 of its half
-    after = [half[k] - before[k] - part.shape[1 + k] for k in range(2)]
+    rank = 0
+    for i in offset:
+      rank = rank * kernel_size + i
+    part = jnp.where(position == rank, cotangent, 0)
+    before = [i // 2 for i in offset]  # window k reaches pixel k + i // 2 of its half
+    after = [half[k] - before[k] - part.shape[1 + k] for k in range(axes)]
     return jnp.pad(part, [(0, 0), *zip(before, after, strict=True), (0, 0)])
 
-  parts = [
-    [
-      sum(
-        passed_by(i, j)
-        for i in range(row, kernel_size, 2)
-        for j in range(column, kernel_size, 2)
-      )
-      for column in range(2)
-    ]
-    for row in range(2)
-  ]
+  parts = []
+  for parity in itertools.product((0, 1), repeat=axes):
+    offsets = itertools.product(*(range(first, kernel_size, 2) for first in parity))
+    parts.append(sum(passed_by(offset) for offset in offsets))
   padded = interleave(parts)
-  return padded[:, padding : padding + sides[0], padding : padding + sides[1]]
+  kept = (slice(padding, padding + side) for side in sides)
+  return padded[:, *kept]

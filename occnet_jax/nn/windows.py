@@ -64,10 +64,17 @@ def window_rows(
   return jnp.concatenate(split_windows(x, kernel_size, stride, padding), axis=-1)
 
 
-def interleave(
-  parts: list[list[Float[Array, "b h w f"]]],
-) -> Float[Array, "b 2*h 2*w f"]:
-  """The image whose pixel (2 i + r, 2 j + s) is pixel (i, j) of parts[r][s]."""
-  y = jnp.stack([jnp.stack(row, 3) for row in parts], 2)
-  b, h, _, w, _, f = y.shape
-  return y.reshape(b, 2 * h, 2 * w, f)
+def interleave(parts: list[Float[Array, "b *s f"]]) -> Float[Array, "b *t f"]:
+  """The image or grid of twice the side whose pixel 2 i + r is pixel i of a part.
+
+  Args:
+    parts: one for each r in {0, 1}^axes, in the order of binary numbers: of an image
+      the parts of even rows come first, of these the one of even columns.
+  """
+  b, *sides, f = parts[0].shape
+  axes = len(sides)
+  y = jnp.stack(parts).reshape(*(2,) * axes, b, *sides, f)
+  # (r0, r1, ..., b, i0, i1, ..., f) -> (b, i0, r0, i1, r1, ..., f)
+  pairs = [axis for k in range(axes) for axis in (axes + 1 + k, k)]
+  y = y.transpose(axes, *pairs, y.ndim - 1)
+  return y.reshape(b, *(2 * side for side in sides), f)

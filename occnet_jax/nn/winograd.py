@@ -81,7 +81,7 @@ def _assemble(results: Grid, shape: tuple[int, ...]) -> Float[Array, "b h w f"]:
   """The image of these sides that consists of the 2 x 2 output tiles."""
   b, h, w, _ = shape
   half = (b, -(-h // 2), -(-w // 2), -1)
-  return interleave([[y.reshape(half) for y in row] for row in results])[:, :h, :w]
+  return interleave([y.reshape(half) for row in results for y in row])[:, :h, :w]
 
 
 def _tiles(x: Float[Array, "b h w f"], side: int) -> Grid:

@@ -1,5 +1,7 @@
 """Optimisers and learning-rate schedules, by name (device)."""
 
+import functools
+
 import jax
 import optax
 import optax.contrib
@@ -26,12 +28,29 @@ SCHEDULES = {
 }
 
 
+def _as_matrices(params: optax.Params) -> optax.Params:
+  """Which axes of each parameter are rows and columns for Muon; None leaves it to Adam.
+
+  The kernel (*window, i, o) of a convolution is the matrix that maps a window to its
+  result.
+  """
+
+  def matrix(param):
+    if param.ndim < 2:
+      return None
+    return optax.contrib.MuonDimensionNumbers(tuple(range(param.ndim - 1)), -1)
+
+  return jax.tree.map(matrix, params)
+
+
+# Three Newton-Schulz steps after Schatten scaling train as well as five without it.
+_muon = functools.partial(optax.contrib.muon, ns_steps=3, preconditioning="schatten")
 OPTIMIZERS = {
   "adam": lambda optim, rate: optax.adam(rate),
   "adamw": lambda optim, rate: optax.adamw(rate, weight_decay=optim.weight_decay),
-  # Three Newton-Schulz steps after Schatten scaling train as well as five without it.
-  "muon": lambda optim, rate: optax.contrib.muon(
-    rate, ns_steps=3, preconditioning="schatten"
+  "muon": lambda optim, rate: _muon(rate),  # of matrices; kernels in 2D and 3D: Adam
+  "muon_conv": lambda optim, rate: _muon(
+    rate, muon_weight_dimension_numbers=_as_matrices
   ),
   "sgd": lambda optim, rate: optax.sgd(rate, momentum=0.9),
 }

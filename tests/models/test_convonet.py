@@ -58,6 +58,10 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
     ({"pooling": "sum"}, r"pooling is 'sum'; want one of: max, mean"),
     ({"sample_mode": "cubic"}, r"sample_mode is 'cubic'; want one of: bilinear, nea"),
     (
+      {"encoder": "voxel_simple_local", "knn": 8},
+      r"knn is 8 with encoder 'voxel_simple_local'; want 0, or the encoder pointnet_l",
+    ),
+    (
       {"encoder": "voxel_simple_local", "voxel_kernel_size": 2},
       r"voxel_kernel_size is 2; want an odd number",
     ),
@@ -66,6 +70,7 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
       WINDOW | {"encoder": "pointnet_plus_plus"},
       r"encoder 'pointnet_plus_plus'; want .* pointnet_local_pool, the encoder that k",
     ),
+    (WINDOW | {"knn": 8}, r"unit_size is 0\.01 with knn=8 .*; want 0 of both"),
     (WINDOW | {"grid_resolution": 63}, r"63 cells along a window .*one even number"),
     (WINDOW | {"features": ("xz", "grid")}, r"has 32 and 64 cells along a window"),
     (WINDOW | {"query_cells": 33}, r"query_cells=33; want .* no more query cells"),

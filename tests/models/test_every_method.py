@@ -34,6 +34,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.unet3d_levels": 2,
     "model.unet3d_filters": 8,
     "model.hidden_size": 8,
+    "model.knn": 4,
   },
   "deepsdf": {
     "data.inputs": "index",
@@ -45,6 +46,11 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "val.split": "train",
     "test.split": "train",
   },
+  "ifnet": {
+    "model.resolution": 8,
+    "model.levels": ((4,), (8, 8)),
+    "model.hidden_sizes": (16, 16),
+  },
   "onet": {
     "model.encoder_hidden_size": 16,
     "model.c_dim": 16,
@@ -54,7 +60,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "data.targets": ("voxels",),
     "model.encoder_hidden_size": 16,
     "model.c_dim": 16,
-    "model.channels": (8, 8, 8, 8),
+    "model.channels": (8, 8, 8),
   },
   "single": {
     "data.inputs": "none",
@@ -75,9 +81,11 @@ def make_config(name, data):
   config.update_from_flattened_dict(
     {
       "data.dir": str(data),
+      "prep.voxel_side": 16,
       "data.points": 128,
       "data.cloud_points": 32,
       "data.workers": 0,
+      "data.placement": "stream",
       "optim.learning_rate": 3e-3,
       "train.steps": 24,
       "train.batch_size": 8,
@@ -121,12 +129,19 @@ def test_twenty_steps_lower_a_finite_loss_and_scores_are_per_shape(config):
     k: (x.shape, x.dtype) for k, x in example.items()
   }
   method = registry.build(config["model"])
-  optimizer = optimizers.make(settings.optim, 20)
+  optimizer = optimizers.make(settings.optim, settings.train.steps)
   state = state_lib.create(method, optimizer, example, seed=0, ema=False)
-  step = jax.jit(step_lib.make_step(method, optimizer))
+  # The program of the training in the next test, so that it is compiled once.
+  step = step_lib.data_parallel(
+    step_lib.make_step(
+      registry.build(config["model"], axis_name=step_lib.AXIS), optimizer
+    )
+  )
+  state = step_lib.replicate(state)
+  split = step_lib.split_over_devices(batch, jax.local_device_count())
   losses = []
   for number in range(20):
-    state, scalars = step(state, batch, number)
+    state, scalars = step(state, split, np.int32(number), None)
     losses.append(float(scalars["loss"]))
   assert np.isfinite(losses).all() and losses[-1] < losses[0]
 

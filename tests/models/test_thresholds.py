@@ -20,6 +20,8 @@ def make_model(name, **fields):
     ("convonet", None, math.log(0.2 / 0.8)),
     ("onet", None, math.log(0.2 / 0.8)),
     ("onet", 0.3, math.log(0.3 / 0.7)),
+    ("ifnet", None, 0.0),
+    ("ifnet", 0.3, math.log(0.3 / 0.7)),
     ("r2n2", None, math.log(0.4 / 0.6)),
     ("r2n2", 0.3, math.log(0.3 / 0.7)),
     ("deepsdf", None, 0.0),
@@ -43,7 +45,7 @@ def test_the_level_of_validation_counts_unless_a_threshold_is_given():
   assert registry.build(make_model("r2n2"), level=-1.0).output.level != -1.0
 
 
-@pytest.mark.parametrize("name", ["onet", "r2n2", "single"])
+@pytest.mark.parametrize("name", ["onet", "r2n2", "ifnet", "single"])
 def test_a_probability_of_zero_is_no_threshold(name):
   with pytest.raises(ValueError, match="want a probability between 0 and 1"):
     registry.build(make_model(name), threshold=0.0)

@@ -22,15 +22,24 @@ def test_the_padding_of_max_pool_is_below_every_entry():
 
 @pytest.mark.parametrize(
   ("sides", "kernel_size", "padding"),
-  [((5, 8), 3, 1), ((6, 7), 2, 1), ((8, 7), 3, 0), ((4, 4), 2, 0), ((1, 1), 2, 1)],
+  [
+    ((5, 8), 3, 1),
+    ((6, 7), 2, 1),
+    ((8, 7), 3, 0),
+    ((4, 4), 2, 0),
+    ((1, 1), 2, 1),
+    ((4, 8, 6), 2, 0),
+    ((5, 4, 7), 3, 1),
+  ],
 )
 def test_max_pool_is_that_of_flax_with_its_gradient(sides, kernel_size, padding):
   # Few values, so that windows have several largest ones.
   x = jnp.asarray(RNG.integers(0, 3, (2, *sides, 3)), jnp.float32)
 
   def by_flax(x):
-    pads = [(padding, padding)] * 2
-    return nn.max_pool(x, (kernel_size, kernel_size), strides=(2, 2), padding=pads)
+    axes = len(sides)
+    pads = [(padding, padding)] * axes
+    return nn.max_pool(x, (kernel_size,) * axes, (2,) * axes, pads)
 
   def found(pool):
     y, pull = jax.vjp(pool, x)
@@ -54,6 +63,8 @@ def test_a_strided_convolution_pads_both_ends_alike():
   [
     ((6, 7, 8), (3, 4), 3, 2, 1),
     ((5, 5, 5), (1, 4), 3, 1, 1),
+    ((4, 9, 10), (3, 4), 3, 1, 1),  # by slices, as the next
+    ((6, 9, 8), (1, 2), 5, 1, 1),
     ((9, 8), (2, 4), 5, 2, 0),
     ((20, 21), (2, 4), 5, 2, 0),
     ((8, 6), (32, 40), 3, 1, 1),  # Winograd's, as the next

@@ -11,8 +11,6 @@ import pytest
 from benchmarks import reliability
 from occnet_jax.train import checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def whole(tiny_data, tmp_path_factory):

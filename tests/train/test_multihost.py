@@ -14,8 +14,6 @@ from occnet_jax.evaluation import evaluate, resume_log
 from occnet_jax.train import checkpoint, metric_log, multihost
 from tests.helpers import ROOT
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = {
   "data.points": 128,
   "data.cloud_points": 32,

@@ -119,3 +119,23 @@ def test_every_optimiser_comes_down_a_bowl(name):
     updates, state = optimizer.update({"w": 2 * params["w"]}, state, params)
     params = optax.apply_updates(params, updates)
   assert float((params["w"] ** 2).sum()) < 0.8 * before
+
+
+def test_muon_of_convolutions_takes_a_kernel_for_the_matrix_of_a_window():
+  gradient = np.random.default_rng(0).standard_normal((3, 3, 4, 6)).astype(np.float32)
+  updates = []
+  for shape in ((3, 3, 4, 6), (36, 6)):
+    params = {"w": jnp.zeros(shape)}
+    optimizer = optimizers.make(OPTIM._replace(name="muon_conv"), 10)
+    grads = {"w": jnp.asarray(gradient.reshape(shape))}
+    updates.append(optimizer.update(grads, optimizer.init(params), params)[0]["w"])
+  kernel, matrix = np.asarray(updates[0]).reshape(36, 6), np.asarray(updates[1])
+  np.testing.assert_allclose(kernel, matrix, atol=1e-6)
+  # Orthogonal but for a factor: Newton-Schulz leaves singular values alike.
+  singular = np.linalg.svd(kernel, compute_uv=False)
+  assert singular.max() < 2 * singular.min()
+  bias = {"b": jnp.zeros(3)}
+  optimizer = optimizers.make(OPTIM._replace(name="muon_conv"), 10)
+  step, _ = optimizer.update({"b": jnp.ones(3)}, optimizer.init(bias), bias)
+  adam, _ = optax.adam(0.5).update({"b": jnp.ones(3)}, optax.adam(0.5).init(bias))
+  np.testing.assert_allclose(step["b"], adam["b"], rtol=0.5)  # with Nesterov's momentum

@@ -31,7 +31,11 @@ from jaxtyping import Float
 from occnet_jax.config import GenerationSettings
 from occnet_jax.data import host_memory
 from occnet_jax.extract.field import decoder_field, shared_jit
-from occnet_jax.extract.grid.block_lattice import POINT_BYTES, BlockLattice
+from occnet_jax.extract.grid.block_lattice import (
+  POINT_BYTES,
+  BlockLattice,
+  box_resolution,
+)
 from occnet_jax.extract.mesh.simplify import simplify
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import pointcloud_io
@@ -245,11 +249,12 @@ def _middle_axis(windows: Windows, points_per_cell: int) -> Float[np.ndarray, " 
 
 
 def _check_memory(scene: Scene, points_per_cell: int, max_memory: int | None) -> None:
-  """Raises ValueError if the lattice would not fit the memory."""
+  """Raises ValueError if the lattice is too long or would not fit the memory."""
   available = host_memory.available() if max_memory is None else max_memory
   bytes_each = POINT_BYTES * (scene.windows.stride * points_per_cell) ** 3
   # Every block with points has a window; only a scene of which that much fits is worth
   # the list of all windows, of which each adds to eight blocks.
+  box_resolution(np.array(list(scene.rows)), scene.windows.stride * points_per_cell)
   blocks = len(scene.rows)
   if blocks * bytes_each <= available:
     corners = itertools.product((0, 1), repeat=3)

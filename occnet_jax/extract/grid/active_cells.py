@@ -102,10 +102,8 @@ CellPart = tuple[
 ]  # keys, configurations, and values at the lowest corner and its three neighbours
 
 
-def collect_crossings(
-  parts: list[CellPart], resolution: int, level: float
-) -> Crossings:
-  """The crossings of all parts of a grid, which share no cell."""
+def collect_crossings(parts: list[tuple], resolution: int, level: float) -> Crossings:
+  """The crossings of all parts of a grid, each a `CellPart`, which share no cell."""
   cells, configs, values = (np.concatenate(part) for part in zip(*parts, strict=True))
   order = np.argsort(cells)
   cells, configs, values = cells[order], configs[order], values[order]

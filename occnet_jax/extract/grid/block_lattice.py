@@ -57,6 +57,21 @@ class Surface(NamedTuple):
   faces: Faces
 
 
+def box_resolution(blocks: Int[np.ndarray, "n 3"], side: int) -> int:
+  """Points along the longest side of the box of blocks, with a layer of blocks below.
+
+  Raises:
+    ValueError: blocks too far apart to number the points of their box.
+  """
+  resolution = int((np.ptp(blocks, axis=0).max() + 2) * side)
+  if resolution + 3 > MAX_SIDE:
+    raise ValueError(
+      f"the scene is {resolution} points of the lattice long; want at most "
+      f"{MAX_SIDE - 3}: remove stray points far away, or enlarge cell_size"
+    )
+  return resolution
+
+
 class BlockLattice:
   """Weighted sums of values at the points of a lattice.
 
@@ -102,16 +117,11 @@ class BlockLattice:
       ValueError: blocks too far apart to number the points of their box.
     """
     blocks = np.array(list(self.blocks)).reshape(-1, 3)
+    resolution = box_resolution(blocks, self.side)
     # A cell belongs to the block of its lowest corner; the block of another of its
     # corners may be the only one that exists.
     owners = {tuple(map(int, b - c)) for b in blocks for c in CORNERS}
     lowest = (blocks.min(0) - 1) * self.side
-    resolution = int(((blocks.max(0) + 1) * self.side - lowest).max())
-    if resolution + 3 > MAX_SIDE:
-      raise ValueError(
-        f"the scene is {resolution} points of the lattice long; want at most "
-        f"{MAX_SIDE - 3}: remove stray points far away, or enlarge cell_size"
-      )
     averages = self.averages()
     cells: list[CellPart] = []
     edges, edge_params = [], []

@@ -77,8 +77,9 @@ def test_windows_together_are_the_scene_as_one_window():
   variables = make_variables(method)
   cloud = np.random.default_rng(0).uniform(-0.75, 1.55, (400, 3))
   points = jnp.asarray(cloud[None], jnp.float32)
+  centres = (jnp.floor(points / 0.1) + 0.5) * 0.1  # of cells, as the lattice has them
   latent = method.encode(variables, points)
-  level = float(np.median(method.decode(variables, latent, points)))
+  level = float(np.median(method.decode(variables, latent, centres)))
   several = windows.reconstruct_scene(
     method, variables, cloud, level=level, points_per_cell=1
   )
@@ -108,7 +109,8 @@ def test_a_scene_far_from_the_origin_is_the_surface_of_a_closed_form():
   assert mesh.metadata["windows"] > 20
   assert mesh.is_watertight and mesh.volume > 0
   distance, _ = cKDTree(cloud).query(mesh.vertices)
-  np.testing.assert_allclose(distance, 0.03, atol=2e-3)
+  error = np.abs(distance - 0.03)  # more where three spheres meet between points
+  assert np.quantile(error, 0.99) < 1e-3 and error.max() < 5e-3
   # Every point is inside by .03, so the mesh holds them all.
   lower, upper = mesh.bounds
   np.testing.assert_allclose(lower, cloud.min(0) - 0.03, atol=4e-3)
@@ -168,7 +170,7 @@ def test_the_cells_size_sets_the_unit():
     ({"points_per_cell": 0}, r"points_per_cell=0; want"),
     ({"on_empty": "no"}, r"on_empty='no'; want 'raise' or 'empty'"),
     ({"max_memory": 10_000}, r"at least \d+ MiB in \d+ blocks.*enlarge cell_size"),
-    ({"cell_size": 1e-9}, r"takes at least \d+ MiB in \d+ blocks and .* are free"),
+    ({"cell_size": 1e-9}, r"points of the lattice long; .*enlarge cell_size"),
     (
       {"level": 9.0},
       r"no surface: values in \d+ windows lie .* none above the level 9",
@@ -176,7 +178,7 @@ def test_the_cells_size_sets_the_unit():
   ],
 )
 def test_a_scene_that_cannot_be_made_is_one_sentence(settings, message):
-  cloud = random_walk(np.random.default_rng(5), 100_000 if "cell" in message else 30)
+  cloud = random_walk(np.random.default_rng(5), 30)
   with pytest.raises(ValueError, match=message):
     windows.reconstruct_scene(nearest_point_method(), {}, cloud, **settings)
 

@@ -1,0 +1,169 @@
+"""IoU against minutes of CPU time, by the kind of latent that a network learns.
+
+  python -m benchmarks.learning --data=data/quickstart --out=runs/learning --minutes=4
+
+The quickstart's data, batches, optimiser and loss with a global code, one plane, three
+planes, a grid of 32^3 cells, and three planes with the nearest input points. Each has
+as many steps as fit into --minutes of CPU time (all cores together), so that its
+schedule ends there; the CPU time of a step is measured first, after compilation and
+without data, so a busy machine changes it little. IoU is measured on the validation
+split at the best threshold, eight times on the way, of averaged variables. Seeds change
+the initial values and all draws. Writes learning.csv, and learning.png where matplotlib
+is installed (tests/requirements.txt). Call it again to resume.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from configs import quickstart
+from occnet_jax import config as config_lib
+from occnet_jax.cli import process
+from occnet_jax.data import batches as batches_lib
+from occnet_jax.evaluation import tables
+from occnet_jax.files import atomic_write
+from occnet_jax.models import registry
+from occnet_jax.train import loop, metric_log, optimizers
+from occnet_jax.train import state as state_lib
+from occnet_jax.train import step as step_lib
+
+LOCAL = {"model.plane_resolution": 64, "model.knn": 0}
+# The variant of configs/quickstart.py, and what it changes there.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+  "code": ("paper", {}),
+  "plane": ("local", {**LOCAL, "model.features": ("xz",)}),
+  "planes": ("local", LOCAL),
+  "grid": ("local", {**LOCAL, "model.features": ("grid",), "model.unet3d_filters": 16}),
+  "planes_knn": ("local", {**LOCAL, "model.knn": 8}),
+}
+TIMED_STEPS = 4
+VALIDATIONS = 8  # on the way of a run
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--data", type=pathlib.Path, required=True)
+  parser.add_argument("--out", type=pathlib.Path, required=True)
+  parser.add_argument("--minutes", type=float, default=4.0, help="of CPU time a run")
+  parser.add_argument("--seeds", type=int, default=1)
+  parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+  args = parser.parse_args()
+  process.keep_freed_memory()  # as main.py does
+  rows = []
+  for variant in args.variants:
+    seconds, parameters = measure_step(variant, args)
+    for seed in range(args.seeds):
+      for step, iou in train(variant, seed, seconds, args):
+        row = {"variant": variant, "parameters": parameters, "seed": seed}
+        rows.append(row | {"step": step, "minutes": step * seconds / 60, "iou": iou})
+    tables.write_csv(args.out / "learning.csv", rows)
+  print_table(rows)
+  if importlib.util.find_spec("matplotlib"):
+    draw(args.out / "learning.png", rows)
+
+
+def configure(
+  variant: str, args: argparse.Namespace, seed: int = 0, steps: int = VALIDATIONS
+) -> dict[str, Any]:
+  """The config of a run, as nested dicts."""
+  name, changes = VARIANTS[variant]
+  config = quickstart.get_config(name)
+  config.optim.update(quickstart.get_config().optim)
+  config.update_from_flattened_dict(
+    {
+      "seed": seed,
+      "data.dir": str(args.data),
+      "train.steps": steps,
+      "train.validate_every": steps // VALIDATIONS,
+      "train.save_every": steps,
+      **changes,
+    }
+  )
+  return config.to_dict()
+
+
+def measure_step(variant: str, args: argparse.Namespace) -> tuple[float, int]:
+  """CPU seconds of a step, and the number of parameters; kept in a file of --out."""
+  path = args.out / f"{variant}.json"
+  if not path.exists():
+    settings = config_lib.parse(configure(variant, args))
+    examples = batches_lib.open_train(settings.data)
+    batch = next(batches_lib.read_host_batches(settings, examples, 0))
+    batch = jax.tree.map(jnp.asarray, batch)
+    method = registry.build(settings.model)
+    optimizer = optimizers.make(settings.optim, 100)
+    state = state_lib.create(method, optimizer, batch, seed=0, ema=True)
+    decay = settings.optim.ema_decay
+    step = jax.jit(step_lib.make_step(method, optimizer, ema_decay=decay))
+    state, _ = jax.block_until_ready(step(state, batch, 0))
+    times = []
+    for number in range(TIMED_STEPS):
+      start = time.process_time()
+      state, _ = jax.block_until_ready(step(state, batch, number))
+      times.append(time.process_time() - start)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as scratch:
+      scratch.write_text(json.dumps([statistics.median(times), parameters]))
+  seconds, parameters = json.loads(path.read_text())
+  return seconds, parameters
+
+
+def train(
+  variant: str, seed: int, seconds: float, args: argparse.Namespace
+) -> list[tuple[int, float]]:
+  """Steps and validation IoU of a run."""
+  every = max(round(60 * args.minutes / seconds / VALIDATIONS), 1)
+  workdir = args.out / f"{variant}_{seed}"
+  loop.train(configure(variant, args, seed, VALIDATIONS * every), workdir)
+  rows = metric_log.read(workdir / "logs" / "metrics.jsonl")
+  return list(zip(*metric_log.curve(rows, "val/iou"), strict=True))
+
+
+def curves(rows: list[dict[str, Any]]) -> dict[str, dict[float, list[float]]]:
+  """IoU of every seed by minutes, by variant."""
+  by_variant: dict[str, dict[float, list[float]]] = {}
+  for row in rows:
+    own = by_variant.setdefault(row["variant"], {})
+    own.setdefault(row["minutes"], []).append(row["iou"])
+  return by_variant
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+  """Mean IoU over seeds after a quarter, half and all of the time."""
+  print(f"{'variant':12} {'parameters':>10} {'steps':>6}   1/4   1/2     1")  # noqa: T201
+  for variant, curve in curves(rows).items():
+    own = [row for row in rows if row["variant"] == variant]
+    means = [statistics.mean(ious) for ious in curve.values()]
+    cells = "".join(f"{means[len(means) // part - 1]:6.3f}" for part in (4, 2, 1))
+    steps = max(row["step"] for row in own)
+    print(f"{variant:12} {own[0]['parameters']:10} {steps:6}{cells}")  # noqa: T201
+
+
+def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+  """Mean IoU over CPU minutes, a curve for each variant, with the range of seeds."""
+  import matplotlib
+
+  matplotlib.use("Agg")
+  from matplotlib import pyplot
+
+  figure, axes = pyplot.subplots(figsize=(5, 3.4), layout="constrained")
+  for variant, curve in curves(rows).items():
+    minutes, ious = list(curve), list(curve.values())
+    (line,) = axes.plot(minutes, list(map(statistics.mean, ious)), "-o", label=variant)
+    low, high = list(map(min, ious)), list(map(max, ious))
+    axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.2)
+  axes.set(xlabel="minutes of CPU time", ylabel="IoU")
+  axes.legend()
+  figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+  main()
