@@ -1,13 +1,17 @@
 """Scenes through the doors of the package: `Model` and the command line."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
 import trimesh
 
+import occnet_jax
 from configs import base
 from occnet_jax.api import Model
 from occnet_jax.cli import reconstruct as reconstruct_lib
+from occnet_jax.cli import stages
 from occnet_jax.types import Field, Method, Windows
 
 
@@ -74,3 +78,53 @@ def test_a_file_becomes_a_mesh_of_the_scene(cloud, tmp_path, monkeypatch):
   mesh = trimesh.load_mesh(target)
   expected = model.reconstruct_scene(cloud, cell_size=0.1)
   np.testing.assert_allclose(mesh.bounds, expected.bounds, atol=1e-4)
+
+
+SMALL = {
+  "data.points": 64,
+  "data.cloud_points": 64,
+  "data.workers": 0,
+  "data.crop": (0.5, 0.125),
+  "model.features": ("grid",),
+  "model.unit_size": 0.125,
+  "model.grid_resolution": 8,
+  "model.query_cells": 4,
+  "model.c_dim": 8,
+  "model.encoder_hidden_size": 8,
+  "model.encoder_blocks": 2,
+  "model.unet3d_levels": 2,
+  "model.unet3d_filters": 8,
+  "model.hidden_size": 8,
+  "model.decoder_blocks": 1,
+  "optim.learning_rate": 3e-3,
+  "train.steps": 40,
+  "train.batch_size": 8,
+  "train.save_every": 20,
+  "train.validate_every": 20,
+  "train.preview_shapes": 0,
+  "val.points": 256,
+  "val.shapes": 4,
+  "val.mesh_shapes": 1,
+  "test.shapes": 2,
+  "test.samples": 2000,
+}
+
+
+@pytest.mark.usefixtures("plain_convolutions")
+def test_a_network_of_windows_is_trained_and_measured_on_whole_shapes(
+  tiny_data, tmp_path
+):
+  config = base.get_config("convonet")
+  config.update_from_flattened_dict(SMALL | {"data.dir": str(tiny_data)})
+  config = config.to_dict()
+  stages.train(config, tmp_path)
+  stages.generate(config, tmp_path)
+  stages.evaluate(config, tmp_path)
+  with (tmp_path / "evaluation" / "per_mesh.csv").open() as stream:
+    rows = list(csv.DictReader(stream))
+  assert len(rows) == 2 and all(0 <= float(row["iou"]) <= 1 for row in rows)
+  model = occnet_jax.restore(tmp_path)
+  assert {"loss", "iou", "chamfer_l1", "step"} <= model.record.keys()
+  assert model.method.windows == Windows(unit_size=0.125, side=8, query=4, stride=4)
+  mesh = model.reconstruct(np.random.default_rng(0).random((64, 3)), on_empty="empty")
+  assert np.isfinite(mesh.vertices).all()

@@ -145,9 +145,14 @@ def make_room(
   Raises:
     ValueError: the objects do not fit on any floor that was drawn.
   """
-  for _ in range(_LAYOUTS):
-    depth = rng.uniform(*DEPTHS)
-    turned = [_turn(solid, rng.uniform(*scales), rng) for solid in objects]
+  (shallow, deep), (small, large) = DEPTHS, scales
+  for attempt in range(_LAYOUTS):
+    # Large objects on a small floor may have no place; each time that a layout fails,
+    # the next floor may be less shallow and the objects less large.
+    closer = attempt / _LAYOUTS
+    depth = rng.uniform(shallow + closer * (deep - shallow), deep)
+    largest = large - closer * (large - small)
+    turned = [_turn(solid, rng.uniform(small, largest), rng) for solid in objects]
     if places := _place(
       [np.ptp(s.vertices[:, ::2], axis=0) for s in turned], depth, rng
     ):
