@@ -40,9 +40,9 @@ def make_model(**generation):
 
 @pytest.fixture
 def cloud():
-  """Fifty points of a helix, 5 m long and 50 m from the origin."""
+  """Fifty points of a helix, 2 m long and 50 m from the origin."""
   angle = np.linspace(0, 6, 50)
-  points = np.stack([np.cos(angle), 5 / 6 * angle, np.sin(angle)], 1)
+  points = np.stack([0.4 * np.cos(angle), angle / 3, 0.4 * np.sin(angle)], 1)
   return points + np.array([50.0, -3.0, 2.0])
 
 
@@ -57,10 +57,10 @@ def test_a_scene_is_in_the_frame_of_its_cloud_at_the_size_of_a_cell(cloud):
 
 
 def test_an_object_is_reconstructed_in_the_unit_cube_and_moved_back(cloud):
-  """Without a size of cells the cloud is scaled as in training: .03 of 5 m."""
+  """Without a size of cells the cloud is scaled as in training: .03 of 2 m."""
   mesh = make_model().reconstruct(cloud)
-  reached = cloud.min(0) - 0.15, cloud.max(0) + 0.15
-  np.testing.assert_allclose(mesh.bounds, reached, atol=0.02)
+  reached = cloud.min(0) - 0.06, cloud.max(0) + 0.06
+  np.testing.assert_allclose(mesh.bounds, reached, atol=0.01)
 
 
 def test_the_config_of_the_run_simplifies_a_scene(cloud):
