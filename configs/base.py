@@ -21,11 +21,14 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Source of the meshes: synthetic, folder:PATH (sub-folders are categories; or one
   # file), csv:PATH
   # (a table of files), shapenet:PATH (raw), official:PATH (ShapeNet as the reference
-  # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet.
+  # prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet,
+  # rooms:SOURCE (rooms of the objects of another source, such as rooms:synthetic),
+  # official_rooms:PATH (the rooms of convolutional occupancy networks).
   prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
   prep.seed = 0  # seed of shapes, samples and splits
-  prep.per_category = 200  # number of synthetic shapes per category
+  # Number of synthetic shapes per category, or of rooms for each number of objects.
+  prep.per_category = 200
   prep.points = 100_000  # labelled points per shape, uniform in the padded cube
   # Labelled points per shape near the surface; the paper has none.
   prep.near_points = 0
@@ -95,6 +98,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Smallest share of the shape's extent along an axis that the cloud covers: the axis
   # is drawn, and a share between this and 1, from the lower end; 1 for whole clouds.
   data.cloud_share = 1.0
+  # Windows of a shape in place of all of it: side of the middle, in which points are
+  # drawn, and side of a cell, of which centres are multiples; () for whole shapes.
+  data.crop = ()
   # Noise added to points that are stored as float16; the reference has 1e-4.
   data.float16_noise = 0.0
   data.image_side = 224  # side of an input image in pixels
@@ -165,6 +171,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # distances; None for the one that validation chose.
   test.threshold = placeholder(float)
   test.samples = 100_000  # surface points drawn from each mesh for its measures
+  # Margin of the box of the true surface, beyond whose sides and floor points of the
+  # mesh do not count, as for rooms; 0 counts all.
+  test.trim = 0.0
 
   generation = config.generation = ml_collections.ConfigDict()
   # Isosurface extraction: mise_roots, dual (sharp edges), or mise (the reference's).
@@ -180,6 +189,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # machine.
   generation.precision = "float32"
   generation.points_per_batch = placeholder(int)  # points per call; None chooses
+  # Side of a cell of a network of windows in the unit of a user's cloud, which is then
+  # reconstructed as a scene; None for a cloud of one shape, scaled to the unit cube.
+  generation.cell_size = placeholder(float)
   generation.format = "ply"  # file format of meshes: ply, glb, obj or off
 
   report = config.report = ml_collections.ConfigDict()

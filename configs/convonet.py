@@ -6,20 +6,29 @@ Objects from clouds of 3,000 points: shapenet_1plane, shapenet_3plane, shapenet_
 shapenet_pointconv; shapenet_3plane_partial from the lower 70 to 100 % of a cloud along
 some axis. Objects from 32^3 voxels: voxel_1plane, voxel_3plane, voxel_grid32.
 Rooms from clouds of 10,000 points: room_1plane, room_3plane, room_grid32, room_grid64,
-room_combine, room_pointconv; their config.prep.source has to name meshes of rooms.
+room_combine, room_pointconv. Windows of rooms, for scenes of any size
+(Model.reconstruct_scene): crop_grid64.
 
-By default the data are 2,600 procedural shapes. For ShapeNet set config.prep.source and
-config.prep.out. Planes learn several times as fast as grids on a CPU, and grids carry
-over better to shapes unlike those of the training (section 4.4 of the paper).
---mode=import reads published weights (docs/published_weights.md).
+By default the data are 2,600 procedural shapes, or 200 rooms of such. For ShapeNet set
+config.prep.source and config.prep.out. Planes learn several times as fast as grids on a
+CPU, and grids carry over better to shapes unlike those of the training (section 4.4 of
+the paper). docs/scenes.md is about rooms and windows. --mode=import reads published
+weights (docs/published_weights.md).
 """
 
 from configs import base
 
 _PLANE = {"model.features": ("xz",)}
 _GRID = {"model.features": ("grid",)}
-_ROOM = {
+_ROOMS = {
+  "prep.source": "rooms:synthetic",
+  "prep.out": "data/rooms",
+  "prep.per_category": 40,
   "data.cloud_points": 10_000,
+  "test.trim": 0.007,
+}
+_ROOM = {
+  **_ROOMS,
   "model.plane_resolution": 128,
   "model.unet_depth": 5,
 }
@@ -60,6 +69,19 @@ VARIANTS = {
     **_POINTS,
     "model.hidden_size": 256,
     "train.batch_size": 20,
+  },
+  "crop_grid64": {
+    **_ROOMS,
+    "data.points": 1024,
+    "data.crop": (0.125, 0.005),
+    **_GRID,
+    "model.grid_resolution": 88,
+    "model.unet3d_levels": 4,
+    "model.unit_size": 0.005,
+    "model.query_cells": 25,
+    "train.batch_size": 2,
+    "train.preview_shapes": 0,
+    "val.points": 1024,
   },
 }
 

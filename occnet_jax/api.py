@@ -23,6 +23,7 @@ from occnet_jax import types
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.data import user_inputs
 from occnet_jax.data.batches import example_batch
+from occnet_jax.extract.batch import windows
 from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
@@ -106,8 +107,8 @@ class Model:
     Raises:
       ValueError: inputs of another shape than the network was trained with.
     """
-    spec, kind = self.observation.spec, self.settings.data.inputs
-    batch = inputs_lib.as_batch(inputs, kind, spec)
+    kind = self.settings.data.inputs
+    batch = inputs_lib.as_batch(inputs, kind, self.observation.spec)
     return _jit(self.method.encode)(self.variables, batch)
 
   def prior(
@@ -216,8 +217,7 @@ class Model:
     self._check_field()
     if np.ndim(points) != 3 or np.shape(points)[-1] != 3:
       raise ValueError(f"points of shape {np.shape(points)}; want (b, t, 3)")
-    points = np.asarray(points, np.float32)
-    return _jit(self.method.decode)(self.variables, latent, points)
+    return _jit(self.method.decode)(self.variables, latent, np.float32(points))
 
   def field(self, latent: Latent, points_per_batch: int | None = None) -> Field:
     """One shape's values as a field of points (t, 3) -> (t,), for `extract_mesh`.
@@ -271,16 +271,27 @@ class Model:
         kind; no surface.
     """
     kind, shape = self.settings.data.inputs, self.observation.spec.shape
+    if self.settings.generation.cell_size:
+      return self.reconstruct_scene(observed, **settings)
     inputs, loc, scale = user_inputs.prepare(
       observed, kind, shape, normalise=normalise, seed=seed
     )
-    mesh = self.extract(self.encode(inputs[None]), **settings)
-    if len(mesh.vertices) and (scale != 1 or loc.any()):
-      normals = mesh.vertex_normals
-      mesh.vertices = frames.from_frame(mesh.vertices, loc, scale)
-      if len(mesh.faces):  # points have no normals
-        mesh.vertex_normals = normals
-    return mesh
+    if self.method.windows is None:
+      mesh = self.extract(self.encode(inputs[None]), **settings)
+    else:
+      mesh = self.reconstruct_scene(inputs, **settings)
+    return frames.mesh_from_frame(mesh, loc, scale)
+
+  def reconstruct_scene(
+    self, cloud: Float[np.ndarray, "n 3"], **settings
+  ) -> trimesh.Trimesh:
+    """A cloud of any extent -> one mesh in its frame, by a network of windows.
+
+    Args and errors: those of `extract.batch.windows.reconstruct_scene`.
+    """
+    settings = {**windows.settings_of(self.settings.generation), **settings}
+    scene = np.asarray(cloud, np.float64)
+    return windows.reconstruct_scene(self.method, self.variables, scene, **settings)
 
   def reconstruct_batch(
     self,
@@ -331,7 +342,7 @@ class Model:
   def extraction_settings(self) -> dict[str, Any]:
     """The arguments of `extract_mesh` that the run's config sets."""
     generation = self.settings.generation
-    apart = ("sample", "precision", "format")
+    apart = ("sample", "precision", "format", "cell_size")
     return {k: v for k, v in generation._asdict().items() if k not in apart}
 
 

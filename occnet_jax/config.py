@@ -31,6 +31,7 @@ SINCE = {
   "data.targets": (),
   "data.placement": "stream",
   "data.cloud_share": 1.0,
+  "data.crop": (),
   "optim.ema_batches": 0,
   "optim.code_rate": 1.0,
   "optim.halve_every": 0,
@@ -41,7 +42,9 @@ SINCE = {
   "train.preview_shapes": 0,
   "val.mesh_shapes": 0,
   "test.threshold": None,
+  "test.trim": 0.0,
   "generation.precision": "float32",
+  "generation.cell_size": None,
 }
 # Fields that are gone, with the value at which they did nothing.
 GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
@@ -79,6 +82,7 @@ class DataSettings(NamedTuple):
   cloud_points: int
   cloud_sigma: float
   cloud_share: float
+  crop: tuple[float, ...]
   float16_noise: float
   image_side: int
   image_views: int
@@ -129,6 +133,7 @@ class TestSettings(NamedTuple):
   shapes: int
   threshold: float | None
   samples: int
+  trim: float
 
 
 class GenerationSettings(NamedTuple):
@@ -140,6 +145,7 @@ class GenerationSettings(NamedTuple):
   refine_steps: int
   precision: str
   points_per_batch: int | None
+  cell_size: float | None
   format: str
 
 
@@ -270,16 +276,10 @@ def _validate(settings: Settings) -> None:
 
 
 def with_codes(config: Config, shapes: int) -> Config:
-  """The config with one row of a code table for every training shape, if it has one.
-
-  Args:
-    config: nested dicts.
-    shapes: size of the training split.
-  """
+  """The config with a code table's row for each of so many shapes, if it has one."""
   model = config["model"]
-  if model.get("encoder") == "code_table" and model.get("codes") == 0:
-    return config | {"model": model | {"codes": shapes}}
-  return config
+  lacking = model.get("encoder") == "code_table" and model.get("codes") == 0
+  return config | {"model": model | {"codes": shapes}} if lacking else config
 
 
 def override(config: Config, by: Mapping[str, Any] | None) -> Config:

@@ -112,6 +112,26 @@ class LatentPrior(NamedTuple):
   insert: InsertFn
 
 
+class Windows(NamedTuple):
+  """How a network whose latent is local covers a scene, a window at a time.
+
+  Its inputs are clouds in the frame of a window, whose centre is the origin; points
+  outside have no effect. Windows follow one another at multiples of `stride`.
+
+  Attributes:
+    unit_size: side of a cell in the network's own unit.
+    side: cells a side of a window, even.
+    query: cells a side of its middle, at whose points it is decoded.
+    stride: cells from a window to the next, at most `query` and at least half of it;
+      where two windows overlap, their values go over into one another.
+  """
+
+  unit_size: float
+  side: int
+  query: int
+  stride: int
+
+
 class Method(NamedTuple):
   """One published system, so that no caller asks which model it holds.
 
@@ -127,6 +147,7 @@ class Method(NamedTuple):
     prior: the random part of the latent; None for a model without.
     fidelity: (variables, latent, batch) -> mean error of the decoder per labelled
       point, which fitting a latent at test time minimises; None where there is none.
+    windows: how it covers scenes; None for a network of whole shapes.
   """
 
   init: InitFn
@@ -137,6 +158,7 @@ class Method(NamedTuple):
   score: ScoreFn
   prior: LatentPrior | None = None
   fidelity: FidelityFn | None = None
+  windows: Windows | None = None
 
 
 class BuildOptions(NamedTuple):

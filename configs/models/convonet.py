@@ -16,6 +16,16 @@ def get_config() -> ml_collections.ConfigDict:
   model.grid_resolution = 32  # cells along a side of the grid
   # Planes and grid cover a cube of side 1 + padding, that of the labelled points.
   model.padding = 0.1
+  # Side of a cell of windows of a scene, which planes and grid then cover in place of
+  # the cube; 0 for whole shapes. The unit is that of data.crop.
+  model.unit_size = 0.0
+  model.query_cells = 25  # cells a side of a window's middle, where it is decoded
+  # What layers get of a position in a window: "local" for that within its cell,
+  # "sin_cos" for waves of it, "" for that in the window.
+  model.local_coordinates = "local"
+  # Where features of a window's cells lie when they are read: nodes, as published, or
+  # cells, in their centres.
+  model.read_at = "nodes"
   model.c_dim = 32  # features of every cell or point
   model.encoder_hidden_size = 32  # width of pointnet_local_pool's layers
   model.encoder_blocks = 5  # its residual blocks
@@ -27,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
   model.unet_merge = "concat"  # how its ways down and up meet: concat or add
   model.unet3d_levels = 3  # levels of the grid's U-Net; 0 for none
   model.unet3d_filters = 32  # features of its first level; they double at each
+  model.unet3d_norm = True  # its group norms; without them windows of a scene agree
   model.hidden_size = 32  # width of the decoder
   model.decoder_blocks = 5  # its residual blocks
   model.decoder_leaky = False  # LeakyReLU(0.2) before its last layer in place of ReLU

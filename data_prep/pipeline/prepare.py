@@ -29,6 +29,7 @@ from data_prep.pipeline.splits import assign_splits
 from data_prep.sampling.example import (
   Settings,
   check_settings,
+  is_generated,
   is_official,
   make_features,
 )
@@ -101,12 +102,12 @@ def prepare(
 
   Args:
     source: where meshes come from, see `data_prep.sources.collect`. "official:<path>"
-      has examples that the reference prepared: `near_sigmas`, `padding`, `view_side`,
-      `solid` and `solid_splits` have no effect, and the other settings must not ask for
-      more than there is.
+      and "official_rooms:<path>" have examples that the reference prepared:
+      `near_sigmas`, `padding`, `view_side`, `solid` and `solid_splits` have no effect,
+      and the other settings must not ask for more than there is.
     out: directory of the data set.
     seed: seed of synthetic shapes, samples and splits.
-    per_category: synthetic shapes per category.
+    per_category: synthetic shapes per category; rooms for each number of objects.
     points: labelled points per shape, uniform in the padded cube.
     near_points: labelled points near the surface per shape; 0 for none.
     near_sigmas: standard deviations of their distance from the surface in cube units,
@@ -144,7 +145,7 @@ def prepare(
     "format": _FORMAT,
     "source": source,
     "seed": seed,
-    "per_category": per_category if source == "synthetic" else 0,
+    "per_category": per_category if is_generated({"source": source}) else 0,
     "points": points,
     "near_points": near_points,
     "near_sigmas": list(near_sigmas),
@@ -201,6 +202,7 @@ def _make_missing(
     per_category=settings["per_category"],
     seed=settings["seed"],
     workers=resources.workers,
+    solid=settings["solid"],
   )
   _claim(out, {**settings, "meshes": _digest(entries)}, extend=True)
   plan = assign_splits(

@@ -14,10 +14,11 @@ from data_prep.pipeline.splits import make_rng
 from data_prep.sampling import distances, inside_test, voxels
 from data_prep.sampling import points as points_lib
 from data_prep.sampling import surface as surface_lib
-from data_prep.sources import official
+from data_prep.sources import official, official_rooms, rooms
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solid_lib
-from occnet_jax.geometry import frames, mesh_io, rendering
+from data_prep.watertight.framed import load_watertight
+from occnet_jax.geometry import mesh_io, rendering
 from occnet_jax.geometry.solids import Solid
 
 Settings = dict[str, Any]
@@ -57,7 +58,7 @@ def check_settings(settings: Settings) -> None:
   for name, least in minima.items():
     if settings[name] < least:
       raise ValueError(f"{name} is {settings[name]}, want at least {least}")
-  if settings["source"] == "synthetic" and settings["per_category"] < 1:
+  if is_generated(settings) and settings["per_category"] < 1:
     raise ValueError(f"per_category is {settings['per_category']}, want at least 1")
   if settings["val_fraction"] + settings["test_fraction"] >= 1:
     raise ValueError(
@@ -92,7 +93,17 @@ def check_settings(settings: Settings) -> None:
 
 def is_official(settings: Settings) -> bool:
   """Whether the source holds examples that the reference prepared, not meshes."""
-  return settings["source"].startswith("official:")
+  return settings["source"].startswith(("official:", "official_rooms:"))
+
+
+def is_rooms(settings: Settings) -> bool:
+  """Whether the source puts rooms together from objects, which need no repair."""
+  return settings["source"].startswith("rooms:")
+
+
+def is_generated(settings: Settings) -> bool:
+  """Whether `per_category` decides how many shapes the source has."""
+  return settings["source"] == "synthetic" or is_rooms(settings)
 
 
 def prepare_one(task: Task) -> tuple[Row, bytes | None]:
@@ -124,7 +135,9 @@ def make_example(task: Task) -> shards.Example:
   """
   settings, entry = task.settings, task.entry
   if is_official(settings):
-    arrays = official.read_example(entry.path, **_arrays(settings))
+    of_rooms = settings["source"].startswith("official_rooms:")
+    reader = official_rooms if of_rooms else official
+    arrays = reader.read_example(entry.path, **_arrays(settings))
   else:
     arrays = _sample_mesh(task)
   return arrays | {
@@ -138,7 +151,11 @@ def make_example(task: Task) -> shards.Example:
 
 def _sample_mesh(task: Task) -> shards.Example:
   settings, entry = task.settings, task.entry
-  solid, quality, loc, scale = load_watertight(entry.path, settings["solid"])
+  weights, quality, loc, scale = None, None, np.zeros(3), 1.0
+  if is_rooms(settings):
+    solid, weights = rooms.read_room(entry.path)
+  else:
+    solid, quality, loc, scale = load_watertight(entry.path, settings["solid"])
   contains = inside_test.make_inside_test(solid)
 
   # Where all splits have the same shape, their samples must differ.
@@ -160,6 +177,7 @@ def _sample_mesh(task: Task) -> shards.Example:
     rng("surface"),
     count=settings["surface_points"],
     dtype=settings["dtype"],
+    weights=weights,
   )
   example = {}
   if settings["near_points"]:
@@ -185,38 +203,12 @@ def _sample_mesh(task: Task) -> shards.Example:
     "voxels": voxels.voxelize(contains, side=settings["voxel_side"]),
     "loc": loc,
     "scale": np.float64(scale),
-    "quality": quality._asdict(),
   }
+  if quality is not None:
+    example["quality"] = quality._asdict()
   if task.solid_path is not None:
     mesh_io.write_mesh(task.solid_path, *solid)
   return example
-
-
-def load_watertight(
-  path: pathlib.Path, options: dict[str, Any]
-) -> tuple[Solid, solid_lib.RepairReport, np.ndarray, float]:
-  """The solid of a mesh file, moved and scaled to fill the unit cube.
-
-  Args:
-    path: file of the mesh.
-    options: fields of `RepairOptions`.
-
-  Returns:
-    solid, report, loc (3,) and scale: vertex in the file = scale * vertex here + loc.
-
-  Raises:
-    ValueError: the file cannot be read, or its mesh is no solid.
-  """
-  chosen = solid_lib.RepairOptions(**options)
-  vertices, faces = mesh_io.read_mesh(path)
-  if chosen.crop_outliers:
-    vertices, faces = solid_lib.crop_outliers(vertices, faces)
-  loc, scale = frames.unit_cube_frame(vertices[np.unique(faces)])
-  solid, quality = solid_lib.make_watertight((vertices - loc) / scale, faces, chosen)
-  # Faces that were dropped or thickened may have set the bounds: frame the solid again.
-  shift, factor = frames.unit_cube_frame(solid.vertices)
-  solid = Solid((solid.vertices - shift) / factor, solid.faces)
-  return solid, quality, loc + scale * shift, scale * factor
 
 
 def _draw_views(
@@ -239,9 +231,8 @@ def _arrays(settings: Settings) -> dict[str, Any]:
 
 def make_features(settings: Settings) -> tfds.features.FeaturesDict:
   """Features of the data set that the settings describe."""
-  quality = (
-    {} if is_official(settings) else typing.get_type_hints(solid_lib.RepairReport)
-  )
+  repaired = not (is_official(settings) or is_rooms(settings))
+  quality = typing.get_type_hints(solid_lib.RepairReport) if repaired else {}
   return shards.make_features(
     **_arrays(settings), distances=settings.get("distances", False), quality=quality
   )

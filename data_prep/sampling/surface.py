@@ -23,6 +23,7 @@ def surface_points(
   *,
   count: int = 100_000,
   dtype: str = "float16",
+  weights: Float[np.ndarray, "f"] | None = None,
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
   """Points uniform by area on the surface of the solid, with outward face normals.
 
@@ -34,11 +35,12 @@ def surface_points(
     rng: generator of the points.
     count: n.
     dtype: type of points and normals, "float16" or "float32".
+    weights: relative density of the points on each face; None for 1 on all.
 
   Raises:
     ValueError: no sample is on the surface (every part is buried in another).
   """
-  sampler = AreaSampler(*solid)
+  sampler = AreaSampler(*solid, weights)
   parts = int(winding.components(solid).max()) + 1
   points, faces = np.zeros((0, 3)), np.zeros(0, np.int64)
   size = count

@@ -57,7 +57,7 @@ def list_examples(root: str | os.PathLike) -> list[MeshEntry]:
   for synset in synsets:
     shapenets = (shapenet.ATTRIBUTION, shapenet.LICENCE)
     default = shapenets if synset.isdigit() else ("", "")
-    splits = _read_lists(root / synset)
+    splits = read_lists(root / synset)
     if splits is None:
       splits = {path.parent.name: "" for path in root.glob(f"{synset}/*/points.npz")}
     for model, split in splits.items():
@@ -101,8 +101,10 @@ def read_example(
       for.
   """
   folder = pathlib.Path(folder)
-  cloud = _read_arrays(folder / "pointcloud.npz", "points", "normals", "loc", "scale")
-  normals = _take(folder / "pointcloud.npz", cloud, "normals", surface_points, dtype)
+  cloud = read_arrays(folder / "pointcloud.npz", "points", "normals", "loc", "scale")
+  normals = take_rows(
+    folder / "pointcloud.npz", cloud, "normals", surface_points, dtype
+  )
   loc, scale = np.asarray(cloud["loc"], np.float64), float(cloud["scale"])
   if loc.shape != (3,) or not (np.isfinite(loc).all() and 0 < scale < np.inf):
     raise ValueError(
@@ -110,9 +112,9 @@ def read_example(
       "and one above 0"
     )
   example = {
-    "points": _read_labelled(folder / "points.npz", points, dtype),
+    "points": read_labelled(folder / "points.npz", points, dtype),
     "pointcloud": {
-      "points": _take(
+      "points": take_rows(
         folder / "pointcloud.npz", cloud, "points", surface_points, dtype
       ),
       "normals": normals,
@@ -122,7 +124,7 @@ def read_example(
     "scale": np.float64(scale),
   }
   if near_points:
-    near = _read_labelled(folder / "points_surface.npz", near_points, dtype)
+    near = read_labelled(folder / "points_surface.npz", near_points, dtype)
     example["points_surface"] = near
   if views:
     example["views"] = _read_views(folder / IMAGES, views, loc, scale)
@@ -142,7 +144,7 @@ def _read_names(path: pathlib.Path) -> dict[str, str]:
     ) from error
 
 
-def _read_lists(folder: pathlib.Path) -> dict[str, str] | None:
+def read_lists(folder: pathlib.Path) -> dict[str, str] | None:
   """The split of each listed model; None if there is no list."""
   splits: dict[str, str] = {}
   paths = {split: folder / f"{split}.lst" for split in SPLITS}
@@ -158,7 +160,7 @@ def _read_lists(folder: pathlib.Path) -> dict[str, str] | None:
   return splits
 
 
-def _read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
+def read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
   if not path.is_file():
     raise ValueError(f"{path}: no such file; get the data set again")
   try:
@@ -171,12 +173,16 @@ def _read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
     ) from error
 
 
-def _take(
-  path: pathlib.Path, arrays: dict[str, np.ndarray], name: str, count: int, dtype: str
+def take_rows(
+  path: pathlib.Path,
+  arrays: dict[str, np.ndarray],
+  name: str,
+  count: int | None,
+  dtype: str,
 ) -> Shaped[np.ndarray, "n 3"]:
-  """The first rows of an array of points or directions."""
+  """The first rows of an array of points or directions; None for all."""
   array = arrays[name]
-  if array.ndim != 2 or array.shape[1] != 3 or len(array) < count:
+  if array.ndim != 2 or array.shape[1] != 3 or len(array) < (count or 0):
     raise ValueError(
       f"{path}: {name} has the shape {array.shape}, want at least ({count}, 3); set "
       "the number in config.prep to what the file holds"
@@ -186,9 +192,9 @@ def _take(
   return array[:count].astype(dtype)
 
 
-def _read_labelled(path: pathlib.Path, count: int, dtype: str) -> Example:
-  """Points and occupancies, which are packed or not."""
-  arrays = _read_arrays(path, "points", "occupancies")
+def read_labelled(path: pathlib.Path, count: int | None, dtype: str) -> Example:
+  """The first points and occupancies, which are packed or not; None for all."""
+  arrays = read_arrays(path, "points", "occupancies")
   total = len(arrays["points"])
   occupancies = arrays["occupancies"]
   if occupancies.shape == (-(-total // 8),) and occupancies.dtype == np.uint8:
@@ -198,7 +204,7 @@ def _read_labelled(path: pathlib.Path, count: int, dtype: str) -> Example:
       f"{path}: occupancies have the shape {occupancies.shape} for {total} points, "
       f"want ({total},), or ({-(-total // 8)},) bytes"
     )
-  points = _take(path, arrays, "points", count, dtype)
+  points = take_rows(path, arrays, "points", count, dtype)
   return {"points": points, "occupancies": np.packbits(occupancies[:count] > 0)}
 
 
@@ -241,7 +247,7 @@ def _read_views(
   numbers = [int(path.stem) for path in paths]
   wanted = {f"world_mat_{i}": (3, 4) for i in numbers}
   wanted |= {f"camera_mat_{i}": (3, 3) for i in numbers}
-  stored = _read_arrays(folder / "cameras.npz", *wanted)
+  stored = read_arrays(folder / "cameras.npz", *wanted)
   for name, shape in wanted.items():
     if stored[name].shape != shape:
       raise ValueError(

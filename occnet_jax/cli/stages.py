@@ -117,6 +117,10 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   def reconstruct(shape, index):
     model = replicas[index // processes % len(replicas)]
     inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"][None]
+    if model.method.windows is not None:
+      return model.reconstruct_scene(
+        inputs[0], cell_size=None, on_empty="empty", progress=False
+      )
     latent = (
       # Two numbers, so that runs of neighbouring seeds share no sample.
       model.prior(1, seed=(settings.seed, index), inputs=inputs)
@@ -171,6 +175,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
       form=settings.generation.format,
       origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       samples=settings.test.samples,
+      trim=settings.test.trim,
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from occnet_jax.config import DataSettings, Settings
-from occnet_jax.data import inputs, loader, placement, source, transforms
+from occnet_jax.data import crops, inputs, loader, placement, source, transforms
 from occnet_jax.types import Batch
 
 
@@ -105,10 +105,11 @@ def evaluation_transform(
   Args:
     data: settings of the data.
     points: number of labelled points of the shape; 0 for all.
-    targets: whether the arrays hold data.targets, for the method's score.
+    targets: whether the arrays hold data.targets, and are of a window where data.crop
+      describes one, for the method's score.
   """
   if not targets:
-    data = data._replace(targets=())
+    data = data._replace(targets=(), crop=())
   return placement.HostTransform(inputs.make(data), make_draws(data, points))
 
 
@@ -121,7 +122,17 @@ def make_draws(
     data: settings of the data.
     points: number of labelled points of a shape; 0 for all.
     train: whether points near the surface, stretch and random views take part.
+
+  Raises:
+    ValueError: all points of a window, whose number changes from one to the next.
   """
+  window = crops.make(data.crop)
+  if window and not points:
+    raise ValueError(
+      "config.data.crop is set, but the number of points (config.data.points, "
+      "config.val.points) is 0 for all of them; want a number, because windows hold "
+      "unlike numbers"
+    )
   varied = {
     "near_fraction": data.near_fraction,
     "sampling": data.sampling,
@@ -131,6 +142,7 @@ def make_draws(
     points=points,
     train=train,
     float16_noise=data.float16_noise,
+    window=window,
     **(varied if train else {}),
   )
 

@@ -90,6 +90,13 @@ def make(data: DataSettings) -> Observation:
     raise ValueError(
       f"config.data.targets has {sorted(unknown)}; want some of: {', '.join(TARGETS)}"
     )
+  others = data.targets, data.random_stretch, data.near_fraction
+  if data.crop and (kind != "cloud" or any(others) or data.sampling != "uniform"):
+    raise ValueError(
+      f"config.data.crop is {tuple(data.crop)}, which goes with inputs='cloud' and "
+      "sampling='uniform', without targets, near_fraction and random_stretch; unset "
+      "these, or set crop to () for whole shapes"
+    )
   if data.random_stretch and data.targets:
     raise ValueError(
       f"config.data.random_stretch is {data.random_stretch}, but targets "

@@ -80,11 +80,12 @@ def place(
       raise ValueError(
         f"config.data.{name} is {value!r}; want one of: {', '.join(choices)}"
       )
-  runs_on_device = observation.runs_on_device and draws.sampling != "equal"
+  on_host = draws.sampling == "equal" or draws.window is not None
+  runs_on_device = observation.runs_on_device and not on_host
   if placement == "device" and not runs_on_device:
     raise ValueError(
-      "config.data.placement is 'device', but images and config.data.sampling='equal' "
-      "need the host; set it to host or stream"
+      "config.data.placement is 'device', but images, config.data.sampling='equal' and "
+      "config.data.crop need the host; set it to host or stream"
     )
   if placement == "auto":
     placement = choose_placement(examples, runs_on_device)

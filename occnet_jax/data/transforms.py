@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from occnet_jax.data import crops
 from occnet_jax.data.inputs import (
   HOST,
   Access,
@@ -40,6 +41,7 @@ class Draws(NamedTuple):
     sampling: draw of the uniform points: "uniform", or "equal" for as many
       inside as outside (paper, section 4.6).
     stretch: largest relative change of an axis by `draw_stretch`; 0 for none.
+    window: windows of the shape in place of all of it; None for all.
   """
 
   points: int
@@ -48,6 +50,7 @@ class Draws(NamedTuple):
   near_fraction: float = 0.0
   sampling: Sampling = "uniform"
   stretch: float = 0.0
+  window: crops.Window | None = None
 
 
 def fields(
@@ -167,7 +170,7 @@ def draw_example(
       of arrays and its "extents" besides.
     rng: generator of this example at this step.
     observation: the input that the network observes.
-    draws: settings of the draws.
+    draws: settings of the draws; for windows, the example has its arrays.
   """
   near = round(draws.near_fraction * draws.points)
   counts = {"points": draws.points - near, "points_surface": near}
@@ -181,6 +184,10 @@ def draw_example(
         float16_noise=draws.float16_noise,
         sampling=draws.sampling if name == "points" else "uniform",
       )
+      if draws.window:
+        stored, surface = example[name]["points"], example["pointcloud"]["points"]
+        drawn["centre"], rows = crops.draw(stored, surface, rng, draws.window, count)
+        own["rows"] = rows.astype(np.int32)
       drawn |= {f"{name}/{key}": array for key, array in own.items()}
   if draws.stretch:
     sides = example.get("extents")
@@ -210,7 +217,8 @@ def apply_draws(
   }
 
   def deform(points):
-    return points * drawn["stretch"] if "stretch" in drawn else points
+    points = points * drawn["stretch"] if "stretch" in drawn else points
+    return points - drawn["centre"] if "centre" in drawn else points
 
   batch = {**labelled, "points": deform(labelled["points"])}
   if observation.target_surface:

@@ -168,6 +168,7 @@ def evaluate(
   form: str,
   origin: Origin,
   samples: int,
+  trim: float = 0.0,
 ) -> list[Row]:
   """Measures the generated meshes, over all cores, after the reference's protocol.
 
@@ -180,6 +181,7 @@ def evaluate(
     form: mesh format of the files.
     origin: split and data set of `shapes`; meshes of another origin do not count.
     samples: number of points drawn on a mesh.
+    trim: as in `metrics.evaluate_mesh`.
 
   Returns:
     A row per shape: what `generate` wrote and the metrics.
@@ -198,11 +200,12 @@ def evaluate(
       f"{directory}: {len(generated)} of {len(asked)} meshes of split "
       f"{origin.split!r} are generated; finish with --mode=generate first"
     )
-  with ResumeLog(directory / MEASURED, {**settings, "samples": samples}) as log:
+  settings |= {"samples": samples, **({"trim": trim} if trim else {})}
+  with ResumeLog(directory / MEASURED, settings) as log:
     done = set(map(_identity, log.rows()))
     todo = [row for row in generated if _identity(row) not in done]
     measure = functools.partial(
-      _measure, directory=directory, form=form, samples=samples
+      _measure, directory=directory, form=form, samples=samples, trim=trim
     )
     tasks = _with_truths(todo, shapes, directory)
     for row in _progress(_over_cores(measure, tasks, len(todo)), "evaluate", len(todo)):
@@ -268,6 +271,7 @@ def _measure(
   directory: pathlib.Path,
   form: str,
   samples: int,
+  trim: float,
 ) -> Row:
   row, truth = task
   if row.get("missing"):
@@ -288,6 +292,7 @@ def _measure(
       normals=truth["pointcloud"]["normals"].astype(np.float64),
       samples=samples,
       seed=row["index"],
+      trim=trim,
     )
   except ValueError as error:
     where = {name: row[name] for name in ("split", "index")}

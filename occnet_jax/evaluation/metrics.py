@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.spatial import cKDTree
 
 from occnet_jax.geometry import surface_sampling
@@ -104,6 +104,7 @@ def evaluate_mesh(
   samples: int = 100_000,
   thresholds: Sequence[float] = F_SCORE_THRESHOLDS,
   seed: int = 0,
+  trim: float = 0.0,
 ) -> dict[str, float | bool]:
   """Measures one reconstructed mesh against the samples of its true shape.
 
@@ -123,6 +124,10 @@ def evaluate_mesh(
     samples: number of points drawn on the reconstruction.
     thresholds: for the F-score, in cube units.
     seed: for the drawn points; the same seed gives the same figures.
+    trim: margin in cube units; of twice as many points on the reconstruction only those
+      count that are within the true surface's box along x and z and not below it, so
+      that a wall or a floor without a back is not held against it (Peng et al. 2020,
+      of rooms, .007). 0 counts all. It does not change the IoU.
 
   Returns:
     The metrics by name, and `empty`. Lengths are in cube units, `chamfer_l2` in square
@@ -139,9 +144,16 @@ def evaluate_mesh(
     )
   if not surface_sampling.area(vertices, faces) > 0:
     return _empty_row(thresholds)
+  rng = np.random.default_rng(seed)
   drawn, drawn_normals = surface_sampling.sample(
-    vertices, faces, samples, np.random.default_rng(seed)
+    vertices, faces, 2 * samples if trim else samples, rng
   )
+  if trim:
+    inside = np.flatnonzero(_within_sides(drawn, surface, trim))
+    if not len(inside):
+      return _empty_row(thresholds)
+    chosen = inside[rng.integers(len(inside), size=samples)]
+    drawn, drawn_normals = drawn[chosen], drawn_normals[chosen]
   row = {"iou": iou(surface_sampling.contains(vertices, faces, points), occupancies)}
   row |= compare_surfaces(
     distances(drawn, drawn_normals, surface, normals),
@@ -149,6 +161,15 @@ def evaluate_mesh(
     thresholds,
   )
   return row | {"empty": False}
+
+
+def _within_sides(
+  points: Points, surface: Float[np.ndarray, "m 3"], margin: float
+) -> Bool[np.ndarray, " n"]:
+  """Whether points are in the surface's box, which is open towards the top (y)."""
+  lower, upper = surface.min(0) - margin, surface.max(0) + margin
+  upper[1] = np.inf
+  return ((points >= lower) & (points <= upper)).all(1)
 
 
 def _unit(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:

@@ -14,6 +14,7 @@ import trimesh
 from occnet_jax.config import Settings
 from occnet_jax.data import batches, inputs, loader, source, transforms
 from occnet_jax.evaluation import metrics
+from occnet_jax.extract.batch import windows
 from occnet_jax.extract.to_mesh import to_mesh
 from occnet_jax.models import registry
 from occnet_jax.train.evaluators import Evaluator, Results
@@ -68,6 +69,18 @@ class ValidationMeshes:
       level: level of the surface that validation chose; None for the method's own.
     """
     variables = jax.device_put(jax.device_get(variables))  # on one device
+    if self.method.windows is not None:
+      return [
+        windows.reconstruct_scene(
+          self.method,
+          variables,
+          shape["inputs"],
+          level=level,
+          on_empty="empty",
+          progress=False,
+        )
+        for shape in self.shapes
+      ]
     encode = jax.jit(self.method.encode)
     return [
       to_mesh(

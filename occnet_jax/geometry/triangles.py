@@ -62,13 +62,23 @@ class AreaSampler:
 
   Attributes:
     normals: (f, 3) unit normals, 0 where a face has no area.
-    area: of all faces together, in square units.
+    area: of all faces together, in square units, times their weights.
   """
 
-  def __init__(self, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]):
+  def __init__(
+    self,
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    weights: Float[np.ndarray, "f"] | None = None,
+  ):
+    """Args:
+    vertices, faces: the mesh.
+    weights: relative density of the points on each face; None for 1 on all.
+    """
     self._vertices = np.asarray(vertices, np.float64)
     self._faces = faces
     self.normals, areas = unit_normals_and_areas(self._vertices, faces)
+    areas = areas if weights is None else areas * weights
     # Face i owns the interval of length areas[i] that ends at cumulative[i].
     self._cumulative = np.cumsum(areas)
     self.area = float(self._cumulative[-1]) if len(faces) else 0.0

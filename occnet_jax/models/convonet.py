@@ -15,12 +15,12 @@ from jaxtyping import Array, Float
 
 from occnet_jax.config import lookup
 from occnet_jax.models import occupancy
-from occnet_jax.nn import grid_features, unet
+from occnet_jax.nn import crops, grid_features, unet
 from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
 from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
 from occnet_jax.nn.norm import NormSettings
 from occnet_jax.nn.pointnet2 import PointNetPlusPlus
-from occnet_jax.types import BuildOptions, Method
+from occnet_jax.types import BuildOptions, Method, Windows
 
 Features = dict[str, Float[Array, "b ..."]]
 ModelConfig = Mapping[str, Any]  # the fields of config.model
@@ -106,6 +106,7 @@ def _decoder(model: ModelConfig) -> nn.Module:
     model["padding"],
     model["knn"],
     model["fourier_octaves"],
+    _crop(model),
   )
 
 
@@ -119,7 +120,50 @@ def _layout(model: ModelConfig) -> grid_features.Layout:
   for name in names:
     lookup(grid_features.AXES, name, "model.features")
   resolutions = model["plane_resolution"], model["grid_resolution"]
-  return grid_features.Layout(names, *resolutions, model["padding"])
+  return grid_features.Layout(names, *resolutions, model["padding"], _crop(model))
+
+
+def _crop(model: ModelConfig) -> crops.Crop | None:
+  """The window that planes and grid cover; None for the cube."""
+  if not model["unit_size"]:
+    return None
+  lookup(crops.COORDINATES, model["local_coordinates"], "model.local_coordinates")
+  lookup(dict.fromkeys(crops.READ_AT), model["read_at"], "model.read_at")
+  return crops.Crop(model["unit_size"], model["local_coordinates"], model["read_at"])
+
+
+def _windows(model: ModelConfig) -> Windows | None:
+  """How the network covers scenes; None for one of whole shapes.
+
+  Windows are moved by multiples of what the U-Net pools, so that its cells are the same
+  ones in all windows, and as far as the middle that training decodes allows.
+  """
+  if not (unit := model["unit_size"]):
+    return None
+  if unit < 0 or model["encoder"] != "pointnet_local_pool":
+    raise ValueError(
+      f"config.model.unit_size is {unit} and encoder {model['encoder']!r}; want a "
+      "length above 0 and pointnet_local_pool, the encoder that knows windows, or 0"
+    )
+  if model["knn"] or model["fourier_octaves"]:
+    raise ValueError(
+      f"config.model.unit_size is {unit} with knn={model['knn']} and "
+      f"fourier_octaves={model['fourier_octaves']}; want 0 of both, for they are of "
+      "whole shapes: local_coordinates='sin_cos' has waves for windows"
+    )
+  planes = set(model["features"]) & set(grid_features.PLANES)
+  sides = {model["plane_resolution"]} if planes else set()
+  sides |= {model["grid_resolution"]} if "grid" in model["features"] else set()
+  side, query = max(sides), model["query_cells"]
+  if len(sides) > 1 or side % 2 or not 0 < query <= side:
+    raise ValueError(
+      f"config.model has {' and '.join(map(str, sorted(sides)))} cells along a window "
+      f"and query_cells={query}; want one even number, and no more query cells"
+    )
+  levels = [model["unet_depth"]] if planes else []
+  levels += [model["unet3d_levels"]] if "grid" in model["features"] else []
+  pooled = 2 ** max(max(levels) - 1, 0)
+  return Windows(unit, side, query, max(query // pooled * pooled, min(query, pooled)))
 
 
 def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
@@ -141,7 +185,8 @@ def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"config.model.grid_resolution is {side}; want at least {2 ** (levels - 1)}, "
         f"which a U-Net of {levels} levels halves {levels - 1} times"
       )
-    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, model["unet3d_filters"])
+    filters, norm = model["unet3d_filters"], model["unet3d_norm"]
+    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, filters, norm)
   return made
 
 
@@ -155,6 +200,7 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     raise ValueError(
       "config.train.remat is set, but convonet's decoder keeps little; unset it"
     )
+  windows = _windows(model)
   make = lookup(ENCODERS, model["encoder"], "model.encoder")
   encoder = make(model, NormSettings(options.axis_name, model["unbiased_variance"]))
   chosen = options.threshold
@@ -162,4 +208,4 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
-  )
+  )._replace(windows=windows)

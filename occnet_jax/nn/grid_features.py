@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from occnet_jax.nn import interpolate
+from occnet_jax.nn import crops, interpolate
+from occnet_jax.nn.crops import Crop
 
 AXES = {"xz": (0, 2), "xy": (0, 1), "yz": (1, 2), "grid": (0, 1, 2)}
 PLANES = ("xz", "xy", "yz")
@@ -39,12 +40,14 @@ class Layout(NamedTuple):
     names: keys of `AXES`.
     plane_resolution, grid_resolution: cells r along an axis.
     padding: they cover a cube of side 1 + padding about the origin.
+    crop: they cover a window of a scene instead; None for the cube.
   """
 
   names: tuple[str, ...]
   plane_resolution: int = 64
   grid_resolution: int = 32
   padding: float = 0.1
+  crop: Crop | None = None
 
   def side(self, name: str) -> int:
     return self.grid_resolution if name == "grid" else self.plane_resolution
@@ -56,10 +59,13 @@ class Cells(NamedTuple):
   Attributes:
     rows: (b n,) index of each point's cell among those of all shapes.
     shape: (b, r, r) or (b, r, r, r), the cells.
+    beyond: number of further cells, which hold the points outside and are cut off: 1
+      for a window of a scene, 0 for the cube.
   """
 
   rows: Any
   shape: tuple[int, ...]
+  beyond: int = 0
 
 
 def normalise(
@@ -79,14 +85,24 @@ def normalise(
 
 
 def find_cells(points: Float[Array, "b n 3"], name: str, layout: Layout) -> Cells:
-  """The cell of every point; points outside the cube are in the outermost cells."""
+  """The cell of every point; points outside the cube are in the outermost cells.
+
+  Points outside a window of a scene are all in one cell beyond the last.
+  """
   side = layout.side(name)
-  index = (normalise(points, name, layout.padding) * side).astype(jnp.int32)
+  if layout.crop is None:
+    index = (normalise(points, name, layout.padding) * side).astype(jnp.int32)
+  else:
+    index, inside = crops.find_indices(points, side, layout.crop)
+    index = index[..., jnp.array(AXES[name])]
   b, _, d = index.shape
   # The first coordinate runs fastest, and shape i has the cells from i r^d on.
   strides = jnp.array([side**k for k in range(d)]).reshape(1, 1, -1)
   flat = (index * strides).sum(-1) + side**d * jnp.arange(b)[:, None]
-  return Cells(flat.reshape(-1), (b, *(side,) * d))
+  shape = (b, *(side,) * d)
+  if layout.crop is None:
+    return Cells(flat.reshape(-1), shape)
+  return Cells(jnp.where(inside, flat, math.prod(shape)).reshape(-1), shape, 1)
 
 
 def pool(
@@ -108,7 +124,8 @@ def scatter_mean(
 ) -> Float[Array, "b *r c"]:
   """The mean of the features of the points in each cell; 0 in cells without points."""
   c = features.shape[-1]
-  return _mean(features.reshape(-1, c), cells).reshape(*cells.shape, c)
+  rows = _mean(features.reshape(-1, c), cells)[: math.prod(cells.shape)]
+  return rows.reshape(*cells.shape, c)
 
 
 def sample(
@@ -117,36 +134,45 @@ def sample(
   *,
   padding: float,
   mode: str,
+  crop: Crop | None = None,
 ) -> Float[Array, "b t c"]:
   """The sum over planes and grid of their features at the points.
 
   Args:
     grids: by their names in `AXES`.
     points: in cube units; those outside have the features of the border.
-    padding: as in `Layout`.
+    padding, crop: as in `Layout`.
     mode: a key of `SAMPLINGS`.
   """
   total = None
   for name in ("grid", *PLANES):  # the published order of addition
     if name in grids:
       grid = grids[name]
-      unit = normalise(points, name, padding)
-      positions = (unit * (grid.shape[1] - 1))[..., ::-1]
-      features = SAMPLINGS[mode](grid, positions)
+      side = grid.shape[1]
+      if crop is None:
+        positions = normalise(points, name, padding) * (side - 1)
+      else:
+        own = points[..., jnp.array(AXES[name])]
+        positions = crops.read_positions(own, side, crop)
+      features = SAMPLINGS[mode](grid, positions[..., ::-1])
       total = features if total is None else total + features
   return total
 
 
+def _count(cells: Cells) -> int:
+  return math.prod(cells.shape) + cells.beyond
+
+
 def _max(rows: Float[Array, "m c"], cells: Cells) -> Float[Array, "k c"]:
   """The largest of each feature in every cell, -inf where there are no points."""
-  return jax.ops.segment_max(rows, cells.rows, math.prod(cells.shape))
+  return jax.ops.segment_max(rows, cells.rows, _count(cells))
 
 
 def _mean(rows: Float[Array, "m c"], cells: Cells) -> Float[Array, "k c"]:
   """The mean of each feature in every cell, 0 where there are no points."""
-  total = jax.ops.segment_sum(rows, cells.rows, math.prod(cells.shape))
+  total = jax.ops.segment_sum(rows, cells.rows, _count(cells))
   ones = jnp.ones(len(rows), rows.dtype)
-  counts = jax.ops.segment_sum(ones, cells.rows, math.prod(cells.shape))
+  counts = jax.ops.segment_sum(ones, cells.rows, _count(cells))
   return total / jnp.maximum(counts, 1)[:, None]
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from occnet_jax.nn import grid_features
+from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.neighbours import NeighbourAttention
@@ -39,6 +39,7 @@ class LocalDecoder(nn.Module):
     neighbours: number of nearest input points whose features are added to those of
       planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
     octaves: frequencies of Fourier features of the points; 0 as published.
+    crop: planes and grids cover a window of a scene instead; None for the cube.
   """
 
   hidden_size: int = 32
@@ -48,6 +49,7 @@ class LocalDecoder(nn.Module):
   padding: float = 0.1
   neighbours: int = 0
   octaves: int = 0
+  crop: crops.Crop | None = None
 
   @nn.compact
   def __call__(
@@ -70,13 +72,14 @@ class LocalDecoder(nn.Module):
       name: latent[name] for name in grid_features.AXES if name in latent
     }
     features = grid_features.sample(
-      planes_and_grids, points, padding=self.padding, mode=self.mode
+      planes_and_grids, points, padding=self.padding, mode=self.mode, crop=self.crop
     )
     if self.neighbours:
       attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
       features += attention(points, latent["points"], latent["point_features"])
-    points = fourier_features(points, self.octaves)
-    return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
+    positions = crops.encode_positions(points, self.crop)
+    positions = fourier_features(positions, self.octaves)
+    return _logits(positions, features, self.hidden_size, self.n_blocks, self.leaky)
 
 
 class LocalPointDecoder(nn.Module):
@@ -115,7 +118,7 @@ class LocalPointDecoder(nn.Module):
 
 
 def _logits(
-  points: Float[Array, "b t d"],
+  positions: Float[Array, "b t k"],
   features: Float[Array, "b t c"],
   hidden_size: int,
   n_blocks: int,
@@ -123,7 +126,7 @@ def _logits(
 ) -> Float[Array, "b t"]:
   """The MLP of both decoders, whose modules belong to the one that calls it."""
   maps = _Maps(n_blocks, hidden_size, name="fc_c")(features)
-  net = Linear(hidden_size, name="fc_p")(points)
+  net = Linear(hidden_size, name="fc_p")(positions)
   net = _Blocks(hidden_size, name="blocks")(net, maps)
   return Linear(1, name="fc_out")(activation(leaky)(net))[..., 0]
 

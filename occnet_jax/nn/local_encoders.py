@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from occnet_jax.nn import grid_features
+from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.conv import Conv
 from occnet_jax.nn.grid_features import Cells, Layout
 from occnet_jax.nn.linear import Linear
@@ -60,12 +60,14 @@ class LocalPoolPointnet(nn.Module):
     """The planes and grids of each cloud, in cube units, in any order of its points.
 
     A repeated point counts twice in the mean of its cell, though not in a maximum, so
-    clouds must not be padded by repeating some of their points.
+    clouds must not be padded by repeating some of their points. Where the layout is a
+    window of a scene, points outside have no effect and can serve to pad.
     """
     del train  # no layer behaves differently
     cells = _cells_by_name(points, self.layout)
-    coordinates = fourier_features(points, self.octaves)
-    net = Linear(2 * self.hidden_dim, name="fc_pos")(coordinates)
+    positions = crops.encode_positions(points, self.layout.crop)
+    positions = fourier_features(positions, self.octaves)
+    net = Linear(2 * self.hidden_dim, name="fc_pos")(positions)
     blocks = _PooledBlocks(self.n_blocks, self.hidden_dim, self.pooling, name="blocks")
     net = blocks(net, list(cells.values()))
     features = Linear(self.c_dim, name="fc_c")(net)  # no ReLU before it, as published

@@ -61,17 +61,19 @@ class UNet3D(nn.Module):
     features: size of the last axis of the result.
     levels: number of levels.
     filters: features of the first level.
+    norm: whether there are group norms; without them, what lies far away has no effect.
   """
 
   features: int
   levels: int = 3
   filters: int = 32
+  norm: bool = True
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
     filters = [self.filters * 2**level for level in range(self.levels)]
-    *skips, x = _Encoders(filters, name="encoders")(x)
-    x = _Decoders(filters[-2::-1], name="decoders")(x, skips[::-1])
+    *skips, x = _Encoders(filters, self.norm, name="encoders")(x)
+    x = _Decoders(filters[-2::-1], self.norm, name="decoders")(x, skips[::-1])
     return Conv(self.features, 1, name="final_conv")(x)
 
 
@@ -131,6 +133,7 @@ class _Encoders(nn.Module):
   """The way down; returns the features of every level."""
 
   filters: Sequence[int]
+  norm: bool
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> list[Float[Array, "b *_ _"]]:
@@ -139,7 +142,7 @@ class _Encoders(nn.Module):
       if i:
         x = nn.max_pool(x, (2, 2, 2), (2, 2, 2))
       between = max(filters // 2, x.shape[-1])
-      x = _Level(between, filters, name=str(i))(x)
+      x = _Level(between, filters, self.norm, name=str(i))(x)
       levels.append(x)
     return levels
 
@@ -148,6 +151,7 @@ class _Decoders(nn.Module):
   """The way up, which meets the skips in their order."""
 
   filters: Sequence[int]
+  norm: bool
 
   @nn.compact
   def __call__(
@@ -155,7 +159,7 @@ class _Decoders(nn.Module):
   ) -> Float[Array, "b *_ _"]:
     for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
       x = jnp.concatenate([skip, upsample_nearest(x, skip.shape[1:-1])], -1)
-      x = _Level(filters, filters, name=str(i))(x)
+      x = _Level(filters, filters, self.norm, name=str(i))(x)
     return x
 
 
@@ -164,34 +168,39 @@ class _Level(nn.Module):
 
   between: int
   filters: int
+  norm: bool
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
-    return _DoubleConv(self.between, self.filters, name="basic_module")(x)
+    return _DoubleConv(self.between, self.filters, self.norm, name="basic_module")(x)
 
 
 class _DoubleConv(nn.Module):
   between: int
   filters: int
+  norm: bool
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
-    x = _SingleConv(self.between, name="SingleConv1")(x)
-    return _SingleConv(self.filters, name="SingleConv2")(x)
+    x = _SingleConv(self.between, self.norm, name="SingleConv1")(x)
+    return _SingleConv(self.filters, self.norm, name="SingleConv2")(x)
 
 
 class _SingleConv(nn.Module):
-  """Group norm, convolution, ReLU."""
+  """Group norm, convolution, ReLU; without a norm the convolution has a bias."""
 
   filters: int
+  norm: bool
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    conv = Conv(self.filters, padding=1, use_bias=not self.norm, name="conv")
+    if not self.norm:
+      return nn.relu(conv(x))
     groups = GROUPS if x.shape[-1] >= GROUPS else 1
     # The variance about the mean, because E[x^2] - E[x]^2 cancels where a grid is
     # mostly empty.
     norm = nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False, name="groupnorm")
-    conv = Conv(self.filters, padding=1, use_bias=False, name="conv")
     return nn.relu(conv(norm(x)))
 
 

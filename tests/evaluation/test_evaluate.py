@@ -67,6 +67,20 @@ def test_meshes_of_another_split_or_data_set_are_not_measured(tmp_path, other):
     measure(shapes, tmp_path)
 
 
+def test_trimmed_figures_are_of_what_is_within_the_sides_of_the_shape(tmp_path):
+  def sunk(shape, index):
+    return exact(shape, index).apply_translation((0, -0.3, 0))
+
+  shapes = make_split("a")
+  generate(shapes, tmp_path, sunk)
+  whole = measure(shapes, tmp_path)
+  options = {"form": "ply", "origin": TEST, "samples": 2000}
+  trimmed = evaluate.evaluate(shapes, range(3), tmp_path, **options, trim=0.007)
+  for before, after in zip(whole, trimmed, strict=True):
+    assert after["accuracy"] < 0.8 * before["accuracy"] and after["iou"] < 1
+  assert measure(shapes, tmp_path) == whole  # measured again, without
+
+
 def test_placement_and_workers_do_not_make_another_data_set():
   assert evaluate.make_origin("test", {**DATA, "placement": "host"}) == TEST
   assert evaluate.make_origin("test", {**DATA, "workers": 0}) == TEST

@@ -208,3 +208,27 @@ def test_a_truth_without_samples_is_an_error():
       surface=np.eye(3),
       normals=np.eye(3),
     )
+
+
+def test_a_trimmed_mesh_is_measured_within_the_sides_of_the_true_surface():
+  """A slab has a back that a single sheet has not; above, nothing is trimmed."""
+  slab = trimesh.creation.box((1.0, 0.1, 1.0))  # its top at .05, its bottom at -.05
+  rng = np.random.default_rng(0)
+  sheet = rng.uniform((-0.4, 0.05, -0.4), (0.4, 0.05, 0.4), (20_000, 3))
+  truth = {
+    "points": np.array([[0.0, 0.0, 0.0], [0.45, 0.0, 0.0]]),
+    "occupancies": np.array([1, 0]),
+    "surface": sheet,
+    "normals": np.tile([0.0, 1.0, 0.0], (len(sheet), 1)),
+    "samples": 4000,
+  }
+  mesh = np.asarray(slab.vertices), np.asarray(slab.faces, np.int64)
+  whole = metrics.evaluate_mesh(*mesh, **truth)
+  trimmed = metrics.evaluate_mesh(*mesh, **truth, trim=0.007)
+  assert whole["accuracy"] > 0.05 and trimmed["accuracy"] < 0.01
+  assert trimmed["precision_1pct"] > 0.99 > whole["precision_1pct"]
+  assert trimmed["iou"] == whole["iou"] == 0.5
+  above = metrics.evaluate_mesh(mesh[0] + [0, 0.5, 0], mesh[1], **truth, trim=0.007)
+  np.testing.assert_allclose(above["accuracy"], 0.45, atol=0.06)
+  below = metrics.evaluate_mesh(mesh[0] - [0, 0.5, 0], mesh[1], **truth, trim=0.007)
+  assert below["empty"] and below["f_score_1pct"] == 0

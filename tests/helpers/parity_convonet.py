@@ -7,6 +7,7 @@ ours (b, z, x, c), because both have the axes of space in the same order.
 import jax.numpy as jnp
 
 from occnet_jax.models.convonet import ConvolutionalOccupancyNetwork
+from occnet_jax.nn.crops import Crop
 from occnet_jax.nn.grid_features import Layout
 from occnet_jax.nn.local_decoder import LocalDecoder, LocalPointDecoder
 from occnet_jax.nn.local_encoders import LocalPoolPointnet, LocalVoxelEncoder
@@ -16,15 +17,24 @@ from occnet_jax.nn.unet import UNet, UNet3D
 FAMILY = "conv_onet"
 KINKED = {  # see parity.KINKED
   "conv_cloud_grid": 2e-5,
+  "conv_crop_grid_local": 2e-5,
+  "conv_crop_planes_sincos": 2e-5,
   "conv_pointconv": 2e-5,
   "conv_voxels_grid": 2e-5,
 }
 # Tolerances of outputs: sums in float32 over the groups of a mostly empty grid leave
 # errors of 4e-5.
-SUMMED = {"conv_cloud_grid": 2e-4, "conv_voxels_grid": 2e-4}
+SUMMED = {
+  "conv_cloud_grid": 2e-4,
+  "conv_crop_grid_local": 2e-4,
+  # Waves of 2^9 pi: a rounding of a position is 3,000 times as large in a phase.
+  "conv_crop_planes_sincos": 5e-4,
+  "conv_voxels_grid": 2e-4,
+}
+SLIDING = "conv_crop_sliding"  # a recording of many windows: tests/extract/batch
 # 3D U-Nets that are compared by XLA's own convolutions, because nearly all their time
 # is compilation. conv_cloud_grid, conv_cloud_combine and unet3d_odd have the CPU's.
-PLAIN = ("conv_voxels_grid", "unet3d_even")
+PLAIN = ("conv_crop_grid_local", "conv_voxels_grid", "unet3d_even")
 
 
 class NetworkAndGrids(ConvolutionalOccupancyNetwork):
@@ -59,18 +69,20 @@ def network(about):
     size = config["out_channels"]
     return FeaturesFirstUNet3D(size, config["num_levels"], config["f_maps"])
   if about["kind"] == "LocalDecoder":
-    return _decoder(config, config["padding"])
+    return _decoder(config, config["padding"], None)
   kwargs, padding = config["encoder_kwargs"], config["padding"]
   if config["encoder"] == "pointnet_plus_plus":
     sizes = config["decoder_kwargs"]
     decoder = LocalPointDecoder(sizes["hidden_size"], sigma=sizes["gaussian_val"])
     return NetworkAndGrids(PointNetPlusPlus(config["c_dim"]), decoder)
   names = kwargs["plane_type"]
+  crop = _crop(kwargs) if "crop" in config["encoder"] else None
   layout = Layout(
     (names,) if isinstance(names, str) else tuple(names),
     kwargs.get("plane_resolution", 0),
     kwargs.get("grid_resolution", 0),
     padding,
+    crop,
   )
   shared = {"layout": layout, "c_dim": config["c_dim"]}
   if kwargs.get("unet"):
@@ -90,16 +102,22 @@ def network(about):
       pooling=kwargs.get("scatter_type", "max"),
       **shared,
     )
-  return NetworkAndGrids(encoder, _decoder(config["decoder_kwargs"], padding))
+  return NetworkAndGrids(encoder, _decoder(config["decoder_kwargs"], padding, crop))
 
 
-def _decoder(sizes, padding):
+def _crop(kwargs):
+  encoding = "sin_cos" if kwargs["pos_encoding"] == "sin_cos" else "local"
+  return Crop(kwargs["unit_size"], encoding if kwargs["local_coord"] else "")
+
+
+def _decoder(sizes, padding, crop):
   return LocalDecoder(
     sizes["hidden_size"],
     sizes.get("n_blocks", 5),
     sizes.get("leaky", False),
     sizes["sample_mode"],
     padding,
+    crop=crop,
   )
 
 
@@ -113,6 +131,9 @@ def arguments(given):
     if name.startswith("c/")
   }
   points = jnp.asarray(given["p"])
+  if "mask" in given:  # the points outside of a window, which were set to its centre
+    outside = jnp.asarray(given["mask"])[..., None]
+    return jnp.where(outside, 9, jnp.asarray(given["points"])), points
   return (points, grids) if grids else (jnp.asarray(given["inputs"]), points)
 
 

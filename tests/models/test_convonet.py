@@ -3,13 +3,17 @@
 import math
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import base, convonet
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
 from occnet_jax.models import registry
+from occnet_jax.types import Windows
 
+WINDOW = {"features": ("grid",), "unit_size": 0.01}
 PARAMETERS = {  # of the published networks
   "shapenet_1plane": 1_978_209,
   "shapenet_3plane": 1_978_209,
@@ -25,6 +29,7 @@ PARAMETERS = {  # of the published networks
   "room_grid64": 4_166_657,
   "room_combine": 8_838_017,
   "room_pointconv": 2_074_081,
+  "crop_grid64": 4_166_657,
 }
 
 
@@ -60,6 +65,20 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
       {"encoder": "voxel_simple_local", "voxel_kernel_size": 2},
       r"voxel_kernel_size is 2; want an odd number",
     ),
+    (WINDOW | {"unit_size": -1.0}, r"unit_size is -1\.0 and .*above 0 and pointnet_lo"),
+    (
+      WINDOW | {"encoder": "pointnet_plus_plus"},
+      r"encoder 'pointnet_plus_plus'; want .* pointnet_local_pool, the encoder that k",
+    ),
+    (WINDOW | {"knn": 8}, r"unit_size is 0\.01 with knn=8 .*; want 0 of both"),
+    (WINDOW | {"grid_resolution": 63}, r"63 cells along a window .*one even number"),
+    (WINDOW | {"features": ("xz", "grid")}, r"has 32 and 64 cells along a window"),
+    (WINDOW | {"query_cells": 33}, r"query_cells=33; want .* no more query cells"),
+    (
+      WINDOW | {"local_coordinates": "polar"},
+      r"'polar'; want one of: , local, sin_cos",
+    ),
+    (WINDOW | {"read_at": "corners"}, r"read_at is 'corners'; want one of: cells, nod"),
   ],
 )
 def test_fields_that_do_not_go_together_are_one_sentence(fields, message):
@@ -70,3 +89,64 @@ def test_fields_that_do_not_go_together_are_one_sentence(fields, message):
 def test_there_are_no_blocks_to_compute_again():
   with pytest.raises(ValueError, match=r"remat is set, but convonet.*; unset it"):
     registry.build(base.get_config("convonet").to_dict()["model"], remat=True)
+
+
+def build(**fields):
+  return registry.build(base.get_config("convonet").to_dict()["model"] | fields)
+
+
+def test_windows_move_by_as_much_as_the_unet_pools():
+  """So that its cells are the same ones in every window."""
+  settings = convonet.get_config("crop_grid64").to_dict()
+  windows = registry.build(settings["model"]).windows
+  assert windows == Windows(unit_size=0.005, side=88, query=25, stride=24)
+  # The middle is what the data draw points in, and half of the pooled field is around.
+  assert settings["data"]["crop"] == (25 * 0.005, 0.005)
+  planes = {"features": ("xz",), "plane_resolution": 64, "unit_size": 0.1}
+  assert build(**planes, query_cells=20).windows.stride == 16
+  assert build(**planes, query_cells=5).windows.stride == 5
+  assert build(**WINDOW, unet3d_levels=0).windows.stride == 25
+  assert build().windows is None
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"unit_size": 0.02},
+    {"local_coordinates": "sin_cos"},
+    {"local_coordinates": ""},
+    {"read_at": "cells"},
+    {"unet3d_norm": False},
+  ],
+)
+def test_every_field_of_windows_changes_the_network(change):
+  small = WINDOW | {
+    "grid_resolution": 8,
+    "query_cells": 4,
+    "c_dim": 8,
+    "encoder_hidden_size": 8,
+    "encoder_blocks": 1,
+    "unet3d_levels": 1,
+    "unet3d_filters": 8,
+    "hidden_size": 8,
+    "decoder_blocks": 1,
+  }
+  points = jax.random.uniform(jax.random.key(0), (1, 20, 3), minval=-0.03, maxval=0.03)
+  batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
+  logits = []
+  for fields in (small, small | change):
+    method = build(**fields)
+    variables = method.init(jax.random.key(1), batch)
+    latent = method.encode(variables, points)
+    logits.append(method.decode(variables, latent, points))
+  assert float(abs(logits[0] - logits[1]).max()) > 1e-5
+
+
+def test_points_outside_of_a_window_have_no_effect():
+  method = build(**WINDOW, grid_resolution=8, query_cells=4, unet3d_levels=1)
+  inside = jax.random.uniform(jax.random.key(0), (1, 20, 3), minval=-0.04, maxval=0.039)
+  points = jnp.concatenate([inside, inside + 0.2, inside - 7.0], 1)
+  batch = {"inputs": inside, "points": inside, "occupancies": inside[..., 0]}
+  variables = method.init(jax.random.key(1), batch)
+  few, many = (method.encode(variables, p)["grid"] for p in (inside, points))
+  np.testing.assert_allclose(few, many, atol=1e-6)

@@ -94,6 +94,16 @@ def find_crossings(
     voxels = len(samples.split[-1]) if samples.split else samples.resolution**3
     check_budget(12 * len(samples.keys) + CELL_BYTES * 4 * voxels)
   parts = [*inner_cells(samples, level), border_cells(samples, level, check_budget)]
+  return collect_crossings(parts, samples.resolution, level)
+
+
+CellPart = tuple[
+  Int[np.ndarray, " m"], UInt8[np.ndarray, " m"], Float[np.ndarray, "m 4"]
+]  # keys, configurations, and values at the lowest corner and its three neighbours
+
+
+def collect_crossings(parts: list[tuple], resolution: int, level: float) -> Crossings:
+  """The crossings of all parts of a grid, each a `CellPart`, which share no cell."""
   cells, configs, values = (np.concatenate(part) for part in zip(*parts, strict=True))
   order = np.argsort(cells)
   cells, configs, values = cells[order], configs[order], values[order]
@@ -110,12 +120,7 @@ def find_crossings(
   ends = np.stack([values[rows, 0], values[rows, 1 + axes]], axis=1)
   # Cells and axes ascend, so these keys do too.
   edges = 3 * cells[rows] + axes
-  return Crossings(samples.resolution, cells, configs, edge_offset, edges, ends)
-
-
-CellPart = tuple[
-  Int[np.ndarray, " m"], UInt8[np.ndarray, " m"], Float[np.ndarray, "m 4"]
-]  # keys, configurations, and values at the lowest corner and its three neighbours
+  return Crossings(resolution, cells, configs, edge_offset, edges, ends)
 
 
 def inner_cells(samples: Samples, level: float) -> list[CellPart]:
