@@ -47,6 +47,8 @@ def _interrupt_everywhere(function):
   for at in range(100_000):
     interrupter = Interrupter(at, names)
     before = sys.gettrace()
+    # Python 3.12 has events of instructions only if a frame asks for them beforehand.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(interrupter)
     try:
       function()
