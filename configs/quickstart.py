@@ -31,11 +31,20 @@ def _local():
     per_category=60,
     test_fraction=0.085,
   )
-  config.data.update(points=1024, near_fraction=0.25, cloud_points=3000)
+  config.data.update(points=512, near_fraction=0.5, cloud_points=3000)
   config.model.update(
-    unet_filters=16, encoder_hidden_size=32, hidden_size=32, c_dim=32, tau=0.4
+    plane_resolution=32,
+    encoder_blocks=3,
+    unet_filters=16,
+    unet_start="he",
+    fourier_octaves=6,
+    knn=8,
+    tau=0.5,
   )
-  config.train.update(steps=800, save_every=200, validate_every=200)
+  config.optim.update(
+    OPTIM, name="muon_conv", learning_rate=1e-2, warmup_steps=30, ema_decay=0.98
+  )
+  config.train.update(steps=600, save_every=200, validate_every=200)
   return config
 
 
@@ -51,6 +60,7 @@ def _paper():
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, fourier_octaves=5, tau=0.3
   )
+  config.optim.update(OPTIM)
   config.train.update(steps=16_500, save_every=1000, validate_every=2000)
   return config
 
@@ -66,7 +76,6 @@ def get_config(variant: str = "local"):
   config.name = "quickstart"
   config.prep.update(near_points=4096, val_fraction=0.05)
   config.data.random_stretch = 0.5
-  config.optim.update(OPTIM)
   config.train.update(
     batch_size=8,
     log_every=50,
