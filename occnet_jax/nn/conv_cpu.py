@@ -9,6 +9,7 @@ amounts to, and a 3 x 3 convolution of many features up to twice as long as Wino
 import math
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from occnet_jax.nn import conv_xla, winograd
@@ -58,7 +59,8 @@ def gradient_by_kernel(
   if _winograd_applies(x.shape[1:-1], shape, stride, padding):
     return winograd.gradient_by_kernel(x, cotangent)
   windows = math.prod(cotangent.shape[1:-1])
-  if x.ndim == 4 and kernel_size > 1 and stride == 1 and windows > FEW_WINDOWS:
+  is_image = x.ndim == 4 and kernel_size > 1 and windows > FEW_WINDOWS
+  if is_image and stride == 1 and x.dtype == jnp.float32:  # others XLA does by loops
     # Of few features the rows of all windows are nine times the image, and the product
     # takes three to four times as long as XLA's form.
     return conv_xla.gradient_by_kernel(x, cotangent, stride, padding, kernel_size)
