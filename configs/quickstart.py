@@ -3,13 +3,15 @@
   python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 
 The data are procedural shapes. The network is a small convolutional occupancy network:
-features of 3,000 noisy points on three planes, refined by a U-Net. So short a training
-wants Muon instead of Adam, some labelled points near the surface, shapes stretched at
-random, and variables averaged over steps.
+features of 3,000 noisy points on three planes, refined by a U-Net, and of the 8 points
+nearest to a query. Mean IoU of the test split: 0.729 (docs/results.md). So short a
+training needs seven things that the papers do not have: half of the labelled points
+near the surface, shapes stretched at random, Fourier features of points, initial kernels
+with which the coarse levels of the U-Net count at once, the nearest points, Muon instead
+of Adam, and variables averaged over steps.
 
-configs/quickstart.py:paper trains the network of the paper, in small: one code per
-shape from 300 points. It needs twelve minutes of training, and three things more: twice
-as many points near the surface, Fourier features of points, and all shapes.
+configs/quickstart.py:paper trains the network of the first paper, in small: one code
+per shape from 300 points. It takes twenty minutes and reaches 0.680.
 """
 
 from configs import base
