@@ -6,9 +6,9 @@ The data are procedural shapes. The network is a small convolutional occupancy n
 features of 3,000 noisy points on three planes, refined by a U-Net, and of the 8 points
 nearest to a query. Mean IoU of the test split: 0.729 (docs/results.md). So short a
 training needs seven things that the papers do not have: half of the labelled points
-near the surface, shapes stretched at random, Fourier features of points, initial kernels
-with which the coarse levels of the U-Net count at once, the nearest points, Muon instead
-of Adam, and variables averaged over steps.
+near the surface, shapes stretched at random, Fourier features of points, initial
+kernels with which the coarse levels of the U-Net count at once, the nearest points,
+Muon instead of Adam, and variables averaged over steps.
 
 configs/quickstart.py:paper trains the network of the first paper, in small: one code
 per shape from 300 points. It takes twenty minutes and reaches 0.680.
