@@ -1,6 +1,6 @@
 """Rate at which examples are read, and the time that training waits for them.
 
-  python -m benchmarks.loader --data=data/quickstart
+  python -m benchmarks.loader --data=data/quickstart_paper
 
 First shapes per second from each placement (draws, points, cloud; a batch is taken as
 soon as it is ready), compared with one npz file of points and one of the cloud that are
@@ -9,7 +9,7 @@ step rate: steps per second of --config's network with batches as they come, ove
 with one repeated batch. The ways take turns, --rounds times; medians. With the
 reference's network:
 
-  python -m benchmarks.loader --data=data/quickstart --config=onet:pointcloud \
+  python -m benchmarks.loader --data=data/quickstart_paper --config=onet:pointcloud \
     --batch=8 --steps=15 --rounds=2
 """
 
@@ -125,7 +125,7 @@ def train(config: Settings, split, steps: int, *, real: bool) -> float:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--data", type=pathlib.Path, required=True)
-  parser.add_argument("--config", default="quickstart")
+  parser.add_argument("--config", default="quickstart:paper")
   parser.add_argument("--batch", type=int, default=0, help="shapes; 0 as configured")
   parser.add_argument("--placements", default=",".join(PLACEMENTS))
   parser.add_argument("--workers", type=int, default=0)

@@ -1,9 +1,9 @@
 """Steps and seconds until a validation IoU is reached, by recipe of optimisation.
 
-  python -m benchmarks.recipes --data=data/quickstart --out=runs/recipes
+  python -m benchmarks.recipes --data=data/quickstart_paper --out=runs/recipes
 
-One network, the quickstart's, on one data set (the quickstart's or another of clouds),
-with several recipes: the reference's Adam at a constant 1e-4, and those of this
+One network, that of configs/quickstart.py:paper, on one data set of clouds, with
+several recipes: the reference's Adam at a constant 1e-4, and those of this
 project, whose schedules are --steps long. The reference gets --patience times as many
 steps. IoU is measured every --every steps at the best threshold, on --val points per
 shape, of averaged variables where the recipe has them. Seconds count training steps
@@ -45,7 +45,7 @@ RECIPES = {
 
 def configure(args: argparse.Namespace, recipe: str, seed: int, steps: int) -> dict:
   """The quickstart with another recipe, as nested dicts."""
-  config = importlib.import_module("configs.quickstart").get_config()
+  config = importlib.import_module("configs.quickstart").get_config("paper")
   base = importlib.import_module("configs.base").get_config()
   config.optim = base.optim
   config.update_from_flattened_dict(

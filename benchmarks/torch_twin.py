@@ -2,7 +2,7 @@ r"""Extraction from encoding to file, compared with the reference's method in Py
 
   pip install torch
   python main.py --mode=train --config=configs/onet.py:pointcloud --workdir=runs/full \
-    --config.data.dir=data/quickstart --config.data.points=1024 \
+    --config.data.dir=data/quickstart_paper --config.data.points=1024 \
     --config.data.near_fraction=0.5 --config.data.random_stretch=0.3 \
     --config.train.batch_size=8 --config.train.steps=700 \
     --config.optim.learning_rate=1e-3 --config.optim.schedule=cosine \

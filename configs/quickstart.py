@@ -3,13 +3,15 @@
   python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 
 The data are procedural shapes. The network is a small convolutional occupancy network:
-features of 3,000 noisy points on three planes, refined by a U-Net. So short a training
-wants Muon instead of Adam, some labelled points near the surface, shapes stretched at
-random, and variables averaged over steps.
+features of 3,000 noisy points on three planes, refined by a U-Net, and of the 8 points
+nearest to a query. Mean IoU of the test split: 0.729 (docs/results.md). So short a
+training needs seven things that the papers do not have: half of the labelled points
+near the surface, shapes stretched at random, Fourier features of points, initial
+kernels with which the coarse levels of the U-Net count at once, the nearest points,
+Muon instead of Adam, and variables averaged over steps.
 
-configs/quickstart.py:paper trains the network of the paper, in small: one code per
-shape from 300 points. It needs twelve minutes of training, and three things more: twice
-as many points near the surface, Fourier features of points, and all shapes.
+configs/quickstart.py:paper trains the network of the first paper, in small: one code
+per shape from 300 points. It takes twenty minutes and reaches 0.680.
 """
 
 from configs import base
@@ -25,22 +27,44 @@ OPTIM = {  # for trainings of minutes
 
 def _local():
   config = base.get_config("convonet")
-  config.prep.update(out="data/quickstart", per_category=60, test_fraction=0.085)
-  config.data.update(points=1024, near_fraction=0.25, cloud_points=3000)
-  config.model.update(
-    unet_filters=16, encoder_hidden_size=32, hidden_size=32, c_dim=32, tau=0.4
+  config.prep.update(
+    out="data/quickstart",
+    seed=4,  # the settings below were chosen on its validation split
+    per_category=60,
+    test_fraction=0.085,
   )
-  config.train.update(steps=800, save_every=200, validate_every=200)
+  config.data.update(points=512, near_fraction=0.5, cloud_points=3000)
+  config.model.update(
+    plane_resolution=32,
+    encoder_blocks=3,
+    unet_filters=16,
+    unet_start="he",
+    fourier_octaves=6,
+    knn=8,
+    tau=0.5,
+  )
+  config.optim.update(
+    OPTIM, name="muon_conv", learning_rate=1e-2, warmup_steps=30, ema_decay=0.98
+  )
+  config.train.update(steps=600, save_every=200, validate_every=200)
+  # 64 cells a side: a search among 3,000 points for every value makes more cells slow.
+  config.generation.upsampling_steps = 2
   return config
 
 
 def _paper():
   config = base.get_config("onet")
-  config.prep.update(out="data/quickstart_paper", per_category=100, test_fraction=0.05)
+  config.prep.update(
+    out="data/quickstart_paper",
+    seed=1,  # the settings below were chosen on shapes of another seed
+    per_category=100,
+    test_fraction=0.05,
+  )
   config.data.update(points=256, near_fraction=0.5)
   config.model.update(
     encoder_hidden_size=48, c_dim=128, hidden_size=64, fourier_octaves=5, tau=0.3
   )
+  config.optim.update(OPTIM)
   config.train.update(steps=16_500, save_every=1000, validate_every=2000)
   return config
 
@@ -54,13 +78,8 @@ def get_config(variant: str = "local"):
     raise ValueError(f"configs/quickstart.py:{variant}: unknown; want one of: {names}")
   config = VARIANTS[variant]()
   config.name = "quickstart"
-  config.prep.update(
-    seed=1,  # the settings were chosen on shapes of another seed
-    near_points=4096,
-    val_fraction=0.05,
-  )
+  config.prep.update(near_points=4096, val_fraction=0.05)
   config.data.random_stretch = 0.5
-  config.optim.update(OPTIM)
   config.train.update(
     batch_size=8,
     log_every=50,

@@ -35,6 +35,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.unet_depth = 4
   model.unet_filters = 32  # features of its first level; they double at each
   model.unet_merge = "concat"  # how its ways down and up meet: concat or add
+  # Initial kernels of the planes' U-Net: xavier as published, or he, with which a short
+  # training uses its coarse levels sooner.
+  model.unet_start = "xavier"
   model.unet3d_levels = 3  # levels of the grid's U-Net; 0 for none
   model.unet3d_filters = 32  # features of its first level; they double at each
   model.unet3d_norm = True  # its group norms; without them windows of a scene agree

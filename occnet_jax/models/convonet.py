@@ -177,8 +177,9 @@ def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"config.model.plane_resolution is {side}; want a multiple of "
         f"{2 ** (depth - 1)}, which a U-Net of depth {depth} halves {depth - 1} times"
       )
-    filters, merge = model["unet_filters"], model["unet_merge"]
-    made["unet"] = unet.UNet(model["c_dim"], depth, filters, merge)
+    lookup(unet.STARTS, model["unet_start"], "model.unet_start")
+    forms = model["unet_filters"], model["unet_merge"], model["unet_start"]
+    made["unet"] = unet.UNet(model["c_dim"], depth, *forms)
   if levels and "grid" in model["features"]:
     if (side := model["grid_resolution"]) < 2 ** (levels - 1):
       raise ValueError(

@@ -75,6 +75,7 @@ class ConvTranspose(nn.Module):
     padding: entries cut from either end of every axis of the result.
     output_padding: entries added to the high end of every axis of the result, less than
       stride.
+    kernel_init: None for PyTorch's default.
   """
 
   features: int
@@ -82,6 +83,7 @@ class ConvTranspose(nn.Module):
   stride: int = 2
   padding: int = 1
   output_padding: int = 1
+  kernel_init: nn.initializers.Initializer | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *s i"]) -> Float[Array, "b *t o"]:
@@ -89,7 +91,7 @@ class ConvTranspose(nn.Module):
     # PyTorch takes the features of the result for the fan-in of a transposed kernel.
     default = uniform_by_fan_in(self.kernel_size**axes * self.features)
     shape = (self.kernel_size,) * axes + (self.features, x.shape[-1])
-    kernel = self.param("kernel", default, shape)
+    kernel = self.param("kernel", self.kernel_init or default, shape)
     bias = self.param("bias", default, (self.features,))
     extra = self.kernel_size + self.output_padding - 2 * self.padding
     sides = tuple(self.stride * (side - 1) + extra for side in x.shape[1:-1])

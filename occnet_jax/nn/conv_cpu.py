@@ -64,7 +64,8 @@ def gradient_by_kernel(
   if _slices_apply(x.shape, stride):
     return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
   windows = math.prod(cotangent.shape[1:-1])
-  if x.ndim == 4 and kernel_size > 1 and stride == 1 and windows > FEW_WINDOWS:
+  is_image = x.ndim == 4 and kernel_size > 1 and windows > FEW_WINDOWS
+  if is_image and stride == 1 and x.dtype == jnp.float32:  # others XLA does by loops
     # Of few features the rows of all windows are nine times the image, and the product
     # takes three to four times as long as XLA's form.
     return conv_xla.gradient_by_kernel(x, cotangent, stride, padding, kernel_size)

@@ -10,6 +10,7 @@ after. Modules have the published names, in which the members of a list are numb
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -24,8 +25,26 @@ MERGES = {  # upsampled features, features of the way down -> what goes on
   "concat": lambda up, skip: jnp.concatenate([up, skip], -1),
 }
 GROUPS = 8  # of features that a group norm takes together
-_XAVIER = nn.initializers.variance_scaling(1.0, "fan_avg", "normal")
 _ZEROS = nn.initializers.zeros_init()
+
+
+class Start(NamedTuple):
+  """Initial kernels of the 2D network: of its convolutions and of its upsampling."""
+
+  conv: nn.initializers.Initializer
+  up: nn.initializers.Initializer | None
+
+
+# As published, a ReLU halves the mean square of what it passes on, and upsampling
+# divides it by six, so at first about 1e-3 of the result comes from the coarsest level.
+# "he" (He et al., ICCV 2015) keeps mean squares; the kernel (2, 2, o, i) sums over i.
+STARTS = {
+  "xavier": Start(nn.initializers.variance_scaling(1.0, "fan_avg", "normal"), None),
+  "he": Start(
+    nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+    nn.initializers.variance_scaling(4.0, "fan_in", "normal", in_axis=-1, out_axis=-2),
+  ),
+}
 
 
 class UNet(nn.Module):
@@ -36,19 +55,22 @@ class UNet(nn.Module):
     depth: number of levels; 2^(depth - 1) divides the sides.
     filters: features of the first level.
     merge: a key of `MERGES`, how the two ways meet.
+    start: a key of `STARTS`, the initial kernels.
   """
 
   features: int
   depth: int = 4
   filters: int = 32
   merge: str = "concat"
+  start: str = "xavier"
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
     filters = [self.filters * 2**level for level in range(self.depth)]
-    *skips, x = _DownConvs(filters, name="down_convs")(x)
-    x = _UpConvs(filters[-2::-1], self.merge, name="up_convs")(x, skips[::-1])
-    return _conv(self.features, 1, "conv_final")(x)
+    start = STARTS[self.start]
+    *skips, x = _DownConvs(filters, start, name="down_convs")(x)
+    x = _UpConvs(filters[-2::-1], self.merge, start, name="up_convs")(x, skips[::-1])
+    return _conv(self.features, 1, "conv_final", start)(x)
 
 
 class UNet3D(nn.Module):
@@ -81,24 +103,26 @@ class _DownConvs(nn.Module):
   """The way down; returns the features of every level."""
 
   filters: Sequence[int]
+  start: Start
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> list[Float[Array, "b _ _ _"]]:
     levels = []
     for i, filters in enumerate(self.filters):
       x = max_pool(x, 2, 0) if i else x
-      x = _DownConv(filters, name=str(i))(x)
+      x = _DownConv(filters, self.start, name=str(i))(x)
       levels.append(x)
     return levels
 
 
 class _DownConv(nn.Module):
   filters: int
+  start: Start
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
-    x = nn.relu(_conv(self.filters, 3, "conv1")(x))
-    return nn.relu(_conv(self.filters, 3, "conv2")(x))
+    x = nn.relu(_conv(self.filters, 3, "conv1", self.start)(x))
+    return nn.relu(_conv(self.filters, 3, "conv2", self.start)(x))
 
 
 class _UpConvs(nn.Module):
@@ -106,27 +130,37 @@ class _UpConvs(nn.Module):
 
   filters: Sequence[int]
   merge: str
+  start: Start
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w c"], skips: list[Float[Array, "b _ _ _"]]
   ) -> Float[Array, "b _ _ _"]:
     for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
-      x = _UpConv(filters, self.merge, name=str(i))(x, skip)
+      x = _UpConv(filters, self.merge, self.start, name=str(i))(x, skip)
     return x
 
 
 class _UpConv(nn.Module):
   filters: int
   merge: str
+  start: Start
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w c"], skip: Float[Array, "b 2*h 2*w o"]
   ) -> Float[Array, "b 2*h 2*w o"]:
-    up = ConvTranspose(self.filters, 2, padding=0, output_padding=0, name="upconv")(x)
-    x = nn.relu(_conv(self.filters, 3, "conv1")(MERGES[self.merge](up, skip)))
-    return nn.relu(_conv(self.filters, 3, "conv2")(x))
+    up = ConvTranspose(
+      self.filters,
+      2,
+      padding=0,
+      output_padding=0,
+      kernel_init=self.start.up,
+      name="upconv",
+    )(x)
+    x = MERGES[self.merge](up, skip)
+    x = nn.relu(_conv(self.filters, 3, "conv1", self.start)(x))
+    return nn.relu(_conv(self.filters, 3, "conv2", self.start)(x))
 
 
 class _Encoders(nn.Module):
@@ -217,14 +251,14 @@ def upsample_nearest(
   return x
 
 
-def _conv(features: int, kernel_size: int, name: str) -> Conv:
-  """A convolution that keeps the sides, started as the published 2D network's."""
+def _conv(features: int, kernel_size: int, name: str, start: Start) -> Conv:
+  """A convolution of the 2D network, which keeps the sides."""
   padding = kernel_size // 2
   return Conv(
     features,
     kernel_size,
     padding=padding,
-    kernel_init=_XAVIER,
+    kernel_init=start.conv,
     bias_init=_ZEROS,
     name=name,
   )

@@ -55,6 +55,7 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
     ({"plane_resolution": 60}, r"plane_resolution is 60; want a multiple of 8, which"),
     ({"features": ("grid",), "grid_resolution": 3}, r"grid_resolution is 3; want at l"),
     ({"unet_merge": "sum"}, r"unet_merge is 'sum'; want one of: add, concat"),
+    ({"unet_start": "zeros"}, r"unet_start is 'zeros'; want one of: he, xavier"),
     ({"pooling": "sum"}, r"pooling is 'sum'; want one of: max, mean"),
     ({"sample_mode": "cubic"}, r"sample_mode is 'cubic'; want one of: bilinear, nea"),
     (

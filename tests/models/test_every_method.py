@@ -35,6 +35,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.unet3d_filters": 8,
     "model.hidden_size": 8,
     "model.knn": 4,
+    "model.fourier_octaves": 2,
   },
   "deepsdf": {
     "data.inputs": "index",

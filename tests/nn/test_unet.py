@@ -25,3 +25,17 @@ def test_convolutions_start_as_published():
   # PyTorch's default for the transposed one: uniform in +-1/sqrt(4 out).
   np.testing.assert_allclose(np.abs(up["kernel"]).max(), (4 * 64) ** -0.5, rtol=1e-3)
   assert up["bias"].any()
+
+
+@pytest.mark.parametrize(
+  ("start", "low", "high"), [("xavier", 0, 0.01), ("he", 0.1, 2)]
+)
+def test_the_coarsest_level_counts_at_first_if_mean_squares_are_kept(start, low, high):
+  x = jax.nn.relu(jax.random.normal(jax.random.key(1), (1, 16, 16, 16)))
+  net = UNet(16, 4, 16, start=start)
+  variables = net.init(jax.random.key(0), x)
+  result = net.apply(variables, x)
+  coarsest = variables["params"]["down_convs"]["3"]["conv2"]
+  coarsest["kernel"] = jnp.zeros_like(coarsest["kernel"])
+  share = (result - net.apply(variables, x)).std() / result.std()
+  assert low < share < high
