@@ -33,7 +33,7 @@ def make_model(**generation):
     decode=nearest_point,
     output=Field(-0.03),
     score=None,
-    windows=Windows(unit_size=0.02, side=24, query=9, stride=8),
+    windows=Windows(unit_size=0.02, side=14, query=9, stride=8),
   )
   return Model(method, {}, config.to_dict(), {"step": 0})
 

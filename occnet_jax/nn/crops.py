@@ -19,6 +19,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from occnet_jax.nn.positional import fourier_features
+
 OCTAVES = 10  # frequencies of "sin_cos"
 
 
@@ -66,10 +68,18 @@ def read_positions(
 
 
 def encode_positions(
-  points: Float[Array, "b n 3"], crop: Crop | None
+  points: Float[Array, "b n 3"], crop: Crop | None, octaves: int = 0
 ) -> Float[Array, "b n k"]:
-  """What the first layer of an encoder or a decoder gets of positions."""
-  return points if crop is None else COORDINATES[crop.coordinates](points, crop)
+  """What the first layer of an encoder or a decoder gets of positions.
+
+  Args:
+    points: in the frame of the window or of the cube.
+    crop: the window; None for the cube.
+    octaves: frequencies of Fourier features in the cube.
+  """
+  if crop is None:
+    return fourier_features(points, octaves)
+  return COORDINATES[crop.coordinates](points, crop)
 
 
 def _within_cell(points: Float[Array, "b n 3"], crop: Crop) -> Float[Array, "b n 3"]:

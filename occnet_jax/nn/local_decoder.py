@@ -19,7 +19,6 @@ from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.neighbours import NeighbourAttention
 from occnet_jax.nn.pointnet2 import squared_distances
-from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.precision import matmul
 from occnet_jax.nn.residual import ResnetBlockFC
 
@@ -77,8 +76,7 @@ class LocalDecoder(nn.Module):
     if self.neighbours:
       attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
       features += attention(points, latent["points"], latent["point_features"])
-    positions = crops.encode_positions(points, self.crop)
-    positions = fourier_features(positions, self.octaves)
+    positions = crops.encode_positions(points, self.crop, self.octaves)
     return _logits(positions, features, self.hidden_size, self.n_blocks, self.leaky)
 
 

@@ -19,7 +19,6 @@ from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.conv import Conv
 from occnet_jax.nn.grid_features import Cells, Layout
 from occnet_jax.nn.linear import Linear
-from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import ResnetBlockFC
 from occnet_jax.nn.unet import UNet, UNet3D
 
@@ -65,8 +64,7 @@ class LocalPoolPointnet(nn.Module):
     """
     del train  # no layer behaves differently
     cells = _cells_by_name(points, self.layout)
-    positions = crops.encode_positions(points, self.layout.crop)
-    positions = fourier_features(positions, self.octaves)
+    positions = crops.encode_positions(points, self.layout.crop, self.octaves)
     net = Linear(2 * self.hidden_dim, name="fc_pos")(positions)
     blocks = _PooledBlocks(self.n_blocks, self.hidden_dim, self.pooling, name="blocks")
     net = blocks(net, list(cells.values()))

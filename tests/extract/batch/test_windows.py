@@ -61,7 +61,7 @@ def nearest_point_method(level=-0.03):
     decode=decode,
     output=Field(level),
     score=None,
-    windows=Windows(unit_size=0.02, side=24, query=9, stride=8),
+    windows=Windows(unit_size=0.02, side=14, query=9, stride=8),
   )
 
 
@@ -106,7 +106,7 @@ def test_a_scene_far_from_the_origin_is_the_surface_of_a_closed_form():
   rng = np.random.default_rng(1)
   cloud = random_walk(rng) + np.array([4e5, -7.0, 30.0])
   mesh = windows.reconstruct_scene(nearest_point_method(), {}, cloud)
-  assert mesh.metadata["windows"] > 20
+  assert mesh.metadata["windows"] > 8
   assert mesh.is_watertight and mesh.volume > 0
   distance, _ = cKDTree(cloud).query(mesh.vertices)
   error = np.abs(distance - 0.03)  # more where three spheres meet between points
@@ -135,7 +135,7 @@ def test_the_surface_is_closed_where_windows_without_points_begin():
   cloud = np.array([[0.1, 0.2, 0.3], [0.11, 0.2, 0.3], [0.1, 0.21, 0.3]])
   mesh = windows.reconstruct_scene(method, {}, cloud)
   assert mesh.is_watertight and mesh.volume > 0
-  # 24 cells are observed, so windows within reach of a point are decoded, and no more.
+  # 14 cells are observed, so windows within reach of a point are decoded, and no more.
   assert (np.ptp(mesh.vertices, axis=0) < 40 * 0.02).all()
 
 
