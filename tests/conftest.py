@@ -83,6 +83,7 @@ def tiny_data(tmp_path_factory, write_meshes):
 def tiny_config(tiny_data):
   """configs/base.py, small enough to train in seconds; nested dicts."""
   config = base.get_config()
+  config.prep.voxel_side = 16
   config.data.update(dir=str(tiny_data), points=128, cloud_points=32, workers=0)
   config.model.update(encoder_hidden_size=16, c_dim=16, hidden_size=16)
   config.optim.update(learning_rate=3e-3, ema_decay=0.9)

@@ -117,7 +117,7 @@ def test_a_prepared_data_set_is_written_and_listed_again(tmp_path, tiny_data):
   }
   box = next(entry for entry in entries if entry.model_id == "box_03")
   assert box.model_id in lists[box.split].split("\n")
-  numbers = {**NUMBERS, "points": 2000, "voxel_side": 32, "views": 0}
+  numbers = {**NUMBERS, "points": 2000, "voxel_side": 16, "views": 0}
   example = official.read_example(box.path, **numbers)
   half = np.array([1, 0.49, 0.84]) / 2
   points = example["points"]["points"].astype(np.float64)
