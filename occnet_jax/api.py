@@ -28,8 +28,7 @@ from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.extract.to_mesh import to_mesh
-from occnet_jax.geometry import frames
+from occnet_jax.extract.to_mesh import mesh_from_frame, to_mesh
 from occnet_jax.models import latent_optimization, registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -280,7 +279,7 @@ class Model:
       mesh = self.extract(self.encode(inputs[None]), **settings)
     else:
       mesh = self.reconstruct_scene(inputs, **settings)
-    return frames.mesh_from_frame(mesh, loc, scale)
+    return mesh_from_frame(mesh, loc, scale)
 
   def reconstruct_scene(
     self, cloud: Float[np.ndarray, "n 3"], **settings

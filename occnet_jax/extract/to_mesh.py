@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import trimesh
+from jaxtyping import Float
 
 from occnet_jax.extract import field as field_lib
 from occnet_jax.extract.grid.cell_faces import cell_faces
 from occnet_jax.extract.pipeline import NoSurface, extract_mesh
+from occnet_jax.geometry import frames
 from occnet_jax.types import Field, Grid, Latent, Mesh, Method, Points, Variables
 
 
@@ -68,3 +70,15 @@ def to_mesh(
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
       vertices = vertices[0]
   return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def mesh_from_frame(
+  mesh: trimesh.Trimesh, loc: Float[np.ndarray, "3"], scale: float
+) -> trimesh.Trimesh:
+  """Moves a mesh of the unit cube to the frame of the file, in place; returns it."""
+  if len(mesh.vertices) and (scale != 1 or loc.any()):
+    normals = mesh.vertex_normals
+    mesh.vertices = frames.from_frame(mesh.vertices, loc, scale)
+    if len(mesh.faces):  # points have no normals
+      mesh.vertex_normals = normals
+  return mesh

@@ -4,7 +4,6 @@ Shape letter: v vertices or points.
 """
 
 import numpy as np
-import trimesh
 from jaxtyping import Float
 
 Points = Float[np.ndarray, "v 3"]
@@ -50,15 +49,3 @@ def to_frame(points: Points, loc: Float[np.ndarray, "3"], scale: float) -> Point
 def from_frame(points: Points, loc: Float[np.ndarray, "3"], scale: float) -> Points:
   """Transforms points of the unit cube back to the frame of the file."""
   return points * scale + loc
-
-
-def mesh_from_frame(
-  mesh: trimesh.Trimesh, loc: Float[np.ndarray, "3"], scale: float
-) -> trimesh.Trimesh:
-  """Moves a mesh of the unit cube to the frame of the file, in place; returns it."""
-  if len(mesh.vertices) and (scale != 1 or loc.any()):
-    normals = mesh.vertex_normals
-    mesh.vertices = from_frame(mesh.vertices, loc, scale)
-    if len(mesh.faces):  # points have no normals
-      mesh.vertex_normals = normals
-  return mesh
