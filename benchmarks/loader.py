@@ -64,17 +64,17 @@ def read_official(
 ) -> float:
   """Shapes a second by opening files, as the reference's fields do."""
   rng = np.random.default_rng(0)
-  data = config["data"]
+  data = config.data
 
   def one(i: int) -> tuple:
     with np.load(folder / f"{i}_points.npz") as file:
       points, packed = file["points"], file["occupancies"]
-    rows = rng.integers(len(points), size=data["points"])
+    rows = rng.integers(len(points), size=data.points)
     occupancies = np.unpackbits(packed)[: len(points)][rows]
     points = points[rows].astype(np.float32)
     with np.load(folder / f"{i}_pointcloud.npz") as file:
       surface, _ = file["points"].astype(np.float32), file["normals"]
-    cloud = surface[rng.integers(len(surface), size=data["cloud_points"])]
+    cloud = surface[rng.integers(len(surface), size=data.cloud_points)]
     return points, occupancies, cloud
 
   size = config.train.batch_size
