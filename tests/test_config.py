@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, convonet, ifnet, onet, quickstart, r2n2, single
+from configs import base, convonet, ifnet, onet, poco, quickstart, r2n2, single
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -20,6 +20,7 @@ RECIPES = [
   *(("convonet", [variant]) for variant in convonet.VARIANTS),
   *(("ifnet", [variant]) for variant in ifnet.VARIANTS),
   *(("onet", [variant]) for variant in onet.VARIANTS),
+  *(("poco", [variant]) for variant in poco.VARIANTS),
   *(("quickstart", [variant]) for variant in quickstart.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
   *(("single", [variant]) for variant in single.VARIANTS),

@@ -14,7 +14,16 @@ import jax
 import numpy as np
 
 from occnet_jax.config import lookup
-from occnet_jax.models import convonet, deepsdf, ifnet, onet, r2n2, single, siren
+from occnet_jax.models import (
+  convonet,
+  deepsdf,
+  ifnet,
+  onet,
+  poco,
+  r2n2,
+  single,
+  siren,
+)
 from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import BuildOptions, Field, Method, Variables
 
@@ -24,6 +33,7 @@ METHODS: dict[str, BuildFn] = {
   "deepsdf": deepsdf.build,
   "ifnet": ifnet.build,
   "onet": onet.build,
+  "poco": poco.build,
   "r2n2": r2n2.build,
   "single": single.build,
   "siren": siren.build,

@@ -1,4 +1,4 @@
-"""Batch norm and conditional batch norm (device, jnp).
+"""Batch norm, conditional batch norm and instance norm (device, jnp).
 
 The maps that condition a norm start at zero, so that it is unconditional at first, as
 in the reference implementation. Points are axis 1, features the last axis: (b, t, f).
@@ -117,6 +117,24 @@ class BatchNorm(nn.Module):
     gamma, beta = (jnp.broadcast_to(a[None, None], (b, 1, f)) for a in (scale, bias))
     y = _batch_norm(self, x.reshape(b, -1, f), gamma, beta, train)
     return y.reshape(x.shape)
+
+
+class InstanceNorm(nn.Module):
+  """scale * normalised x + bias, with the statistics of each shape, in use as well.
+
+  Ulyanov et al. 2016; over all axes but the first and the last.
+  """
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b *s f"]) -> Float[Array, "b *s f"]:
+    axes = tuple(range(1, x.ndim - 1))
+    row = (1,) * (x.ndim - 1) + (-1,)
+    scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
+    bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
+    mean = x.mean(axes, keepdims=True)
+    var = jnp.square(x - mean).mean(axes, keepdims=True)
+    factor = scale.reshape(row) * lax.rsqrt(var + EPSILON)
+    return factor * (x - mean) + bias.reshape(row)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -27,7 +27,12 @@ import optax
 from flax import traverse_util
 
 from occnet_jax import losses
-from tests.helpers import convolutions, parity_convonet, parity_networks
+from tests.helpers import (
+  convolutions,
+  parity_convonet,
+  parity_networks,
+  parity_poco,
+)
 
 RECORDED = pathlib.Path(__file__).parents[1] / "parity"
 SPEC = {
@@ -45,8 +50,12 @@ CASES = [
   if case not in (FITTED, parity_convonet.SLIDING)
   and case.partition("_")[0] not in APART
 ]
+FAMILIES = {special.FAMILY: special for special in (parity_convonet, parity_poco)}
 LEAVES = {
+  "alpha": ("params", "alpha"),
+  "beta": ("params", "beta"),
   "bias": ("params", "bias"),
+  "norm_radius": ("batch_stats", "norm_radius"),
   "running_mean": ("batch_stats", "mean"),
   "running_var": ("batch_stats", "var"),
   "weight_g": ("params", "scale"),
@@ -68,8 +77,7 @@ state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
 
 def family(case):
   """The module of this package for the cases of one family, or None."""
-  named = SPEC[case]["about"].get("family")
-  return {parity_convonet.FAMILY: parity_convonet}.get(named)
+  return FAMILIES.get(SPEC[case]["about"].get("family"))
 
 
 def network(case):
@@ -92,7 +100,9 @@ def place(name, array):
   *path, leaf = name.split(".")
   if leaf in LEAVES:
     collection, ours = LEAVES[leaf]
-    array = np.reshape(array, np.shape(array)[:1])  # weight_g is (o, 1)
+    # weight_g is (o, 1), and a single number (1,).
+    shape = () if leaf in ("alpha", "beta", "norm_radius") else np.shape(array)[:1]
+    array = np.reshape(array, shape)
   elif array.ndim == 1:
     collection, ours = "params", "scale"
   else:
@@ -100,7 +110,17 @@ def place(name, array):
     if array.ndim == 3 or path[-2:-1] == ["mlp_convs"]:  # a convolution of width 1
       array = array.reshape(array.shape[:2])
     array = np.moveaxis(array, (0, 1), (-1, -2))  # (out, in, ...) -> (..., in, out)
+    if path[-1:] and path[-1] in parity_poco.DENSE:
+      array = array.reshape(-1, array.shape[-1])
   return (collection, *path, ours), array
+
+
+def weights(case):
+  """The weights of a case by their names, those without any influence left out."""
+  unused = SPEC[case]["about"].get("without_gradient", ())
+  modules = {name.rpartition(".")[0] for name in unused}
+  named = state_dict(SPEC[case]).items()
+  return {name: a for name, a in named if name.rpartition(".")[0] not in modules}
 
 
 def as_variables(named):
@@ -240,7 +260,7 @@ def largest_errors(case):
 
 
 def _largest_errors(case):
-  named, args = state_dict(SPEC[case]), arguments(case)
+  named, args = weights(case), arguments(case)
   variables = as_variables(named)
   take = double_step if case in KINKED else step
   (value, (trained, stats)), gradients = take(case, variables, args)

@@ -57,6 +57,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.c_dim": 16,
     "model.hidden_size": 16,
   },
+  "poco": {"model.c_dim": 8, "model.hidden_size": 8, "model.knn": 8},
   "r2n2": {
     "data.targets": ("voxels",),
     "model.encoder_hidden_size": 16,

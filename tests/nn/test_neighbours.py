@@ -5,7 +5,11 @@ import pytest
 from scipy.spatial import KDTree
 
 from occnet_jax.nn import neighbours
-from occnet_jax.nn.neighbours import NeighbourAttention, find_nearest
+from occnet_jax.nn.neighbours import (
+  AttentionDecoder,
+  NeighbourAttention,
+  find_nearest,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -83,3 +87,35 @@ def test_the_gradient_by_a_query_is_the_slope_and_is_finite_on_a_point():
     assert close.mean() > 0.7  # the others change neighbours or cross a ReLU's kink
   on_points = jax.grad(lambda q: apply(q, points, features).sum())(points[:, :4])
   assert jnp.isfinite(on_points).all()
+
+
+def test_the_published_decoder_is_that_of_a_loop():
+  points, features, q = draw(2, 30, 3), draw(2, 30, 4), draw(2, 6, 3)
+  latent = {"points": jnp.asarray(points), "features": jnp.asarray(features)}
+  net = AttentionDecoder(count=5, features=4, heads=3)
+  variables = net.init(jax.random.key(0), jnp.asarray(q), latent)
+  result = net.apply(variables, jnp.asarray(q), latent)
+  assert result.shape == (2, 6, 2)
+
+  def linear(name, x):
+    layer = variables["params"][name]
+    return np.asarray(layer["kernel"], float).T @ x + np.asarray(layer["bias"], float)
+
+  for i in range(2):
+    for j in range(6):
+      near = np.argsort(np.linalg.norm(points[i] - q[i, j], axis=1))[:5]
+      queries, values = [], []
+      for row in near:
+        x = np.concatenate([features[i, row], q[i, j] - points[i, row]]).astype(float)
+        for name in ("fc1", "fc2", "fc3"):
+          x = np.maximum(linear(name, x), 0)
+        queries.append(linear("fc_query", x))
+        values.append(linear("fc_value", x))
+      weights = np.zeros(5)
+      for head in range(3):
+        own = np.exp([query[head] for query in queries])
+        weights += own / own.sum() / 3
+      total = sum(w * value for w, value in zip(weights, values, strict=True))
+      np.testing.assert_allclose(
+        result[i, j], linear("fc8", total), rtol=1e-4, atol=1e-5
+      )

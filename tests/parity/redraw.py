@@ -84,11 +84,13 @@ def state_dict(case):
       "bn": _batch_norm,
       "linear": _linear,
       "norm": _norm,
+      "scalars": _scalars,
       "transposed": _transposed,
       "weight_norm": _weight_norm,
     }[row["kind"]]
     tensors = draw(generator, row["tensors"], row.get("scale", 1.0), name)
-    named |= {f"{name}.{leaf}": tensor for leaf, tensor in tensors.items()}
+    prefix = f"{name}." if name else ""
+    named |= {f"{prefix}{leaf}": tensor for leaf, tensor in tensors.items()}
   return named
 
 
@@ -104,6 +106,11 @@ def _norm(generator, shapes, gain, name):
   del gain, name
   weight = 1 + 0.2 * generator.randn(shapes["weight"])
   return {"weight": weight, "bias": 0.2 * generator.randn(shapes["bias"])}
+
+
+def _scalars(generator, shapes, gain, name):
+  del gain, name
+  return {leaf: 0.5 + generator.rand(shape) for leaf, shape in shapes.items()}
 
 
 def _weight_norm(generator, shapes, gain, name):
