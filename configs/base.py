@@ -192,6 +192,10 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Side of a cell of a network of windows in the unit of a user's cloud, which is then
   # reconstructed as a scene; None for a cloud of one shape, scaled to the unit cube.
   generation.cell_size = placeholder(float)
+  # Steps in which the network is trained further on the points of each cloud (Tang et
+  # al. 2021), for shapes unlike those of the training; 0 for none.
+  generation.finetune_steps = 0
+  generation.finetune_learning_rate = 1e-4  # of Adam in these steps
   generation.format = "ply"  # file format of meshes: ply, glb, obj or off
 
   report = config.report = ml_collections.ConfigDict()

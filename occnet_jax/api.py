@@ -29,10 +29,10 @@ from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.extract.to_mesh import mesh_from_frame, to_mesh
-from occnet_jax.models import latent_optimization, registry
+from occnet_jax.models import finetuning, latent_optimization, latent_prior, registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
-from occnet_jax.types import Latent, LatentPrior, Method, Posterior, Variables
+from occnet_jax.types import Latent, Method, Posterior, Variables
 
 __all__ = ["Model", "extract_mesh", "restore"]
 
@@ -63,11 +63,8 @@ def restore(
     level=saved.record.get("level"),
     precision=settings.generation.precision,
   )
-  state = saved.state
-  given = state.get("ema") or state
-  names = ("params", "batch_stats")  # of which the second may be empty
   specs = registry.variable_specs(method, example_batch(settings.data))
-  variables = state_lib.refill(specs, {k: given.get(k) or {} for k in names})
+  variables = state_lib.refill(specs, state_lib.trained_variables(saved.state))
   return Model(method, variables, config, saved.record)
 
 
@@ -123,12 +120,9 @@ class Model:
     Raises:
       ValueError: the model has no random z.
     """
-    prior = self._prior()
+    z = latent_prior.draw(self.method, count, seed)
     inputs = np.zeros((count, 0), np.float32) if inputs is None else inputs
-    first, *rest = (seed,) if np.ndim(seed) == 0 else seed
-    key = functools.reduce(jax.random.fold_in, rest, jax.random.key(first))
-    z = jax.random.normal(key, (count, prior.dim))
-    return prior.insert(self.encode(inputs), z)
+    return self.with_z(self.encode(inputs), z)
 
   def posterior(
     self,
@@ -141,7 +135,7 @@ class Model:
     Raises:
       ValueError: the model has no random z.
     """
-    prior = self._prior()
+    prior = latent_prior.prior_of(self.method)
     inputs = np.zeros((len(points), 0), np.float32) if inputs is None else inputs
     batch = {"points": points, "occupancies": occupancies, "inputs": inputs}
     batch = {name: np.asarray(value, np.float32) for name, value in batch.items()}
@@ -149,7 +143,7 @@ class Model:
 
   def with_z(self, latent: Latent, z: Float[np.ndarray | Array, "b z"]) -> Latent:
     """The latent with this z in it."""
-    return self._prior().insert(latent, jax.numpy.asarray(z))
+    return latent_prior.prior_of(self.method).insert(latent, jax.numpy.asarray(z))
 
   def fit(
     self,
@@ -177,32 +171,15 @@ class Model:
     Raises:
       ValueError: arrays that do not go together; a system without such a fit.
     """
-    if self.method.fidelity is None:
-      raise ValueError(
-        f"config.model.name={self.settings.model['name']}: this system has no points "
-        "whose labels a latent could be fitted to; use encode"
-      )
     # The start is the mean code of a table, or else the code of an input of zeros.
     inputs = np.zeros_like(self.observation.spec)[None]
     if self.settings.data.inputs == "index":
       inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
-    return latent_optimization.fit_latent(
-      self.method,
-      self.variables,
-      latent_optimization.repeat_mean(self.encode(inputs), len(points)),
-      latent_optimization.labelled_batch(points, labels),
-      steps=steps,
-      learning_rate=learning_rate,
-      prior_weight=prior_weight,
+    settings = {"learning_rate": learning_rate, "prior_weight": prior_weight}
+    start = self.encode(inputs)
+    return latent_optimization.fit_labels(
+      self.method, self.variables, start, points, labels, steps=steps, **settings
     )
-
-  def _prior(self) -> LatentPrior:
-    if self.method.prior is None:
-      raise ValueError(
-        "this model has no random z (config.model.z_dim is 0); encode an observation, "
-        "or train configs/onet.py:unconditional"
-      )
-    return self.method.prior
 
   def decode(
     self, latent: Latent, points: Float[np.ndarray | Array, "b t 3"]
@@ -263,23 +240,45 @@ class Model:
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: seed of the draw of points.
-      **settings: arguments of `extract_mesh`, in place of those of the run's config.
+      **settings: arguments of `extract_mesh`, and finetune_steps, in which a copy of
+        the network is trained further on all points of a cloud first; in place of those
+        of the run's config.
 
     Raises:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
     kind, shape = self.settings.data.inputs, self.observation.spec.shape
-    if self.settings.generation.cell_size:
+    generation, model = self.settings.generation, self
+    steps = settings.pop("finetune_steps", generation.finetune_steps)
+    if generation.cell_size and not steps:
       return self.reconstruct_scene(observed, **settings)
     inputs, loc, scale = user_inputs.prepare(
       observed, kind, shape, normalise=normalise, seed=seed
     )
+    if steps:
+      cloud = user_inputs.in_frame(observed, kind, loc, scale)
+      model = self.finetuned(inputs, cloud, steps)
     if self.method.windows is None:
-      mesh = self.extract(self.encode(inputs[None]), **settings)
+      mesh = model.extract(model.encode(inputs[None]), **settings)
     else:
       mesh = self.reconstruct_scene(inputs, **settings)
     return mesh_from_frame(mesh, loc, scale)
+
+  def finetuned(
+    self, inputs: Float[np.ndarray, "n 3"], cloud: np.ndarray, steps: int
+  ) -> "Model":
+    """A copy whose network was trained further on one cloud.
+
+    Args and errors: those of `models.finetuning.finetune`, but of one shape.
+    """
+    rate = self.settings.generation.finetune_learning_rate
+    tuned = copy.copy(self)
+    tuned._shared_evaluator = None  # whose shapes have their variables in common
+    tuned.variables = finetuning.finetune(
+      self.method, self.variables, inputs[None], cloud, steps=steps, learning_rate=rate
+    )
+    return tuned
 
   def reconstruct_scene(
     self, cloud: Float[np.ndarray, "n 3"], **settings
@@ -342,6 +341,7 @@ class Model:
     """The arguments of `extract_mesh` that the run's config sets."""
     generation = self.settings.generation
     apart = ("sample", "precision", "format", "cell_size")
+    apart += ("finetune_steps", "finetune_learning_rate")
     return {k: v for k, v in generation._asdict().items() if k not in apart}
 
 

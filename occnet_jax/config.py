@@ -45,29 +45,17 @@ SINCE = {
   "test.trim": 0.0,
   "generation.precision": "float32",
   "generation.cell_size": None,
+  "generation.finetune_steps": 0,
+  "generation.finetune_learning_rate": 1e-4,
 }
 # Fields that are gone, with the value at which they did nothing.
 GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
 # Fields that may change when a run is resumed.
 MUTABLE_FIELDS = (
-  "name",
-  "prep",
-  "data.dir",
-  "data.placement",
-  "data.workers",
-  "train.steps",
-  "train.log_every",
-  "train.save_every",
-  "train.keep_every",
-  "train.validate_every",
-  "train.on_nonfinite",
-  "train.preview_shapes",
-  "model.tau_grid",
-  "model.levels_used",
-  "val",
-  "test",
-  "generation",
-  "report",
+  *("name", "prep", "data.dir", "data.placement", "data.workers"),
+  *("train.steps", "train.log_every", "train.save_every", "train.keep_every"),
+  *("train.validate_every", "train.on_nonfinite", "train.preview_shapes"),
+  *("model.tau_grid", "model.levels_used", "val", "test", "generation", "report"),
 )
 
 
@@ -146,6 +134,8 @@ class GenerationSettings(NamedTuple):
   precision: str
   points_per_batch: int | None
   cell_size: float | None
+  finetune_steps: int
+  finetune_learning_rate: float
   format: str
 
 

@@ -15,6 +15,23 @@ def occupancy_cross_entropy(
   return optax.sigmoid_binary_cross_entropy(logits, occupancies).sum(-1).mean()
 
 
+def sign_agnostic_cross_entropy(
+  surface: Float[Array, " s"], elsewhere: Float[Array, " t"]
+) -> Float[Array, ""]:
+  """Cross-entropy of sigmoid(|f|) with 1/2 on the surface and 1 elsewhere.
+
+  Tang et al., "SA-ConvONet", ICCV 2021, section 3.3; less log 2, its smallest value on
+  the surface, so that 0 is the least. Means over points; a sign is never wrong.
+
+  Args:
+    surface: values f, less that of the surface, at its points.
+    elsewhere: those at other points.
+  """
+  on, off = jnp.abs(surface), jnp.abs(elsewhere)
+  on_surface = jax.nn.softplus(on) - on / 2 - math.log(2)
+  return on_surface.mean() + jax.nn.softplus(-off).mean()
+
+
 def grid_cross_entropy(
   logits: Float[Array, "b r r r"], occupancies: Float[Array, "b r r r"]
 ) -> Float[Array, ""]:

@@ -1,4 +1,3 @@
-import contextlib
 import itertools
 
 import jax
@@ -8,6 +7,7 @@ import trimesh
 
 import occnet_jax
 from occnet_jax.train import loop
+from tests.helpers.compilations import count_compilations
 
 RNG = np.random.default_rng(0)
 
@@ -30,20 +30,6 @@ def cloud():
   ball = trimesh.creation.icosphere(3)
   ball.apply_scale((0.5, 0.3, 0.3))
   return np.asarray(ball.sample(400, seed=0))
-
-
-@contextlib.contextmanager
-def count_compilations():
-  """Yields a list that receives an entry for every program that JAX compiles."""
-  compiled = []
-
-  def note(event, seconds, **details):
-    if event == "/jax/core/compile/backend_compile_duration":
-      compiled.append(seconds)
-
-  jax.monitoring.register_event_duration_secs_listener(note)
-  yield compiled
-  jax.monitoring.unregister_event_duration_listener(note)
 
 
 def test_encode_and_decode_have_the_promised_shapes(model, cloud):

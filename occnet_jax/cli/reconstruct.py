@@ -84,6 +84,10 @@ def reconstruct(
     "generation": model.extraction_settings(),
     "margin": photos.MARGIN,
   }
+  generation = model.settings.generation
+  if generation.finetune_steps:
+    rate = generation.finetune_learning_rate
+    settings["finetune"] = [generation.finetune_steps, rate]
   rows = _reconstruct_all(model, items, target, settings)
   _write_page(target, source, settings, rows)
   names = ("outcome", "reason", "seconds")

@@ -121,6 +121,8 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       return model.reconstruct_scene(
         inputs[0], cell_size=None, on_empty="empty", progress=False
       )
+    if steps := settings.generation.finetune_steps:
+      model = model.finetuned(inputs[0], inputs[0], steps)
     latent = (
       # Two numbers, so that runs of neighbouring seeds share no sample.
       model.prior(1, seed=(settings.seed, index), inputs=inputs)

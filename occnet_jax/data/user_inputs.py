@@ -103,6 +103,22 @@ def prepare(
   return Prepared(points, loc, scale)
 
 
+def in_frame(
+  observed: Any, kind: str, loc: Float[np.ndarray, "3"], scale: float
+) -> Float[np.ndarray, "n 3"]:
+  """All points of a cloud in the frame that `prepare` gave it.
+
+  Raises:
+    ValueError: the network's inputs are of another kind.
+  """
+  if kind != "cloud":
+    raise ValueError(
+      f"config.generation.finetune_steps is for networks of clouds, not of {kind}; "
+      "want 0"
+    )
+  return frames.to_frame(np.asarray(observed, np.float64), loc, scale)
+
+
 def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   """The array in an object's files, which `prepare` takes.
 

@@ -54,6 +54,35 @@ def fit_latent(
   return jax.lax.fori_loop(0, steps, update, (start, optimizer.init(start)))[0]
 
 
+def fit_labels(
+  method: Method,
+  variables: Variables,
+  latents: Latent,
+  points: Any,
+  labels: Any,
+  **settings: Any,
+) -> Latent:
+  """As `fit_latent`, from the mean of some latents and arrays of any type.
+
+  Args:
+    method, variables: as in `fit_latent`.
+    latents: latents with any leading axis, whose mean is the start of every shape.
+    points: labelled points (b, t, 3).
+    labels: their labels (b, t).
+    **settings: the other arguments of `fit_latent`.
+
+  Raises:
+    ValueError: a system without a fidelity, or arrays that do not go together.
+  """
+  if method.fidelity is None:
+    raise ValueError(
+      "this system has no points whose labels a latent could be fitted to; use encode"
+    )
+  batch = labelled_batch(points, labels)
+  start = repeat_mean(latents, len(batch["points"]))
+  return fit_latent(method, variables, start, batch, **settings)
+
+
 def repeat_mean(latents: Latent, count: int) -> Latent:
   """The mean of latents (b, ...) as latents (count, ...)."""
   return jax.tree.map(

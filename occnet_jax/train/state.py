@@ -71,6 +71,12 @@ def create(
   )
 
 
+def trained_variables(state: Any) -> Variables:
+  """The variables in a saved state that use prefers: the averaged ones if there are."""
+  source = state.get("ema") or state
+  return {name: source.get(name) or {} for name in ("params", "batch_stats")}
+
+
 def refill(target: Any, saved: Any) -> Any:
   """`target` with the saved arrays in it, leaf by leaf.
 
