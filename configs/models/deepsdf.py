@@ -18,6 +18,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.skip_layers = (4,)  # layers that take code and point again
   model.weight_norm = True  # weight norm of the hidden layers, or else layer norm
   model.dropout_rate = 0.2  # share of hidden features that training drops
+  # Lengths of the network in cube units. 1 in networks of this package; 2 / 1.1 for
+  # published weights, whose own cube from -1 to 1 is then the padded cube.
+  model.scale = 1.0
   # Largest distance that counts in the loss, in cube units.
   model.clamp = 0.1
   return model

@@ -11,9 +11,15 @@ import optax
 
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
-from occnet_jax.interop import convonet_weights, ifnet_weights, onet_weights
+from occnet_jax.interop import (
+  convonet_weights,
+  deepsdf_weights,
+  ifnet_weights,
+  onet_weights,
+)
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
+from occnet_jax.train import state as state_lib
 from occnet_jax.train.state import TrainState
 
 
@@ -23,15 +29,22 @@ class Files(NamedTuple):
   Attributes:
     read: (path, template) -> `onet_weights.Imported`.
     write: (path, variables, *, step, best, adam) -> None.
+    count_codes: path -> rows of the code table; None for a system without one.
   """
 
   read: Callable[..., onet_weights.Imported]
   write: Callable[..., None]
+  count_codes: Callable[[str], int] | None = None
 
 
 FILES = {  # config.model.name -> files of its published implementation
   "convonet": Files(
     convonet_weights.read_checkpoint, convonet_weights.write_checkpoint
+  ),
+  "deepsdf": Files(
+    deepsdf_weights.read_checkpoint,
+    deepsdf_weights.write_checkpoint,
+    deepsdf_weights.count_codes,
   ),
   "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
   "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
@@ -68,6 +81,9 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
       f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
       "Fourier features"
     )
+  if files.count_codes is not None:
+    config = config_lib.with_codes(config, files.count_codes(source))
+    model = config_lib.parse(config).model
   method = registry.build(model)
   specs = registry.variable_specs(method, example_batch(settings.data))
   imported = files.read(source, specs)
@@ -137,12 +153,10 @@ def export_torch(
       f"{octaves}), which the reference has not; export one that was trained without"
     )
   state = saved.state
-  averaged = state.get("ema")
-  source = averaged or state
-  variables = {name: source.get(name) or {} for name in ("params", "batch_stats")}
+  variables = state_lib.trained_variables(state)
   moments = (state.get("opt_state") or {}).get("0") or {}
   adam = None
-  if not averaged and {"count", "mu", "nu"} <= moments.keys():
+  if not state.get("ema") and {"count", "mu", "nu"} <= moments.keys():
     adam = {name: moments[name] for name in ("count", "mu", "nu")}
   best = saved.record.get(settings.val.select)
   files.write(target, variables, step=int(state["step"]), best=best, adam=adam)

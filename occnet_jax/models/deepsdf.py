@@ -3,6 +3,8 @@
 The decoder gives distances, negative inside. A Method's field is larger inside, so
 `decode` negates them. Lengths are cube units; the published code scales shapes to a
 sphere of radius 1 / 1.03 instead, so its clamp of 0.1 is a shorter share of a shape.
+`scale` is for weights of that code: with 2 / 1.1 the cube of side 1.1 is the network's
+own, from -1 to 1.
 """
 
 from collections.abc import Mapping
@@ -24,10 +26,12 @@ class DeepSDF(nn.Module):
   Attributes:
     encoder: rows of the training split (b,) -> codes (b, c).
     decoder: (points (b, t, 3), codes, train=...) -> signed distances (b, t).
+    scale: lengths of the decoder are those in cube units times this.
   """
 
   encoder: CodeTable
   decoder: SDFDecoder
+  scale: float = 1.0
 
   def __call__(
     self, indices: Int[Array, " b"], points: Float[Array, "b t 3"], *, train: bool
@@ -42,7 +46,7 @@ class DeepSDF(nn.Module):
   def decode(
     self, points: Float[Array, "b t 3"], codes: Float[Array, "b c"], *, train: bool
   ) -> Float[Array, "b t"]:
-    return self.decoder(points, codes, train=train)
+    return self.decoder(self.scale * points, codes, train=train) / self.scale
 
 
 def method(
@@ -123,6 +127,8 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     stddev=model["code_stddev"] * model["c_dim"] ** -0.5,
     max_norm=model["code_max_norm"],
   )
+  if (scale := model.get("scale", 1.0)) <= 0:  # older configs have no such field
+    raise ValueError(f"config.model.scale is {scale}; want a factor above 0")
   decoder = SDFDecoder(
     hidden_sizes=tuple(model["hidden_sizes"]),
     skip_layers=tuple(model["skip_layers"]),
@@ -130,7 +136,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     dropout_rate=model["dropout_rate"],
   )
   return method(
-    DeepSDF(table, decoder),
+    DeepSDF(table, decoder, scale),
     clamp=model["clamp"],
     code_weight=model["code_weight"],
     level=0.0 - (options.threshold or 0.0),  # -0.0 would be shown as it is
