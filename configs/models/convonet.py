@@ -35,6 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
   model.unet_depth = 4
   model.unet_filters = 32  # features of its first level; they double at each
   model.unet_merge = "concat"  # how its ways down and up meet: concat or add
+  # How its sides are doubled: transposed convolution, as published, or bilinear.
+  model.unet_up = "transposed"
   # Initial kernels of the planes' U-Net: xavier as published, or he, with which a short
   # training uses its coarse levels sooner.
   model.unet_start = "xavier"

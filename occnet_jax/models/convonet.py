@@ -178,7 +178,9 @@ def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"{2 ** (depth - 1)}, which a U-Net of depth {depth} halves {depth - 1} times"
       )
     lookup(unet.STARTS, model["unet_start"], "model.unet_start")
-    forms = model["unet_filters"], model["unet_merge"], model["unet_start"]
+    up = model.get("unet_up", "transposed")  # older configs have no such field
+    lookup(dict.fromkeys(unet.UPSAMPLINGS), up, "model.unet_up")
+    forms = model["unet_filters"], model["unet_merge"], model["unet_start"], up
     made["unet"] = unet.UNet(model["c_dim"], depth, *forms)
   if levels and "grid" in model["features"]:
     if (side := model["grid_resolution"]) < 2 ** (levels - 1):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,6 +25,7 @@ MERGES = {  # upsampled features, features of the way down -> what goes on
   "add": jnp.add,
   "concat": lambda up, skip: jnp.concatenate([up, skip], -1),
 }
+UPSAMPLINGS = ("transposed", "bilinear")  # by a learned kernel, or not, of the 2D one
 GROUPS = 8  # of features that a group norm takes together
 _ZEROS = nn.initializers.zeros_init()
 
@@ -56,6 +58,7 @@ class UNet(nn.Module):
     filters: features of the first level.
     merge: a key of `MERGES`, how the two ways meet.
     start: a key of `STARTS`, the initial kernels.
+    up: one of `UPSAMPLINGS`.
   """
 
   features: int
@@ -63,13 +66,15 @@ class UNet(nn.Module):
   filters: int = 32
   merge: str = "concat"
   start: str = "xavier"
+  up: str = "transposed"
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
     filters = [self.filters * 2**level for level in range(self.depth)]
     start = STARTS[self.start]
     *skips, x = _DownConvs(filters, start, name="down_convs")(x)
-    x = _UpConvs(filters[-2::-1], self.merge, start, name="up_convs")(x, skips[::-1])
+    up_convs = _UpConvs(filters[-2::-1], self.merge, start, self.up, name="up_convs")
+    x = up_convs(x, skips[::-1])
     return _conv(self.features, 1, "conv_final", start)(x)
 
 
@@ -131,13 +136,14 @@ class _UpConvs(nn.Module):
   filters: Sequence[int]
   merge: str
   start: Start
+  up: str
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w c"], skips: list[Float[Array, "b _ _ _"]]
   ) -> Float[Array, "b _ _ _"]:
     for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
-      x = _UpConv(filters, self.merge, self.start, name=str(i))(x, skip)
+      x = _UpConv(filters, self.merge, self.start, self.up, name=str(i))(x, skip)
     return x
 
 
@@ -145,22 +151,41 @@ class _UpConv(nn.Module):
   filters: int
   merge: str
   start: Start
+  up: str
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b h w c"], skip: Float[Array, "b 2*h 2*w o"]
   ) -> Float[Array, "b 2*h 2*w o"]:
-    up = ConvTranspose(
-      self.filters,
-      2,
-      padding=0,
-      output_padding=0,
-      kernel_init=self.start.up,
-      name="upconv",
-    )(x)
+    if self.up == "bilinear":
+      up = _Bilinear(self.filters, self.start, name="upconv")(x)
+    else:
+      up = ConvTranspose(
+        self.filters,
+        2,
+        padding=0,
+        output_padding=0,
+        kernel_init=self.start.up,
+        name="upconv",
+      )(x)
     x = MERGES[self.merge](up, skip)
     x = nn.relu(_conv(self.filters, 3, "conv1", self.start)(x))
     return nn.relu(_conv(self.filters, 3, "conv2", self.start)(x))
+
+
+class _Bilinear(nn.Module):
+  """Sides doubled by interpolation, then a linear map, which has number 1 there."""
+
+  filters: int
+  start: Start
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w o"]:
+    b, h, w, c = x.shape
+    # Cell i covers [i, i + 1] of both sides, and what lies beyond the outermost centres
+    # has their values; PyTorch's Upsample with align_corners=False is the same.
+    x = jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear")
+    return _conv(self.filters, 1, "1", self.start)(x)
 
 
 class _Encoders(nn.Module):

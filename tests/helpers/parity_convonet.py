@@ -63,7 +63,11 @@ def network(about):
   if about["kind"] == "UNet":
     size = config["num_classes"]
     return FeaturesFirstUNet(
-      size, config["depth"], config["start_filts"], config["merge_mode"]
+      size,
+      config["depth"],
+      config["start_filts"],
+      config["merge_mode"],
+      up={"upsample": "bilinear"}.get(config.get("up_mode"), "transposed"),
     )
   if about["kind"] == "UNet3D":
     size = config["out_channels"]

@@ -56,6 +56,7 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
     ({"features": ("grid",), "grid_resolution": 3}, r"grid_resolution is 3; want at l"),
     ({"unet_merge": "sum"}, r"unet_merge is 'sum'; want one of: add, concat"),
     ({"unet_start": "zeros"}, r"unet_start is 'zeros'; want one of: he, xavier"),
+    ({"unet_up": "cubic"}, r"unet_up is 'cubic'; want one of: bilinear, transposed"),
     ({"pooling": "sum"}, r"pooling is 'sum'; want one of: max, mean"),
     ({"sample_mode": "cubic"}, r"sample_mode is 'cubic'; want one of: bilinear, nea"),
     (

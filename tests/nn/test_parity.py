@@ -9,11 +9,9 @@ import pytest
 from occnet_jax import losses
 from occnet_jax.nn.decoders import CBatchNormDecoder
 from occnet_jax.nn.norm import NormSettings
-from tests.helpers import parity_convonet
 from tests.helpers.parity import (
   CASES,
   FITTED,
-  KINKED,
   SPEC,
   arguments,
   as_variables,
@@ -22,15 +20,13 @@ from tests.helpers.parity import (
   network,
   place,
   state_dict,
+  tolerances,
 )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_network_matches_the_reference(case):
-  limits = {
-    "outputs": parity_convonet.SUMMED.get(case, 1e-5),
-    "gradients": KINKED.get(case, 1e-4),
-  }
+  limits = tolerances(case)
   for name, error in largest_errors(case).items():
     assert error < limits.get(name, 1e-4), name
 
