@@ -95,3 +95,27 @@ def test_samples_of_neighbouring_seeds_are_all_different(
     stages.generate(fields, tmp_path / str(seed))
   assert len(drawn) == 8
   assert len(np.unique(np.round(drawn, 5), axis=0)) == 8
+
+
+def test_generation_trains_a_copy_of_the_network_on_each_cloud(
+  tiny_config, tmp_path, monkeypatch
+):
+  tiny_config["test"]["shapes"] = 2
+  tiny_config["generation"]["finetune_steps"] = 2
+  settings = config_lib.parse(tiny_config)
+  method = registry.build(settings.model)
+  variables = jax.jit(method.init)(
+    jax.random.key(0), batches.example_batch(settings.data)
+  )
+  model, used = api.Model(method, variables, tiny_config, {"step": 0}), []
+
+  def extract(self, latent, **settings):
+    used.append(jax.device_get(self.variables["params"]))
+    return trimesh.Trimesh()
+
+  monkeypatch.setattr(api.Model, "extract", extract)
+  monkeypatch.setattr(api, "restore", lambda *args, **kwargs: model)
+  stages.generate(tiny_config, tmp_path)
+  leaf = [np.asarray(jax.tree.leaves(tree)[0]) for tree in (*used, variables["params"])]
+  assert len(used) == 2
+  assert not any((leaf[i] == leaf[j]).all() for i, j in ((0, 1), (0, 2), (1, 2)))
