@@ -4,15 +4,18 @@
 two CPU devices; products are then computed in full float32.
 """
 
+import gc
 import os
 
 PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
 os.environ["JAX_PLATFORMS"] = PLATFORM
 if PLATFORM == "cpu":
-  # Small programs take longer to compile than to run: without LLVM's optimisations.
+  # Small programs take longer to compile than to run: without LLVM's optimisations, and
+  # with XLA's older emitters of fusions, which take half the time.
   os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
+    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    " --xla_cpu_use_fusion_emitters=false",
   )
 else:  # TF32 products have errors of 1e-3, above all tolerances here
   os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
@@ -34,11 +37,38 @@ from absl import flags  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # Grain defines absl flags
 
+import filelock  # noqa: E402
 import pytest  # noqa: E402
 import trimesh  # noqa: E402
 
 from configs import base  # noqa: E402
 from tests.helpers import convolutions  # noqa: E402
+
+# Tracing makes so many objects that the collector would look through all imported
+# modules again and again.
+gc.freeze()
+gc.set_threshold(100_000, 20, 20)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+  """A function (name, make) -> path that `make` has filled, once for all workers.
+
+  Tests only read what lies there; one that changes it works on a copy.
+  """
+  folder = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    folder = folder.parent
+
+  def get(name, make):
+    path, done = folder / name, folder / f"{name}.done"
+    with filelock.FileLock(folder / f"{name}.lock"):
+      if not done.exists():
+        make(path)
+        done.touch()
+    return path
+
+  return get
 
 
 @pytest.fixture(scope="session")
@@ -61,30 +91,43 @@ def _write_meshes(folder, count):
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory, write_meshes):
+def tiny_data(made_once, write_meshes):
   """A prepared data set of 20 boxes and 20 ellipsoids, 2,000 points and 16^3 cells."""
   from data_prep.pipeline.prepare import prepare
 
-  directory = tmp_path_factory.mktemp("tiny")
-  prepare(
-    source=f"folder:{write_meshes(directory / 'meshes', 20)}",
-    out=directory / "data",
-    points=2000,
-    surface_points=1000,
-    voxel_side=16,
-    distances=True,
-    shard_size=8,
-    workers=1,
-  )
-  return directory / "data"
+  def make(directory):
+    prepare(
+      source=f"folder:{write_meshes(directory / 'meshes', 20)}",
+      out=directory / "data",
+      points=2000,
+      surface_points=1000,
+      voxel_side=16,
+      distances=True,
+      shard_size=8,
+      workers=1,
+    )
+
+  return made_once("tiny", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(made_once, tiny_data):
+  """Workdir in which tiny_config has been trained to its end."""
+  from occnet_jax.train import loop
+
+  return made_once("tiny_run", lambda path: loop.train(_tiny_config(tiny_data), path))
 
 
 @pytest.fixture
 def tiny_config(tiny_data):
   """configs/base.py, small enough to train in seconds; nested dicts."""
+  return _tiny_config(tiny_data)
+
+
+def _tiny_config(data):
   config = base.get_config()
   config.prep.voxel_side = 16
-  config.data.update(dir=str(tiny_data), points=128, cloud_points=32, workers=0)
+  config.data.update(dir=str(data), points=128, cloud_points=32, workers=0)
   config.model.update(encoder_hidden_size=16, c_dim=16, hidden_size=16)
   config.optim.update(learning_rate=3e-3, ema_decay=0.9)
   config.train.update(

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.norm import BatchNorm, NormSettings
+from occnet_jax.nn.pooling import max_over
 
 
 class Level(NamedTuple):
@@ -77,7 +78,7 @@ class PointNetPlusPlus(nn.Module):
       features.append(pooled)
     whole = jnp.concatenate([clouds[-1], features[-1]], -1)
     whole = _SharedMLP(TOP, self.norm, name="sa3")(whole, train=train)
-    whole = whole.max(1, keepdims=True)
+    whole = max_over(whole, 1)[:, None]
 
     repeated = jnp.broadcast_to(whole, (*features[2].shape[:2], TOP[-1]))
     up = jnp.concatenate([features[2], repeated], -1)
@@ -106,8 +107,7 @@ class _SetAbstraction(nn.Module):
     near = neighbours_in_ball(points, centres, level.radius, level.neighbours)
     offsets = gather_rows(points, near) - centres[:, :, None]
     parts = jnp.concatenate([offsets, gather_rows(features, near)], -1)
-    pooled = _layers(self, level.sizes, parts, train).max(2)
-    return centres, pooled
+    return centres, max_over(_layers(self, level.sizes, parts, train), 2)
 
 
 class _SharedMLP(nn.Module):

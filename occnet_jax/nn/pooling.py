@@ -1,4 +1,4 @@
-"""Max-pooling of images and grids (device, jnp)."""
+"""Max-pooling of images and grids, and over points (device, jnp)."""
 
 import functools
 import itertools
@@ -12,6 +12,17 @@ from jaxtyping import Array, Float
 from occnet_jax.nn.windows import interleave, split_windows
 
 STRIDE = 2
+
+
+def max_over(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+  """The largest entry along an axis; the gradient goes to the first of equal entries.
+
+  The gradient of jnp.max compares x with the maximum. If XLA computes x for this once
+  more, in another fusion, and contracts a product and a sum to an FMA in one of the two
+  alone, then the entries that it finds there are not those whose number it divides by.
+  """
+  first = lax.stop_gradient(jnp.argmax(x, axis, keepdims=True))
+  return jnp.take_along_axis(x, first, axis).squeeze(axis)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

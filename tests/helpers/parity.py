@@ -71,8 +71,18 @@ KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet"
 KINKED |= parity_convonet.KINKED
 if jax.default_backend() != "cpu":
   KINKED |= {"enc_r2n2_simple": 1e-4, "r2n2_pointcloud_small": 1e-4}
-# As users' programs are compiled; other tests do without, for speed.
-OPTIMISED = {"xla_backend_optimization_level": 3}
+# Compiled as users' programs are: one case of each kind of network. The others, as all
+# tests, do without LLVM's optimisations (tests/conftest.py).
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+AS_USERS = {
+  "unconditional_onet_chairs",
+  "dec_DecoderCBatchNorm_0",
+  "enc_pointnet_resnet",
+  "r2n2_decoder",
+  "deepsdf_small",
+  "conv_cloud_3plane",
+  *parity_convonet.PLAIN,  # XLA's own convolutions, which would run long without
+}
 state_dict = runpy.run_path(str(RECORDED / "redraw.py"))["state_dict"]
 
 
@@ -210,7 +220,8 @@ def largest_relative_error(found, wanted):
 def evaluate(case, variables, args):
   """Named outputs in evaluation mode."""
   net = network(case)
-  run = jax.jit(lambda v, a: net.apply(v, *a, train=False), compiler_options=OPTIMISED)
+  options = OPTIMISED if case in AS_USERS else None
+  run = jax.jit(lambda v, a: net.apply(v, *a, train=False), compiler_options=options)
   outputs = run(variables, args)
   return named_outputs(case, outputs, train=False)
 
@@ -233,7 +244,8 @@ def _compiled_step(case):
     return value, (outputs, changed.get("batch_stats", {}))
 
   graded = jax.value_and_grad(loss, has_aux=True)
-  return jax.jit(graded, compiler_options=OPTIMISED)
+  options = OPTIMISED if case in AS_USERS else None
+  return jax.jit(graded, compiler_options=options)
 
 
 def gradient_error(case, named, gradients):

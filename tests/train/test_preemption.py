@@ -10,12 +10,6 @@ from occnet_jax.train import checkpoint, loop, metric_log, progress
 from tests.helpers.training import assert_close
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-  """Workdir of an uninterrupted run, which the first test makes."""
-  return tmp_path_factory.mktemp("whole")
-
-
 def send_signal(*_):
   os.kill(os.getpid(), signal.SIGTERM)
 
@@ -51,9 +45,8 @@ def stop_in_last_validation(patch):
   [(stop_between_steps, 9), (stop_in_validation, 6), (stop_in_last_validation, 12)],
 )
 def test_a_stopped_run_has_saved_and_resumes_to_the_same_end(
-  stop_at, saved, tiny_config, tmp_path, whole, monkeypatch
+  stop_at, saved, tiny_config, tiny_run, tmp_path, monkeypatch
 ):
-  loop.train(tiny_config, whole)
   with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
     stop_at(patch)
     loop.train(tiny_config, tmp_path)
@@ -62,8 +55,9 @@ def test_a_stopped_run_has_saved_and_resumes_to_the_same_end(
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
   loop.train(tiny_config, tmp_path)
   for step in (12, None):  # the end, and the best
-    wanted, actual = (checkpoint.restore(run, step) for run in (whole, tmp_path))
+    wanted, actual = (checkpoint.restore(run, step) for run in (tiny_run, tmp_path))
     assert_close(wanted.state, actual.state, rtol=0, atol=0)
     assert wanted.record == actual.record
-  rows = [metric_log.read(run / "logs" / "metrics.jsonl") for run in (whole, tmp_path)]
-  assert metric_log.timeless(rows[0]) == metric_log.timeless(rows[1])
+  logs = (run / "logs" / "metrics.jsonl" for run in (tiny_run, tmp_path))
+  first, second = (metric_log.timeless(metric_log.read(log)) for log in logs)
+  assert first == second
