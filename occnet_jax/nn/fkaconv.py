@@ -23,6 +23,7 @@ from occnet_jax.nn.linear import Linear
 from occnet_jax.nn.neighbours import find_nearest
 from occnet_jax.nn.norm import MOMENTUM, BatchNorm, InstanceNorm, NormSettings
 from occnet_jax.nn.pointnet2 import farthest_points, gather_rows
+from occnet_jax.nn.pooling import max_over
 from occnet_jax.nn.precision import matmul
 
 LEVELS = 5  # of the network; each has a quarter of the points of the one before
@@ -99,9 +100,9 @@ class FKAConv(nn.Module):
     weights = self._weigh(distances)[..., None]
     net = offsets / self._radius(distances, train)
     net = nn.relu(InstanceNorm(name="bn1")(self._layer("fc1")(net)))
-    net = self._layer("fc2")(net, max_over_neighbours(net * weights))
+    net = self._layer("fc2")(net, max_over(net * weights, 2)[:, :, None])
     net = nn.relu(InstanceNorm(name="bn2")(net))
-    net = self._layer("fc3")(net, max_over_neighbours(net * weights))
+    net = self._layer("fc3")(net, max_over(net * weights, 2)[:, :, None])
     places = nn.relu(net) * weights  # (b, m, k, places)
     multiply = jax.vmap(jax.vmap(matmul))
     moved = multiply(places.swapaxes(2, 3), gather_rows(x, rows))
@@ -202,14 +203,5 @@ class _ResidualBlock(nn.Module):
     if self.features != x.shape[-1]:
       x = normalise("bn_shortcut", Linear(self.features, name="shortcut")(x))
     if centres.shape[1] != points.shape[1]:
-      x = max_over_neighbours(gather_rows(x, rows))[:, :, 0]
+      x = max_over(gather_rows(x, rows), 2)
     return nn.relu(net + x)
-
-
-def max_over_neighbours(x: Float[Array, "b m k f"]) -> Float[Array, "b m 1 f"]:
-  """The largest of each feature, whose gradient goes to the first that has it.
-
-  By its index, as PyTorch: the gradient of jnp.max compares x with the maximum, and is
-  0 / 0 where XLA computes x twice with other roundings, so that none is equal.
-  """
-  return jnp.take_along_axis(x, x.argmax(2, keepdims=True), 2)

@@ -18,7 +18,6 @@ import json
 import pathlib
 import re
 import runpy
-import sys
 from contextlib import nullcontext
 
 import jax
@@ -331,31 +330,7 @@ def tolerances(case):
   }
 
 
-def main():
-  """Print a table with a row per case: largest errors, and what is accepted of them.
-
-  Three kinds of recordings are compared in tests alone: codes fitted to distances
-  (tests/nn/test_parity.py), the windows of a scene (tests/extract/batch), and IF-Net
-  (tests/models/test_ifnet_recordings.py), whose recordings are not in the repository.
-  """
-  columns = ("outputs", "training outputs", "loss", "gradients", "statistics")
-  columns += ("loss after a step",)
-  rows = [("case", *columns), ("---",) * (len(columns) + 1)]
-  from tests.helpers import parity_apart  # which imports this file
-
-  for case in (*CASES, *parity_apart.CASES):
-    special = parity_apart if case in parity_apart.CASES else None
-    errors = special.largest_errors(case) if special else largest_errors(case)
-    accepted = special.tolerances(case) if special else tolerances(case)
-    cells = (
-      f"{errors[k]:.1e} of {accepted.get(k, 1e-4):.0e}" if k in errors else ""
-      for k in columns
-    )
-    rows.append((case, *cells))
-    print(f"{case} done", file=sys.stderr, flush=True)  # noqa: T201
-  for row in rows:
-    print(f"| {' | '.join(row)} |")  # noqa: T201
-
-
 if __name__ == "__main__":
-  main()
+  from tests.helpers import parity_table  # which imports this file
+
+  parity_table.main()
