@@ -33,22 +33,27 @@ def _local():
     per_category=60,
     test_fraction=0.085,
   )
-  config.data.update(points=512, near_fraction=0.5, cloud_points=3000)
+  config.data.update(points=1024, near_fraction=0.5, cloud_points=3000)
   config.model.update(
-    plane_resolution=32,
-    encoder_blocks=3,
-    unet_filters=16,
-    unet_start="he",
+    features=("grid",),
+    read_at="cells",
+    c_dim=16,
+    encoder_blocks=1,
     fourier_octaves=6,
-    knn=8,
+    unet_start="he",
+    unet3d_filters=16,
+    unet3d_norm=False,
+    unet3d_patch=2,
+    unet3d_merge="add",
+    decoder_blocks=3,
     tau=0.5,
   )
   config.optim.update(
-    OPTIM, name="muon_conv", learning_rate=1e-2, warmup_steps=30, ema_decay=0.98
+    OPTIM, name="muon_conv", learning_rate=1e-2, warmup_steps=50, ema_decay=0.99
   )
-  config.train.update(steps=600, save_every=200, validate_every=200)
-  # 64 cells a side: a search among 3,000 points for every value makes more cells slow.
-  config.generation.upsampling_steps = 2
+  config.train.update(
+    steps=3000, batch_size=4, save_every=500, validate_every=500, log_every=50
+  )
   return config
 
 
@@ -65,7 +70,9 @@ def _paper():
     encoder_hidden_size=48, c_dim=128, hidden_size=64, fourier_octaves=5, tau=0.3
   )
   config.optim.update(OPTIM)
-  config.train.update(steps=16_500, save_every=1000, validate_every=2000)
+  config.train.update(
+    steps=16_500, batch_size=8, save_every=1000, validate_every=2000, log_every=50
+  )
   return config
 
 
@@ -80,10 +87,6 @@ def get_config(variant: str = "local"):
   config.name = "quickstart"
   config.prep.update(near_points=4096, val_fraction=0.05)
   config.data.random_stretch = 0.5
-  config.train.update(
-    batch_size=8,
-    log_every=50,
-    preview_shapes=0,  # the report shows shapes
-  )
+  config.train.preview_shapes = 0  # the report shows shapes
   config.val.points = 8192
   return config
