@@ -36,6 +36,7 @@ from occnet_jax.train import step as step_lib
 
 LOCAL = {  # one form of encoder, decoder and batch for all that is not a code
   "data.points": 512,
+  "data.random_stretch": 0.5,
   "model.plane_resolution": 64,
   "model.read_at": "nodes",
   "model.c_dim": 32,
