@@ -34,14 +34,28 @@ from occnet_jax.train import loop, metric_log, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
-LOCAL = {"model.plane_resolution": 64, "model.knn": 0}
+LOCAL = {  # one form of encoder, decoder and batch for all that is not a code
+  "data.points": 512,
+  "data.random_stretch": 0.5,
+  "model.plane_resolution": 64,
+  "model.read_at": "nodes",
+  "model.c_dim": 32,
+  "model.encoder_blocks": 3,
+  "model.unet_filters": 16,
+  "model.unet3d_norm": True,
+  "model.unet3d_patch": 1,
+  "model.unet3d_merge": "concat",
+  "model.decoder_blocks": 5,
+  "train.batch_size": 8,
+}
+PLANES = {**LOCAL, "model.features": ("xz", "xy", "yz")}
 # The variant of configs/quickstart.py, and what it changes there.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
   "code": ("paper", {}),
   "plane": ("local", {**LOCAL, "model.features": ("xz",)}),
-  "planes": ("local", LOCAL),
+  "planes": ("local", PLANES),
   "grid": ("local", {**LOCAL, "model.features": ("grid",), "model.unet3d_filters": 16}),
-  "planes_knn": ("local", {**LOCAL, "model.knn": 8}),
+  "planes_knn": ("local", {**PLANES, "model.knn": 8}),
 }
 TIMED_STEPS = 4
 VALIDATIONS = 8  # on the way of a run

@@ -10,9 +10,10 @@ room_combine, room_pointconv. Windows of rooms, for scenes of any size
 (Model.reconstruct_scene): crop_grid64.
 
 By default the data are 2,600 procedural shapes, or 200 rooms of such. For ShapeNet set
-config.prep.source and config.prep.out. Planes learn several times as fast as grids on a
-CPU, and grids carry over better to shapes unlike those of the training (section 4.4 of
-the paper). docs/scenes.md is about rooms and windows. --mode=import reads published
+config.prep.source and config.prep.out. Planes learn several times as fast as the
+published grids on a CPU (a grid of patches, as in configs/quickstart.py, learns faster
+still), and grids carry over better to shapes unlike those of the training (section 4.4
+of the paper). docs/scenes.md is about rooms and windows. --mode=import reads published
 weights (docs/published_weights.md).
 """
 

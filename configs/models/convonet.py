@@ -23,8 +23,8 @@ def get_config() -> ml_collections.ConfigDict:
   # What layers get of a position in a window: "local" for that within its cell,
   # "sin_cos" for waves of it, "" for that in the window.
   model.local_coordinates = "local"
-  # Where features of a window's cells lie when they are read: nodes, as published, or
-  # cells, in their centres.
+  # Where features of cells lie when they are read: nodes, as published, or cells, in
+  # their centres.
   model.read_at = "nodes"
   model.c_dim = 32  # features of every cell or point
   model.encoder_hidden_size = 32  # width of pointnet_local_pool's layers
@@ -37,12 +37,18 @@ def get_config() -> ml_collections.ConfigDict:
   model.unet_merge = "concat"  # how its ways down and up meet: concat or add
   # How its sides are doubled: transposed convolution, as published, or bilinear.
   model.unet_up = "transposed"
-  # Initial kernels of the planes' U-Net: xavier as published, or he, with which a short
-  # training uses its coarse levels sooner.
+  # Initial kernels of the U-Nets: xavier for the published ones, or he, with which a
+  # short training uses coarse levels sooner.
   model.unet_start = "xavier"
   model.unet3d_levels = 3  # levels of the grid's U-Net; 0 for none
   model.unet3d_filters = 32  # features of its first level; they double at each
   model.unet3d_norm = True  # its group norms; without them windows of a scene agree
+  # Side of the patches of cells that are one cell of the grid's U-Net, which then has
+  # that many cells fewer along an axis; 1 as published.
+  model.unet3d_patch = 1
+  # How its ways down and up meet: concat as published, or add, of learned upsampling,
+  # with fewer features to convolve.
+  model.unet3d_merge = "concat"
   model.hidden_size = 32  # width of the decoder
   model.decoder_blocks = 5  # its residual blocks
   model.decoder_leaky = False  # LeakyReLU(0.2) before its last layer in place of ReLU

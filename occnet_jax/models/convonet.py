@@ -7,6 +7,7 @@ With config.model.knn the latent also has "points" and "point_features".
 decode: points (b, t, 3) -> logits, from the features around each point alone.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,7 @@ ENCODERS = {
 def _decoder(model: ModelConfig) -> nn.Module:
   """The decoder of what the encoder makes: planes and grids, or points."""
   lookup(grid_features.SAMPLINGS, model["sample_mode"], "model.sample_mode")
+  lookup(dict.fromkeys(crops.READ_AT), model["read_at"], "model.read_at")
   sizes = model["hidden_size"], model["decoder_blocks"], model["decoder_leaky"]
   if model["knn"] and model["encoder"] != "pointnet_local_pool":
     raise ValueError(
@@ -107,6 +109,7 @@ def _decoder(model: ModelConfig) -> nn.Module:
     model["knn"],
     model["fourier_octaves"],
     _crop(model),
+    model["read_at"],
   )
 
 
@@ -128,7 +131,6 @@ def _crop(model: ModelConfig) -> crops.Crop | None:
   if not model["unit_size"]:
     return None
   lookup(crops.COORDINATES, model["local_coordinates"], "model.local_coordinates")
-  lookup(dict.fromkeys(crops.READ_AT), model["read_at"], "model.read_at")
   return crops.Crop(model["unit_size"], model["local_coordinates"], model["read_at"])
 
 
@@ -160,16 +162,18 @@ def _windows(model: ModelConfig) -> Windows | None:
       f"config.model has {' and '.join(map(str, sorted(sides)))} cells along a window "
       f"and query_cells={query}; want one even number, and no more query cells"
     )
-  levels = [model["unet_depth"]] if planes else []
-  levels += [model["unet3d_levels"]] if "grid" in model["features"] else []
-  pooled = 2 ** max(max(levels) - 1, 0)
-  return Windows(unit, side, query, max(query // pooled * pooled, min(query, pooled)))
+  pooled = [2 ** max(model["unet_depth"] - 1, 0)] if planes else []
+  if "grid" in model["features"] and (levels := model["unet3d_levels"]):
+    pooled.append(model["unet3d_patch"] * 2 ** (levels - 1))
+  step = math.lcm(1, *pooled)
+  return Windows(unit, side, query, max(query // step * step, min(query, step)))
 
 
 def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
   """The U-Nets of the planes and of the grid, where there are any."""
   made: dict[str, nn.Module | None] = {"unet": None, "unet3d": None}
   depth, levels = model["unet_depth"], model["unet3d_levels"]
+  lookup(unet.STARTS, model["unet_start"], "model.unet_start")
   if depth and set(model["features"]) & set(grid_features.PLANES):
     lookup(unet.MERGES, model["unet_merge"], "model.unet_merge")
     if (side := model["plane_resolution"]) % 2 ** (depth - 1):
@@ -177,19 +181,32 @@ def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"config.model.plane_resolution is {side}; want a multiple of "
         f"{2 ** (depth - 1)}, which a U-Net of depth {depth} halves {depth - 1} times"
       )
-    lookup(unet.STARTS, model["unet_start"], "model.unet_start")
     up = model.get("unet_up", "transposed")  # older configs have no such field
     lookup(dict.fromkeys(unet.UPSAMPLINGS), up, "model.unet_up")
     forms = model["unet_filters"], model["unet_merge"], model["unet_start"], up
     made["unet"] = unet.UNet(model["c_dim"], depth, *forms)
   if levels and "grid" in model["features"]:
-    if (side := model["grid_resolution"]) < 2 ** (levels - 1):
+    side, patch = model["grid_resolution"], model["unet3d_patch"]
+    if patch < 1 or side % patch:
       raise ValueError(
-        f"config.model.grid_resolution is {side}; want at least {2 ** (levels - 1)}, "
-        f"which a U-Net of {levels} levels halves {levels - 1} times"
+        f"config.model.unet3d_patch is {patch} with grid_resolution={side}; want a "
+        "number from 1 that divides it"
       )
-    filters, norm = model["unet3d_filters"], model["unet3d_norm"]
-    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, filters, norm)
+    merge = model["unet3d_merge"]
+    lookup(unet.MERGES, merge, "model.unet3d_merge")
+    if merge == "add" and side % (patch * 2 ** (levels - 1)):
+      raise ValueError(
+        f"config.model.grid_resolution is {side}; want a multiple of "
+        f"{patch * 2 ** (levels - 1)} with unet3d_merge='add', or 'concat'"
+      )
+    if side < (least := patch * 2 ** (levels - 1)):
+      raise ValueError(
+        f"config.model.grid_resolution is {side}; want at least {least}, which a U-Net "
+        f"of {levels} levels halves {levels - 1} times"
+      )
+    sizes = model["unet3d_filters"], model["unet3d_norm"], patch
+    forms = model["unet_start"], merge
+    made["unet3d"] = unet.UNet3D(model["c_dim"], levels, *sizes, *forms)
   return made
 
 

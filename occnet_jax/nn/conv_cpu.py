@@ -4,7 +4,8 @@ Arguments and results are those of `conv_xla`; benchmarks/convolution.py has the
 On a CPU, XLA's gradient by the kernel of a strided convolution, and in 3D or for few
 pixels every one of the three, takes several times as long as the matrix product that it
 amounts to, and a 3 x 3 convolution of many features up to twice as long as Winograd's.
-A grid with stride 1 is convolved slice by slice.
+A grid with stride 1 is convolved slice by slice: of many features as images, of few, at
+which XLA's convolution of images is slow as well, as a matrix product.
 """
 
 import math
@@ -17,6 +18,7 @@ from occnet_jax.nn import conv_xla, winograd
 from occnet_jax.nn.windows import window_rows
 
 FEW_WINDOWS = 64  # per image, up to which a product is faster than XLA's convolution
+FEW_FEATURES = 48  # of a grid, up to which a product is faster than convolved slices
 
 
 def convolve(
@@ -26,6 +28,8 @@ def convolve(
   if _winograd_applies(x.shape[1:-1], kernel.shape, stride, padding):
     return winograd.convolve(x, kernel)
   if _slices_apply(x.shape, stride):
+    if _few_features(kernel.shape):
+      return _convolve_slices_by_product(x, kernel, padding)
     return _convolve_slices(x, kernel, padding)
   windows = math.prod(-(-side // stride) for side in x.shape[1:-1])
   if x.ndim == 4 and windows > FEW_WINDOWS:
@@ -62,6 +66,8 @@ def gradient_by_kernel(
   if _winograd_applies(x.shape[1:-1], shape, stride, padding):
     return winograd.gradient_by_kernel(x, cotangent)
   if _slices_apply(x.shape, stride):
+    if _few_features(shape):
+      return _slices_gradient_by_product(x, cotangent, padding, kernel_size)
     return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
   windows = math.prod(cotangent.shape[1:-1])
   is_image = x.ndim == 4 and kernel_size > 1 and windows > FEW_WINDOWS
@@ -88,6 +94,10 @@ def _slices_apply(shape: tuple[int, ...], stride: int) -> bool:
   return len(shape) == 5 and stride == 1 and math.prod(shape[2:4]) > FEW_WINDOWS
 
 
+def _few_features(kernel: tuple[int, ...]) -> bool:
+  return max(kernel[-2:]) <= FEW_FEATURES
+
+
 def _convolve_slices(
   x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], padding: int
 ) -> Float[Array, "b *t o"]:
@@ -105,6 +115,55 @@ def _convolve_slices(
     images = padded[:, k : k + depth].reshape(b * depth, *image)
     result = result + conv_xla.convolve(images, kernel[k], 1, padding)
   return result.reshape(b, depth, *result.shape[1:])
+
+
+def _convolve_slices_by_product(
+  x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], padding: int
+) -> Float[Array, "b *t o"]:
+  """The same sum, with all slices of the kernel in one matrix (k^2 i, k o).
+
+  Rows of the windows of a slice, which are k times shorter than those of whole windows,
+  are multiplied with slices 0 .. k - 1 of the kernel at once:
+
+    padded slice    0    1    2    3        result 0 is product 0 of slice 0, product 1
+    products       012  012  012  012       of slice 1 and product 2 of slice 2
+  """
+  size, (*_, i, o) = kernel.shape[0], kernel.shape
+  rows, depth = _slice_rows(x, padding, size)
+  matrix = jnp.moveaxis(kernel, 0, 3).reshape(size**2 * i, size * o)
+  products = (rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], -1)
+  return sum(products[:, k : k + depth, ..., k * o : (k + 1) * o] for k in range(size))
+
+
+def _slices_gradient_by_product(
+  x: Float[Array, "b *s i"],
+  cotangent: Float[Array, "b *t o"],
+  padding: int,
+  kernel_size: int,
+) -> Float[Array, "*w i o"]:
+  """The transpose of `_convolve_slices_by_product` as a map of the kernel."""
+  rows, _ = _slice_rows(x, padding, kernel_size)
+  last = kernel_size - 1
+  columns = jnp.concatenate(
+    [
+      jnp.pad(cotangent, [(0, 0), (k, last - k), *[(0, 0)] * 3])
+      for k in range(kernel_size)
+    ],
+    -1,
+  )
+  product = rows.reshape(-1, rows.shape[-1]).T @ columns.reshape(-1, columns.shape[-1])
+  shape = (kernel_size, kernel_size, x.shape[-1], kernel_size, cotangent.shape[-1])
+  return jnp.moveaxis(product.reshape(shape), 3, 0)
+
+
+def _slice_rows(
+  x: Float[Array, "b *s i"], padding: int, kernel_size: int
+) -> tuple[Float[Array, "b *t k"], int]:
+  """The rows of the windows of every padded slice, and the slices of the result."""
+  padded = _pad_slices(x, padding)
+  b, slices, *image = padded.shape
+  rows = window_rows(padded.reshape(b * slices, *image), kernel_size, 1, padding)
+  return rows.reshape(b, slices, *rows.shape[1:]), slices - kernel_size + 1
 
 
 def _slices_gradient_by_kernel(

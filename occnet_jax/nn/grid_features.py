@@ -11,7 +11,8 @@ Features go in by cell and come out by node, as published: of r = 4,
   nodes    0       1       2       3     and is interpolated at position u (r - 1),
   u        0                       1
 
-a shift that grows from -1/2 to 1/2 of a cell between the two ends.
+a shift that grows from -1/2 to 1/2 of a cell between the two ends. They can also come
+out of the centres of the cells, at position u r - 1/2, which is not published.
 
 Peng et al., "Convolutional Occupancy Networks", ECCV 2020, section 3.1 and
 supplementary. Shape letters: b shapes, n points, d dimensions, r side, c features.
@@ -135,6 +136,7 @@ def sample(
   padding: float,
   mode: str,
   crop: Crop | None = None,
+  read_at: str = "nodes",
 ) -> Float[Array, "b t c"]:
   """The sum over planes and grid of their features at the points.
 
@@ -143,6 +145,7 @@ def sample(
     points: in cube units; those outside have the features of the border.
     padding, crop: as in `Layout`.
     mode: a key of `SAMPLINGS`.
+    read_at: "nodes" or "cells", where features of the cube lie; a window has its own.
   """
   total = None
   for name in ("grid", *PLANES):  # the published order of addition
@@ -150,7 +153,8 @@ def sample(
       grid = grids[name]
       side = grid.shape[1]
       if crop is None:
-        positions = normalise(points, name, padding) * (side - 1)
+        unit = normalise(points, name, padding)
+        positions = unit * (side - 1) if read_at == "nodes" else unit * side - 0.5
       else:
         own = points[..., jnp.array(AXES[name])]
         positions = crops.read_positions(own, side, crop)

@@ -39,6 +39,7 @@ class LocalDecoder(nn.Module):
       planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
     octaves: frequencies of Fourier features of the points; 0 as published.
     crop: planes and grids cover a window of a scene instead; None for the cube.
+    read_at: "nodes", as published, or "cells", where features of the cube lie.
   """
 
   hidden_size: int = 32
@@ -49,6 +50,7 @@ class LocalDecoder(nn.Module):
   neighbours: int = 0
   octaves: int = 0
   crop: crops.Crop | None = None
+  read_at: str = "nodes"
 
   @nn.compact
   def __call__(
@@ -71,7 +73,12 @@ class LocalDecoder(nn.Module):
       name: latent[name] for name in grid_features.AXES if name in latent
     }
     features = grid_features.sample(
-      planes_and_grids, points, padding=self.padding, mode=self.mode, crop=self.crop
+      planes_and_grids,
+      points,
+      padding=self.padding,
+      mode=self.mode,
+      crop=self.crop,
+      read_at=self.read_at,
     )
     if self.neighbours:
       attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")

@@ -6,7 +6,8 @@ every level with the one of the same side on the way down (Ronneberger et al., M
 "Convolutional Occupancy Networks", ECCV 2020. The two differ in more than a dimension:
 the first has no norms, upsamples by learned kernels and puts the upsampled features
 before those of the way down; the second has group norms, repeats cells and puts them
-after. Modules have the published names, in which the members of a list are numbered.
+after. Modules have the published names, in which the members of a list are numbered;
+the patches of the second and its sum of the two ways are not published.
 """
 
 from collections.abc import Sequence
@@ -31,20 +32,32 @@ _ZEROS = nn.initializers.zeros_init()
 
 
 class Start(NamedTuple):
-  """Initial kernels of the 2D network: of its convolutions and of its upsampling."""
+  """Initial kernels, None for PyTorch's default.
+
+  Attributes:
+    conv: of convolutions of images.
+    up: of the upsampling of images and of patches, whose windows do not overlap.
+    grid: of convolutions of grids.
+  """
 
   conv: nn.initializers.Initializer
   up: nn.initializers.Initializer | None
+  grid: nn.initializers.Initializer | None
 
 
 # As published, a ReLU halves the mean square of what it passes on, and upsampling
 # divides it by six, so at first about 1e-3 of the result comes from the coarsest level.
-# "he" (He et al., ICCV 2015) keeps mean squares; the kernel (2, 2, o, i) sums over i.
+# "he" (He et al., ICCV 2015) keeps mean squares; the kernel (*window, o, i) sums over i
+# alone, and its scale is by the whole window of 2 x 2.
+_HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 STARTS = {
-  "xavier": Start(nn.initializers.variance_scaling(1.0, "fan_avg", "normal"), None),
+  "xavier": Start(
+    nn.initializers.variance_scaling(1.0, "fan_avg", "normal"), None, None
+  ),
   "he": Start(
-    nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+    _HE,
     nn.initializers.variance_scaling(4.0, "fan_in", "normal", in_axis=-1, out_axis=-2),
+    _HE,
   ),
 }
 
@@ -89,19 +102,44 @@ class UNet3D(nn.Module):
     levels: number of levels.
     filters: features of the first level.
     norm: whether there are group norms; without them, what lies far away has no effect.
+    patch: p > 1 for a network of patches of p^3 cells, made by a convolution of stride
+      p, whose result is a change of each of these cells. The sides are multiples of p,
+      and `features` is the size of x's last axis.
+    start: a key of `STARTS`, the initial kernels.
+    merge: how the two ways meet: "concat", or "add" of learned upsampling, after which
+      convolutions have a third of the features. The sides are then even at each level.
   """
 
   features: int
   levels: int = 3
   filters: int = 32
   norm: bool = True
+  patch: int = 1
+  start: str = "xavier"
+  merge: str = "concat"
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
+    cells, start = x, STARTS[self.start]
     filters = [self.filters * 2**level for level in range(self.levels)]
-    *skips, x = _Encoders(filters, self.norm, name="encoders")(x)
-    x = _Decoders(filters[-2::-1], self.norm, name="decoders")(x, skips[::-1])
-    return Conv(self.features, 1, name="final_conv")(x)
+    if self.patch > 1:
+      window = self.patch, self.patch
+      conv = Conv(self.filters, *window, kernel_init=start.grid, name="patch_conv")
+      x = nn.relu(conv(x))
+    form = self.norm, start.grid
+    *skips, x = _Encoders(filters, *form, name="encoders")(x)
+    decoders = _Decoders(filters[-2::-1], *form, self.merge, start.up, name="decoders")
+    x = decoders(x, skips[::-1])
+    if self.patch == 1:
+      return Conv(self.features, 1, name="final_conv")(x)
+    return cells + ConvTranspose(
+      self.features,
+      *window,
+      padding=0,
+      output_padding=0,
+      kernel_init=start.up,
+      name="patch_upconv",
+    )(x)
 
 
 class _DownConvs(nn.Module):
@@ -193,15 +231,16 @@ class _Encoders(nn.Module):
 
   filters: Sequence[int]
   norm: bool
+  kernel_init: nn.initializers.Initializer | None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> list[Float[Array, "b *_ _"]]:
     levels = []
     for i, filters in enumerate(self.filters):
       if i:
-        x = nn.max_pool(x, (2, 2, 2), (2, 2, 2))
+        x = max_pool(x, 2, 0)
       between = max(filters // 2, x.shape[-1])
-      x = _Level(between, filters, self.norm, name=str(i))(x)
+      x = _Level(between, filters, self.norm, self.kernel_init, name=str(i))(x)
       levels.append(x)
     return levels
 
@@ -211,14 +250,21 @@ class _Decoders(nn.Module):
 
   filters: Sequence[int]
   norm: bool
+  kernel_init: nn.initializers.Initializer | None
+  merge: str
+  up_init: nn.initializers.Initializer | None
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "b *r c"], skips: list[Float[Array, "b *_ _"]]
   ) -> Float[Array, "b *_ _"]:
     for i, (filters, skip) in enumerate(zip(self.filters, skips, strict=True)):
-      x = jnp.concatenate([skip, upsample_nearest(x, skip.shape[1:-1])], -1)
-      x = _Level(filters, filters, self.norm, name=str(i))(x)
+      if self.merge == "add":
+        form = {"padding": 0, "output_padding": 0, "kernel_init": self.up_init}
+        x = skip + ConvTranspose(filters, 2, **form, name=f"upconv_{i}")(x)
+      else:
+        x = jnp.concatenate([skip, upsample_nearest(x, skip.shape[1:-1])], -1)
+      x = _Level(filters, filters, self.norm, self.kernel_init, name=str(i))(x)
     return x
 
 
@@ -228,21 +274,26 @@ class _Level(nn.Module):
   between: int
   filters: int
   norm: bool
+  kernel_init: nn.initializers.Initializer | None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
-    return _DoubleConv(self.between, self.filters, self.norm, name="basic_module")(x)
+    sizes = self.between, self.filters
+    form = self.norm, self.kernel_init
+    return _DoubleConv(*sizes, *form, name="basic_module")(x)
 
 
 class _DoubleConv(nn.Module):
   between: int
   filters: int
   norm: bool
+  kernel_init: nn.initializers.Initializer | None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
-    x = _SingleConv(self.between, self.norm, name="SingleConv1")(x)
-    return _SingleConv(self.filters, self.norm, name="SingleConv2")(x)
+    form = self.norm, self.kernel_init
+    x = _SingleConv(self.between, *form, name="SingleConv1")(x)
+    return _SingleConv(self.filters, *form, name="SingleConv2")(x)
 
 
 class _SingleConv(nn.Module):
@@ -250,10 +301,17 @@ class _SingleConv(nn.Module):
 
   filters: int
   norm: bool
+  kernel_init: nn.initializers.Initializer | None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b *r c"]) -> Float[Array, "b *r o"]:
-    conv = Conv(self.filters, padding=1, use_bias=not self.norm, name="conv")
+    conv = Conv(
+      self.filters,
+      padding=1,
+      use_bias=not self.norm,
+      kernel_init=self.kernel_init,
+      name="conv",
+    )
     if not self.norm:
       return nn.relu(conv(x))
     groups = GROUPS if x.shape[-1] >= GROUPS else 1

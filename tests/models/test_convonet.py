@@ -54,6 +54,19 @@ def test_a_recipe_has_as_many_parameters_as_the_published_network(variant):
     ),
     ({"plane_resolution": 60}, r"plane_resolution is 60; want a multiple of 8, which"),
     ({"features": ("grid",), "grid_resolution": 3}, r"grid_resolution is 3; want at l"),
+    (
+      {"features": ("grid",), "unet3d_patch": 3},
+      r"unet3d_patch is 3 with grid_resolution=32; want a number from 1 that divides",
+    ),
+    (
+      {"features": ("grid",), "unet3d_patch": 16},
+      r"grid_resolution is 32; want at least 64, which a U-Net of 3 levels halves 2",
+    ),
+    (
+      {"features": ("grid",), "grid_resolution": 34, "unet3d_merge": "add"},
+      r"grid_resolution is 34; want a multiple of 4 with unet3d_merge='add', or 'con",
+    ),
+    ({"features": ("grid",), "unet3d_merge": "sum"}, r"unet3d_merge is 'sum'; want"),
     ({"unet_merge": "sum"}, r"unet_merge is 'sum'; want one of: add, concat"),
     ({"unet_start": "zeros"}, r"unet_start is 'zeros'; want one of: he, xavier"),
     ({"unet_up": "cubic"}, r"unet_up is 'cubic'; want one of: bilinear, transposed"),
@@ -108,6 +121,7 @@ def test_windows_move_by_as_much_as_the_unet_pools():
   assert build(**planes, query_cells=20).windows.stride == 16
   assert build(**planes, query_cells=5).windows.stride == 5
   assert build(**WINDOW, unet3d_levels=0).windows.stride == 25
+  assert build(**WINDOW, unet3d_patch=4).windows.stride == 16
   assert build().windows is None
 
 
@@ -119,16 +133,19 @@ def test_windows_move_by_as_much_as_the_unet_pools():
     {"local_coordinates": ""},
     {"read_at": "cells"},
     {"unet3d_norm": False},
+    {"unet3d_merge": "add"},
+    {"unet3d_patch": 2},
+    {"unet_start": "he"},
   ],
 )
-def test_every_field_of_windows_changes_the_network(change):
+def test_every_field_of_windows_and_their_unet_changes_the_network(change):
   small = WINDOW | {
     "grid_resolution": 8,
     "query_cells": 4,
     "c_dim": 8,
     "encoder_hidden_size": 8,
     "encoder_blocks": 1,
-    "unet3d_levels": 1,
+    "unet3d_levels": 2,
     "unet3d_filters": 8,
     "hidden_size": 8,
     "decoder_blocks": 1,
@@ -138,6 +155,18 @@ def test_every_field_of_windows_changes_the_network(change):
   logits = []
   for fields in (small, small | change):
     method = build(**fields)
+    variables = method.init(jax.random.key(1), batch)
+    latent = method.encode(variables, points)
+    logits.append(method.decode(variables, latent, points))
+  assert float(abs(logits[0] - logits[1]).max()) > 1e-5
+
+
+def test_features_of_the_cube_are_read_where_read_at_says():
+  points = jax.random.uniform(jax.random.key(0), (1, 20, 3), minval=-0.5, maxval=0.5)
+  batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
+  logits = []
+  for read_at in ("nodes", "cells"):
+    method = build(features=("grid",), unet3d_levels=0, read_at=read_at)
     variables = method.init(jax.random.key(1), batch)
     latent = method.encode(variables, points)
     logits.append(method.decode(variables, latent, points))

@@ -63,8 +63,13 @@ def test_a_strided_convolution_pads_both_ends_alike():
   [
     ((6, 7, 8), (3, 4), 3, 2, 1),
     ((5, 5, 5), (1, 4), 3, 1, 1),
-    ((4, 9, 10), (3, 4), 3, 1, 1),  # by slices, as the next
+    ((4, 9, 10), (3, 4), 3, 1, 1),  # by slices of few features, as the next two
     ((6, 9, 8), (1, 2), 5, 1, 1),
+    ((4, 9, 10), (3, 4), 3, 1, 0),
+    ((4, 9, 10), (50, 4), 3, 1, 1),  # by slices of many features
+    ((4, 6, 8), (3, 4), 2, 2, 0),  # windows that tile the grid, as the next
+    ((3, 6, 9), (2, 4), 3, 3, 0),
+    ((4, 6, 7), (3, 4), 2, 2, 0),
     ((9, 8), (2, 4), 5, 2, 0),
     ((20, 21), (2, 4), 5, 2, 0),
     ((8, 6), (32, 40), 3, 1, 1),  # Winograd's, as the next

@@ -65,14 +65,17 @@ def test_points_far_outside_are_in_the_outermost_cells():
   np.testing.assert_array_equal(cells.rows, [7, 56, 63])  # x + 8 z
 
 
-def test_a_sample_is_the_sum_of_the_features_at_a_point():
+@pytest.mark.parametrize("read_at", ["nodes", "cells"])
+def test_a_sample_is_the_sum_of_the_features_at_a_point(read_at):
   """Linear features are interpolated exactly, so the sum has a closed form."""
   layout = LAYOUT._replace(names=tuple(grid_features.AXES))
-  points = make_points() * 0.8
+  points = make_points() * 0.6
   grids, expected = {}, 0.0
   for number, (name, axes) in enumerate(grid_features.AXES.items(), start=1):
     side, margin = layout.side(name), 1e-3 if name == "grid" else 1e-5
-    nodes = np.meshgrid(*[np.linspace(0, 1, side)] * len(axes), indexing="ij")
+    line = np.linspace(0, 1, side)
+    line = line if read_at == "nodes" else (np.arange(side) + 0.5) / side
+    nodes = np.meshgrid(*[line] * len(axes), indexing="ij")
     weights = number * np.arange(1, len(axes) + 1)
     # Axes of arrays are coordinates in reverse order.
     values = sum(w * u for w, u in zip(weights, reversed(nodes), strict=True))
@@ -80,6 +83,8 @@ def test_a_sample_is_the_sum_of_the_features_at_a_point():
     grids[name] = jnp.broadcast_to(grids[name], (2, *grids[name].shape[1:]))
     unit = np.asarray(points)[..., axes] / (1.1 + margin) + 0.5
     expected = expected + unit @ weights
-  sampled = grid_features.sample(grids, points, padding=0.1, mode="bilinear")
+  sampled = grid_features.sample(
+    grids, points, padding=0.1, mode="bilinear", read_at=read_at
+  )
   np.testing.assert_allclose(sampled[..., 0], expected, rtol=1e-5)
   np.testing.assert_allclose(sampled[..., 1], expected, rtol=1e-5)
