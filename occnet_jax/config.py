@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from occnet_jax import ranges
 from occnet_jax.files import atomic_write, describe_changes
 
 Config = dict[str, Any]
@@ -233,6 +234,10 @@ def parse(config: Mapping[str, Any]) -> Settings:
       raise ValueError(
         f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
       )
+  numbers = {name: config[name] for name in (*SECTIONS, "model")}
+  ranges.check(numbers)
+  if config["seed"] < 0:
+    raise ValueError(f"config.seed is {config['seed']}; want 0 or more")
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
   plain = {name: config[name] for name in ("name", "seed", "prep", "model")}
   settings = Settings(**plain, **sections)

@@ -143,3 +143,8 @@ def test_any_function_of_points_becomes_a_mesh():
     level=0.0,
   )
   np.testing.assert_allclose(mesh.volume, 4 / 3 * np.pi * 0.4**3, rtol=5e-3)
+
+
+def test_a_mesh_in_place_of_a_cloud_is_one_sentence(model):
+  with pytest.raises(ValueError, match=r"a Trimesh in place of a cloud; want an array"):
+    model.reconstruct(trimesh.creation.box())

@@ -14,6 +14,7 @@ LEVELS = {
   "occnet_jax.types": 0,
   "occnet_jax.config": 0,
   "occnet_jax.files": 0,
+  "occnet_jax.ranges": 0,
   "occnet_jax.geometry": 1,
   "occnet_jax.nn": 2,
   "occnet_jax.losses": 2,

@@ -106,6 +106,17 @@ def test_added_fields_of_earlier_configs_have_values_that_change_nothing():
     ("train.on_nonfinite", "hope", r"is 'hope'; want stop or skip"),
     ("optim.ema_batches", 2, r"ema_batches is 2 without averaged variables"),
     ("train.steps_per_call", 7, r"steps is 300000; want a multiple of .*=7"),
+    ("train.steps_per_call", 0, r"steps_per_call is 0; want 1 or more"),
+    ("train.save_every", 0, r"save_every is 0; want 1 or more"),
+    ("optim.learning_rate", -1e-3, r"learning_rate is -0\.001; want 0 or more"),
+    ("optim.learning_rate", float("nan"), r"learning_rate is nan; want 0 or more"),
+    ("data.cloud_sigma", -1.0, r"cloud_sigma is -1\.0; want 0 or more"),
+    ("val.shapes", -1, r"val\.shapes is -1; want 0 or more"),
+    ("test.shapes", -1, r"test\.shapes is -1; want 0 or more"),
+    ("model.hidden_size", 0, r"model\.hidden_size is 0; want 1 or more"),
+    ("seed", -1, r"config\.seed is -1; want 0 or more"),
+    ("data.near_fraction", 2.0, r"near_fraction is 2\.0; .* not more than 1"),
+    ("optim.ema_decay", 1.0, r"ema_decay is 1\.0; .* not 1 or more"),
   ],
 )
 def test_settings_that_do_not_agree_are_refused(field, value, message):

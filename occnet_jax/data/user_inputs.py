@@ -91,7 +91,12 @@ def prepare(
     return Prepared(images, loc, scale)
   if kind != "cloud":
     return Prepared(np.asarray(observed), loc, scale)
-  cloud = np.asarray(observed, np.float64)
+  try:
+    cloud = np.asarray(observed, np.float64)
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f"a {type(observed).__name__} in place of a cloud; want an array (n, 3)"
+    ) from error
   if cloud.ndim != 2 or cloud.shape[1] != 3:
     raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
   pointcloud_io.check_cloud(cloud)

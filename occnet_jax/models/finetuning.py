@@ -53,8 +53,12 @@ def finetune(
     ValueError: a system without values at points, or of windows; a negative number of
       steps.
   """
-  if steps < 0:
-    raise ValueError(f"finetune_steps is {steps}; want 0 for none, or more")
+  if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    raise ValueError(
+      f"finetune_steps is {steps!r}; want a whole number: 0 for none, or more"
+    )
+  if np.ndim(cloud) != 2 or np.shape(cloud)[1] != 3:
+    raise ValueError(f"a cloud of shape {np.shape(cloud)}; want (s, 3)")
   if not isinstance(method.output, Field) or method.windows is not None:
     raise ValueError(
       f"finetune_steps is {steps}, but this system has no values at the points of a "

@@ -29,6 +29,10 @@ MERGES = {  # upsampled features, features of the way down -> what goes on
 UPSAMPLINGS = ("transposed", "bilinear")  # by a learned kernel, or not, of the 2D one
 GROUPS = 8  # of features that a group norm takes together
 _ZEROS = nn.initializers.zeros_init()
+_UNEVEN = (
+  "the grid's U-Net has {} features at a level; its group norms want a multiple of "
+  "8: change config.model.c_dim or unet3d_filters"
+)
 
 
 class Start(NamedTuple):
@@ -132,14 +136,10 @@ class UNet3D(nn.Module):
     x = decoders(x, skips[::-1])
     if self.patch == 1:
       return Conv(self.features, 1, name="final_conv")(x)
-    return cells + ConvTranspose(
-      self.features,
-      *window,
-      padding=0,
-      output_padding=0,
-      kernel_init=start.up,
-      name="patch_upconv",
-    )(x)
+    whole = {"padding": 0, "output_padding": 0, "kernel_init": start.up}
+    return cells + ConvTranspose(self.features, *window, **whole, name="patch_upconv")(
+      x
+    )
 
 
 class _DownConvs(nn.Module):
@@ -315,6 +315,8 @@ class _SingleConv(nn.Module):
     if not self.norm:
       return nn.relu(conv(x))
     groups = GROUPS if x.shape[-1] >= GROUPS else 1
+    if x.shape[-1] % groups:
+      raise ValueError(_UNEVEN.format(x.shape[-1]))
     # The variance about the mean, because E[x^2] - E[x]^2 cancels where a grid is
     # mostly empty.
     norm = nn.GroupNorm(groups, epsilon=1e-5, use_fast_variance=False, name="groupnorm")

@@ -85,5 +85,5 @@ def test_the_loss_is_least_on_the_surface_and_blind_to_signs():
 def test_a_system_without_values_of_a_whole_shape_is_one_sentence(method):
   with pytest.raises(ValueError, match=r"steps is 200, but this system .*; want 0"):
     tune(ball(10, 0.4), method)
-  with pytest.raises(ValueError, match=r"steps is -1; want 0 for none, or more"):
+  with pytest.raises(ValueError, match=r"steps is -1; want a whole number: 0 for none"):
     tune(ball(10, 0.4), steps=-1)

@@ -99,3 +99,9 @@ def test_the_two_ways_of_a_grid_are_added_cell_by_cell():
   largest = largest.repeat(2, 1).repeat(2, 2).repeat(2, 3)
   expected = x + np.tile(multiples, (2, 2, 2))[None, ..., None] * largest
   np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_features_that_groups_do_not_divide_are_one_sentence():
+  net = UNet3D(4, levels=1, filters=12)
+  with pytest.raises(ValueError, match=r"has 12 features at a level; .* multiple of 8"):
+    jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 4, 4, 4, 12)))

@@ -41,6 +41,7 @@ from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import pointcloud_io
 from occnet_jax.types import Latent, Method, Variables, Windows
 
+MAX_CELLS = 1e15  # of a coordinate, up to which the cell of a float64 is exact
 MIN_POINTS = 1024  # of an encoded window, with padding
 
 Triple = tuple[int, int, int]
@@ -89,7 +90,11 @@ def reconstruct_scene(
   """
   windows = _require_windows(method)
   cell_size = windows.unit_size if cell_size is None else cell_size
-  if not cell_size > 0 or points_per_cell < 1 or windows.stride * points_per_cell < 2:
+  if (
+    not 0 < cell_size < np.inf
+    or points_per_cell < 1
+    or windows.stride * points_per_cell < 2
+  ):
     raise ValueError(
       f"cell_size={cell_size}, points_per_cell={points_per_cell}; want a length above "
       "0 in the unit of the cloud, and at least 1 point, or 2 where stride is a cell"
@@ -97,7 +102,13 @@ def reconstruct_scene(
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
   pointcloud_io.check_cloud(cloud)
-  scene = Scene(np.asarray(cloud, np.float64) / cell_size, windows)
+  cells = np.asarray(cloud, np.float64) / cell_size
+  if not np.abs(cells).max() < MAX_CELLS:
+    raise ValueError(
+      f"the cloud reaches {np.abs(cells).max():.3g} cells away from the origin; want "
+      f"less than {MAX_CELLS:.0e}: enlarge cell_size={cell_size}, or move the cloud"
+    )
+  scene = Scene(cells, windows)
   _check_memory(scene, points_per_cell, max_memory)
   lattice = BlockLattice(windows.stride * points_per_cell)
   facts = {"windows": 0, "evaluations": 0, "value_min": np.inf, "value_max": -np.inf}

@@ -167,6 +167,8 @@ def test_the_cells_size_sets_the_unit():
   ("settings", "message"),
   [
     ({"cell_size": 0.0}, r"cell_size=0\.0.*want a length above 0"),
+    ({"cell_size": np.inf}, r"cell_size=inf.*want a length above 0"),
+    ({"cell_size": 1e-30}, r"cells away from the origin; .*enlarge cell_size=1e-30"),
     ({"points_per_cell": 0}, r"points_per_cell=0; want"),
     ({"on_empty": "no"}, r"on_empty='no'; want 'raise' or 'empty'"),
     ({"max_memory": 10_000}, r"at least \d+ MiB in \d+ blocks.*enlarge cell_size"),
