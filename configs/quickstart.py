@@ -4,7 +4,7 @@
 
 The data are procedural shapes. The network is a small convolutional occupancy network:
 features of 3,000 noisy points in a grid of 32^3 cells, refined by a U-Net of its 16^3
-patches. Mean IoU of the test split: 0.800 (docs/results.md). So short a training needs
+patches. Mean IoU of the test split: 0.799 (docs/results.md). So short a training needs
 what the papers do not have: half of the labelled points near the surface, shapes
 stretched at random, Fourier features of points, a U-Net of patches whose two ways are
 added, initial kernels with which its coarse levels count at once, batches of 4, Muon

@@ -77,6 +77,8 @@ class Progress:
     self._skipped = 0  # skipped steps in a row
     self._shapes, self._total = shapes, steps
     self._evaluated: dict[str, float] = {}
+    self._evaluated_at = start
+    self._is_main = is_main
     has_bar = is_main and sys.stdout.isatty()
     self._has_lines, self._line_due = is_main and not has_bar, time.monotonic()
     self._bar = tqdm.tqdm(
@@ -133,7 +135,7 @@ class Progress:
     text = (
       f"loss {loss:.4g} iou {iou:.3f} | {timing['train/shapes_per_second']:.0f} "
       f"shapes/s, {timing['train/waiting_for_data']:.0%} waiting for data"
-      f"{self._evaluation_text()}"
+      f"{self._evaluation_text(step)}"
     )
     self._bar.set_postfix_str(text, refresh=False)
     is_due = time.monotonic() >= self._line_due or step == self._total
@@ -175,9 +177,11 @@ class Progress:
       "train/waiting_for_data": waiting,
     }
 
-  def _evaluation_text(self) -> str:
-    shown = ", ".join(f"{name} {x:.3g}" for name, x in self._evaluated.items())
-    return f" | {shown}" if shown else ""
+  def _evaluation_text(self, step: int) -> str:
+    if not self._evaluated:
+      return ""
+    at = "" if self._evaluated_at == step else f"at step {self._evaluated_at}: "
+    return f" | {at}{_text(self._evaluated)}"
 
   def _stalled(self, seconds: float) -> None:
     self.say(
@@ -199,10 +203,15 @@ class Progress:
     numbers: dict[str, float],
     pictures: dict[str, Picture],
   ) -> None:
-    """Logs the results of one evaluator for state `step` under its name."""
+    """Logs the results of an evaluator for state `step`; shows those of the last."""
     if numbers:
       self._log.write(step, {f"{group}/{name}": x for name, x in numbers.items()})
-      self._evaluated |= {f"{group} {name}": x for name, x in numbers.items()}
+      named = {f"{group} {name}": x for name, x in numbers.items()}
+      self._evaluated |= named
+      self._evaluated_at = step
+      if self._is_main and step == self._total:
+        line = f"step {step} of {self._total}: {_text(named)}"
+        self._bar.write(line, file=sys.stdout)
     for name, picture in pictures.items():
       self._log.show(step, f"{group}/{name}", picture)
     self._restart_clock()
@@ -221,3 +230,7 @@ def _unstack(row: dict[str, Any]) -> list[dict[str, float]]:
   count = max(np.size(value) for value in row.values())
   columns = {name: np.ravel(value) for name, value in row.items()}
   return [{k: float(v[i]) for k, v in columns.items()} for i in range(count)]
+
+
+def _text(numbers: dict[str, float]) -> str:
+  return ", ".join(f"{name} {x:.3g}" for name, x in numbers.items())

@@ -117,6 +117,20 @@ def test_a_terminal_gets_a_bar_and_no_lines(tmp_path, monkeypatch):
   assert "\r" in text and "10/10" in text and "step 10 of 10" not in text
 
 
+def test_scores_have_their_step_and_those_of_the_end_a_line(tmp_path, monkeypatch):
+  output = Output(False)
+  monkeypatch.setattr(progress.sys, "stdout", output)
+  with progress.Progress(tmp_path, 0, 2, shapes=8) as followed:
+    followed.evaluated(1, "val", {"iou": 0.25}, {})
+    followed.add(1, scalars(1))
+    followed.flush(STATE)
+    followed.evaluated(2, "val", {"iou": 0.5, "loss": 3.0}, {})
+  first, last = output.getvalue().splitlines()
+  assert first.startswith("step 2 of 2: loss")
+  assert first.endswith(" | at step 1: val iou 0.25")
+  assert last == "step 2 of 2: val iou 0.5, val loss 3"
+
+
 class Slow:
   """A result of the device that takes so many seconds from now on."""
 
