@@ -37,14 +37,13 @@ def _order(name: str) -> tuple[int, bool, int]:
 
 def to_state_dict(decoder: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The published state_dict of the parameters of a decoder."""
-  state = {}
-  for name, array in state_dict.to_state_dict(
-    {"params": _split(decoder)}, state_dict.GENERIC
-  ).items():
+  state, split = {}, _split(decoder)
+  named = state_dict.to_state_dict({"params": split}, state_dict.GENERIC)
+  for name, array in named.items():
     module, _, leaf = name.rpartition(".")
     if module.endswith(_LENGTHS):
       state[f"{module.removesuffix(_LENGTHS)}.weight_g"] = array[:, None]
-    elif leaf == "weight" and module + _LENGTHS in _split(decoder):
+    elif leaf == "weight" and module + _LENGTHS in split:
       state[f"{module}.weight_v"] = array
     else:
       state[name] = array

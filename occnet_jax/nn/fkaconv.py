@@ -155,7 +155,7 @@ class FKAConvNetwork(nn.Module):
   @nn.compact
   def __call__(self, pyramid: Pyramid, *, train: bool) -> Float[Array, "b n c"]:
     points, within, down, up = pyramid
-    # What is known of a point beside its place: nothing.
+    # A point has no features beside its place.
     x = jnp.ones_like(points[0])
     conv = FKAConv(self.hidden, axis_name=self.norm.axis_name, name="cv0")
     x = conv(x, points[0], points[0], within[0], train=train)
