@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from occnet_jax.nn.decoders import activation
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.pooling import max_over
 
 
 class LatentEncoder(nn.Module):
@@ -36,7 +37,7 @@ class LatentEncoder(nn.Module):
     """Mean and logarithm of the standard deviation of z; c is None without inputs."""
     del train  # no layer behaves differently
     act = activation(self.leaky)
-    pool = jnp.mean if self.leaky else jnp.max
+    pool = jnp.mean if self.leaky else max_over
     net = Linear(self.hidden_dim, name="fc_0")(occupancies[..., None])
     net = net + Linear(self.hidden_dim, name="fc_pos")(points)
     if c is not None:

@@ -4,6 +4,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from occnet_jax.nn.linear import Linear
+from occnet_jax.nn.pooling import max_over
 from occnet_jax.nn.positional import fourier_features
 from occnet_jax.nn.residual import ResnetBlockFC
 
@@ -37,7 +38,7 @@ class ResnetPointnet(nn.Module):
     parts = (net,)
     for i in range(5):
       net = ResnetBlockFC(self.hidden_dim, name=f"block_{i}")(*parts)
-      pooled = net.max(1)
+      pooled = max_over(net, 1)
       parts = net, pooled
     return Linear(self.c_dim, name="fc_c")(nn.relu(pooled))
 
@@ -67,6 +68,6 @@ class PointnetSimple(nn.Module):
     parts = (nn.relu(net),)
     for i in range(4):
       net = Linear(self.hidden_dim, name=f"fc_{i}")(*parts)
-      pooled = nn.relu(net.max(1))
+      pooled = nn.relu(max_over(net, 1))
       parts = nn.relu(net), pooled
     return Linear(self.c_dim, name="fc_c")(pooled)

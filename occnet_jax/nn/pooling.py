@@ -75,12 +75,18 @@ def _pool_by_xla(x, kernel_size, padding):
 
 
 def _pool_on_cpu(x, kernel_size, padding):
-  """The largest entries, and the position of the first of them in each window."""
-  entries = split_windows(x, kernel_size, STRIDE, padding, -jnp.inf)
-  largest = functools.reduce(jnp.maximum, entries)
+  """The largest entries, and the position of the first of them in each window.
+
+  An entry is compared with the largest before it, never for equality with the result:
+  XLA may compute x anew for a comparison, with other roundings (`max_over`), and then
+  no entry equals the result. Here rounding can only choose between entries that are
+  equal up to rounding.
+  """
+  largest, *others = split_windows(x, kernel_size, STRIDE, padding, -jnp.inf)
   position = jnp.zeros(largest.shape, jnp.uint8)
-  for i in reversed(range(len(entries))):  # backwards, so that the first one stays
-    position = jnp.where(entries[i] == largest, jnp.uint8(i), position)
+  for i, entry in enumerate(others, 1):
+    position = jnp.where(entry > largest, jnp.uint8(i), position)
+    largest = jnp.maximum(largest, entry)
   return largest, position
 
 
