@@ -2,14 +2,15 @@
 
   python -m benchmarks.learning --data=data/quickstart --out=runs/learning --minutes=4
 
-The quickstart's data, batches, optimiser and loss with a global code, one plane, three
-planes, a grid of 32^3 cells, and three planes with the nearest input points. Each has
-as many steps as fit into --minutes of CPU time (all cores together), so that its
-schedule ends there; the CPU time of a step is measured first, after compilation and
-without data, so a busy machine changes it little. IoU is measured on the validation
-split at the best threshold, eight times on the way, of averaged variables. Seeds change
-the initial values and all draws. Writes learning.csv, and learning.png where matplotlib
-is installed (tests/requirements.txt). Call it again to resume.
+The quickstart's data, optimiser and loss with a global code, one plane, three planes, a
+grid of 32^3 cells, three planes with the nearest input points, IF-Net in small, and the
+quickstart's own network. Each has as many steps as fit into --minutes of CPU time (all
+cores together), so that its schedule ends there; the CPU time of a step is measured
+first, after compilation and without data, so a busy machine changes it little. IoU is
+measured on the validation split at the best threshold, eight times on the way, of
+averaged variables. --seeds is for the variants of --repeated, or all; seeds change the
+initial values and all draws. Writes learning.csv, and learning.png where matplotlib is
+installed (tests/requirements.txt). Call it again to resume.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from configs import quickstart
+from configs import base, quickstart
 from occnet_jax import config as config_lib
 from occnet_jax.cli import process
 from occnet_jax.data import batches as batches_lib
@@ -49,13 +50,27 @@ LOCAL = {  # one form of encoder, decoder and batch for all that is not a code
   "train.batch_size": 8,
 }
 PLANES = {**LOCAL, "model.features": ("xz", "xy", "yz")}
-# The variant of configs/quickstart.py, and what it changes there.
+# The variant of configs/quickstart.py, and what it changes there; the fields of another
+# system take the place of config.model where model.name says so.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
   "code": ("paper", {}),
   "plane": ("local", {**LOCAL, "model.features": ("xz",)}),
   "planes": ("local", PLANES),
   "grid": ("local", {**LOCAL, "model.features": ("grid",), "model.unet3d_filters": 16}),
   "planes_knn": ("local", {**PLANES, "model.knn": 8}),
+  "ifnet": (
+    "local",
+    {
+      "data.points": 512,
+      "data.random_stretch": 0.5,
+      "model.name": "ifnet",
+      "model.resolution": 64,
+      "model.levels": ((8,), (16, 16), (32, 32), (32, 32)),
+      "model.hidden_sizes": (128, 128, 128),
+      "train.batch_size": 8,
+    },
+  ),
+  "quickstart": ("local", {}),
 }
 TIMED_STEPS = 4
 VALIDATIONS = 8  # on the way of a run
@@ -67,13 +82,14 @@ def main() -> None:
   parser.add_argument("--out", type=pathlib.Path, required=True)
   parser.add_argument("--minutes", type=float, default=4.0, help="of CPU time a run")
   parser.add_argument("--seeds", type=int, default=1)
+  parser.add_argument("--repeated", nargs="+", choices=VARIANTS, default=list(VARIANTS))
   parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
   rows = []
   for variant in args.variants:
     seconds, parameters = measure_step(variant, args)
-    for seed in range(args.seeds):
+    for seed in range(args.seeds if variant in args.repeated else 1):
       for step, iou in train(variant, seed, seconds, args):
         row = {"variant": variant, "parameters": parameters, "seed": seed}
         rows.append(row | {"step": step, "minutes": step * seconds / 60, "iou": iou})
@@ -90,6 +106,8 @@ def configure(
   name, changes = VARIANTS[variant]
   config = quickstart.get_config(name)
   config.optim.update(quickstart.get_config().optim)
+  if system := changes.get("model.name"):
+    config.model = base.get_config(system).model
   config.update_from_flattened_dict(
     {
       "seed": seed,

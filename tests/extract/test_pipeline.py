@@ -202,7 +202,7 @@ def test_a_network_is_extracted_at_its_own_level():
 
   net = Net()
   code = jax.random.normal(jax.random.key(1), (1, 32))
-  variables = net.init(jax.random.key(0), jnp.zeros((1, 1, 3)), code)
+  variables = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, 1, 3)), code)
 
   def decode(variables, latent, points):
     return net.apply(variables, points, latent)

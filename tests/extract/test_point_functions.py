@@ -22,7 +22,7 @@ def network():
   method = registry.build({**config, "decoder": "cbatchnorm"})
   inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
   batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
-  variables = method.init(
+  variables = jax.jit(method.init)(
     jax.random.key(0), {**batch, "occupancies": jnp.zeros((1, 1))}
   )
   leaves, tree = jax.tree.flatten(variables["params"])

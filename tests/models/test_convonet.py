@@ -155,7 +155,7 @@ def test_every_field_of_windows_and_their_unet_changes_the_network(change):
   logits = []
   for fields in (small, small | change):
     method = build(**fields)
-    variables = method.init(jax.random.key(1), batch)
+    variables = jax.jit(method.init)(jax.random.key(1), batch)
     latent = method.encode(variables, points)
     logits.append(method.decode(variables, latent, points))
   assert float(abs(logits[0] - logits[1]).max()) > 1e-5
@@ -167,7 +167,7 @@ def test_features_of_the_cube_are_read_where_read_at_says():
   logits = []
   for read_at in ("nodes", "cells"):
     method = build(features=("grid",), unet3d_levels=0, read_at=read_at)
-    variables = method.init(jax.random.key(1), batch)
+    variables = jax.jit(method.init)(jax.random.key(1), batch)
     latent = method.encode(variables, points)
     logits.append(method.decode(variables, latent, points))
   assert float(abs(logits[0] - logits[1]).max()) > 1e-5
@@ -178,6 +178,6 @@ def test_points_outside_of_a_window_have_no_effect():
   inside = jax.random.uniform(jax.random.key(0), (1, 20, 3), minval=-0.04, maxval=0.039)
   points = jnp.concatenate([inside, inside + 0.2, inside - 7.0], 1)
   batch = {"inputs": inside, "points": inside, "occupancies": inside[..., 0]}
-  variables = method.init(jax.random.key(1), batch)
+  variables = jax.jit(method.init)(jax.random.key(1), batch)
   few, many = (method.encode(variables, p)["grid"] for p in (inside, points))
   np.testing.assert_allclose(few, many, atol=1e-6)

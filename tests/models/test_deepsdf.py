@@ -59,7 +59,9 @@ def test_distances_beyond_the_clamp_of_the_config_do_not_count(variables):
 
 def test_codes_begin_with_the_deviation_of_the_config():
   model = make(codes=4000, c_dim=16, code_stddev=2.0)
-  table = model.init(jax.random.key(0), BATCH)["params"]["encoder"]["embedding"]
+  table = jax.jit(model.init)(jax.random.key(0), BATCH)["params"]["encoder"][
+    "embedding"
+  ]
   np.testing.assert_allclose(np.std(table), 2.0 / 16**0.5, rtol=0.02)
 
 

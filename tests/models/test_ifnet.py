@@ -173,7 +173,7 @@ def test_a_cloud_sets_the_nodes_that_are_nearest_to_its_points():
 def test_clouds_of_any_size_have_the_features_of_the_grid_that_they_make():
   model = {"levels": ((2,), (3, 2)), "resolution": 8}
   method, rng = make(model), np.random.default_rng(0)
-  variables = method.init(KEY, jax.tree.map(jnp.asarray, make_batch(rng, 8)))
+  variables = jax.jit(method.init)(KEY, jax.tree.map(jnp.asarray, make_batch(rng, 8)))
   for n in (1, 50):
     cloud = jnp.asarray(rng.uniform(-0.5, 0.5, (2, n, 3)).astype(np.float32))
     latent = method.encode(variables, cloud)
@@ -190,7 +190,7 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
   """The value of level 0 at the neighbour along +x moves it, and no other node near."""
   method, rng = make({"levels": ((2,),), "displacement": 0.5}), np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 5, shapes=1))
-  variables = method.init(KEY, batch)
+  variables = jax.jit(method.init)(KEY, batch)
   grid, features = method.encode(variables, batch["inputs"])
   centre = jnp.zeros((1, 1, 3))  # node 2 of 5; 0.5 of half a side is one node
   slope = jax.grad(
@@ -209,7 +209,7 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
 def test_the_running_variance_is_unbiased_on_request(unbiased):
   method = make({"levels": ((2,),), "unbiased_variance": unbiased})
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4))
-  variables = method.init(KEY, batch)
+  variables = jax.jit(method.init)(KEY, batch)
   stats = method.loss(variables, batch, KEY, True)[1][0]
   conv = variables["params"]["encoder"]["level_0"]["conv_0"]
   kernel = jnp.moveaxis(conv["kernel"], (-1, -2), (0, 1))

@@ -34,7 +34,7 @@ def batch(b=3, t=20, inputs=None):
 
 
 def init(method, data):
-  variables = method.init(jax.random.key(0), data)
+  variables = jax.jit(method.init)(jax.random.key(0), data)
   # No layer at zero: what it hides would be hidden from the test too.
   params = jax.tree.map(
     lambda a: a + 0.1 * RNG.standard_normal(a.shape).astype(np.float32),

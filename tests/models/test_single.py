@@ -116,7 +116,7 @@ def test_the_loss_of_the_grids_is_the_sum_over_their_levels():
 def test_each_loss_is_its_formula(loss):
   model, batch = make_model("none", loss), ball(4)
   method = registry.build(model)
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   values = np.asarray(method.decode(variables, None, batch["points"]), np.float64)
   inside, true = (
     np.asarray(batch[k], np.float64) for k in ("occupancies", "distances")
@@ -168,7 +168,7 @@ def test_there_are_no_blocks_to_compute_twice(name):
 
 def test_a_batch_without_distances_names_the_way_out():
   method, batch = registry.build(make_model("none", "squared")), ball(0)
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   del batch["distances"]
   with pytest.raises(ValueError, match=r"config\.data\.targets lacks 'distances'"):
     method.loss(variables, batch, None, True)

@@ -37,7 +37,7 @@ def test_layers_of_sines_pass_on_a_variance_of_a_half():
   points = jnp.asarray(points, jnp.float32)
   for layers in (2, 4):
     net = PointMLP(512, layers, omega=30.0)
-    variables = net.init(jax.random.key(layers), points)
+    variables = jax.jit(net.init)(jax.random.key(layers), points)
     bias = variables["params"][f"lin{layers - 1}"]["bias"]
     _, seen = net.apply(
       variables, points, capture_intermediates=True, mutable=["intermediates"]
@@ -66,7 +66,7 @@ def test_the_loss_is_the_sum_of_its_terms_by_finite_differences():
   rng = np.random.default_rng(0)
   batch, chosen = random_batch(rng), (2.0, 3.0, 5.0, 7.0)
   method = make(loss_weights=chosen, omega=3.0)
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   value, (_, scalars) = method.loss(variables, batch, None, True)
 
   with jax.enable_x64(True):  # differences of float32 would be noise
@@ -100,7 +100,7 @@ def test_the_loss_is_the_sum_of_its_terms_by_finite_differences():
 def test_scores_are_those_of_each_shape_alone():
   batch = random_batch(np.random.default_rng(1))
   method = make()
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   scores = method.score(variables, batch)
   for shape in range(2):
     alone = {name: array[shape : shape + 1] for name, array in batch.items()}
@@ -112,7 +112,7 @@ def test_scores_are_those_of_each_shape_alone():
 def test_a_batch_without_surface_names_the_way_out():
   batch = random_batch(np.random.default_rng(0))
   method = make()
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   del batch["surface"]
   with pytest.raises(ValueError, match=r"config\.data\.targets lacks 'surface'"):
     method.loss(variables, batch, None, True)

@@ -109,7 +109,7 @@ def test_every_input_of_a_transposed_convolution_adds_its_kernel(
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.standard_normal((2, 5, 6, 3)), jnp.float32)
   net = ConvTranspose(4, kernel_size, stride, padding, output_padding)
-  variables = net.init(KEY, x)
+  variables = jax.jit(net.init)(KEY, x)
   kernel, bias = (np.asarray(variables["params"][k]) for k in ("kernel", "bias"))
   sides = [stride * (n - 1) + kernel_size + output_padding for n in x.shape[1:3]]
   wanted = np.zeros((2, *sides, 4))
@@ -126,7 +126,7 @@ def test_every_input_of_a_transposed_convolution_adds_its_kernel(
 
 def test_transposed_convolutions_start_within_the_bound_of_pytorch():
   net = ConvTranspose(16)
-  params = net.init(KEY, jnp.zeros((1, 2, 2, 2, 64)))["params"]
+  params = jax.jit(net.init)(KEY, jnp.zeros((1, 2, 2, 2, 64)))["params"]
   bound = (16 * 27) ** -0.5
   for array in params.values():
     assert 0.7 * bound < np.abs(array).max() <= bound

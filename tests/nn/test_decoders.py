@@ -95,7 +95,9 @@ def test_blocks_computed_twice_change_nothing_and_take_less_memory(decoder):
     jnp.asarray(rng.standard_normal(shape), jnp.float32)
     for shape in ((4, t, 3), (4, 5), (4, 6))
   )
-  variables = decoder.init(jax.random.key(0), points, z, c, train=True)
+  variables = jax.jit(decoder.init, static_argnames="train")(
+    jax.random.key(0), points, z, c, train=True
+  )
   stats = variables.get("batch_stats", {})
   params = jax.tree.map(  # some start at zero
     lambda a: a + 0.1 * jnp.asarray(rng.standard_normal(a.shape), jnp.float32),

@@ -53,7 +53,7 @@ def test_convolutions_of_residual_networks_start_with_variance_2_by_fan_out():
 
 def test_a_bottleneck_strides_in_its_middle_and_updates_every_statistic():
   net, x = Bottleneck(8, stride=2), draw(2, 8, 8, 16)
-  variables = net.init(KEY, x, train=True)
+  variables = jax.jit(net.init, static_argnames="train")(KEY, x, train=True)
   y, new = net.apply(
     variables,
     x,
@@ -118,7 +118,9 @@ def test_grids_whose_side_is_no_multiple_of_16_are_refused():
 def test_the_posterior_does_not_depend_on_the_order_of_points(leaky):
   net = LatentEncoder(z_dim=6, hidden_dim=16, leaky=leaky)
   points, inside = draw(2, 20, 3), jnp.asarray(RNG.random((2, 20)) < 0.5, jnp.float32)
-  variables = net.init(KEY, points, inside, None, train=True)
+  variables = jax.jit(net.init, static_argnames="train")(
+    KEY, points, inside, None, train=True
+  )
   wanted = net.apply(variables, points, inside, None, train=False)
   order = RNG.permutation(20)
   args = points[:, order], inside[:, order], None
@@ -128,7 +130,7 @@ def test_the_posterior_does_not_depend_on_the_order_of_points(leaky):
 
 def test_a_repeated_point_does_not_change_the_code_of_a_cloud():
   net, points = PointnetSimple(c_dim=6, hidden_dim=16, octaves=2), draw(2, 9, 3)
-  variables = net.init(KEY, points, train=True)
+  variables = jax.jit(net.init, static_argnames="train")(KEY, points, train=True)
   assert variables["params"]["fc_pos"]["kernel"].shape == (3 + 2 * 2 * 3, 32)
   twice = jnp.concatenate([points, points[:, :4]], 1)
   np.testing.assert_allclose(
@@ -141,7 +143,9 @@ def test_a_repeated_point_does_not_change_the_code_of_a_cloud():
 
 def test_a_code_table_gives_rows_and_no_number_for_a_row_it_has_not():
   net = CodeTable(shapes=1000, c_dim=50)
-  variables = net.init(KEY, jnp.zeros(1, jnp.int32), train=True)
+  variables = jax.jit(net.init, static_argnames="train")(
+    KEY, jnp.zeros(1, jnp.int32), train=True
+  )
   table = variables["params"]["embedding"]
   np.testing.assert_allclose([table.mean(), table.std()], [0, 1], atol=0.02)
   codes = net.apply(variables, jnp.array([3, 999, 1000]), train=True)

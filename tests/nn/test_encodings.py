@@ -38,7 +38,7 @@ def test_random_fourier_features_are_those_of_the_published_code(
 
 def test_frequencies_have_their_deviation_and_no_gradient():
   net = RandomFourierFeatures(2000, 12.0)
-  variables = net.init(jax.random.key(0), POINTS)
+  variables = jax.jit(net.init)(jax.random.key(0), POINTS)
   assert "params" not in variables
   np.testing.assert_allclose(
     np.std(variables["batch_stats"]["frequencies"]), 12, rtol=0.03
@@ -84,7 +84,7 @@ def test_the_gradient_by_a_table_adds_up_the_weights_of_its_nodes():
 def test_points_outside_have_the_features_of_the_border():
   net = HashGrid(levels=3, base_resolution=4, finest_resolution=32, max_entries=256)
   outside = POINTS * 3 - 1
-  variables = net.init(jax.random.key(0), POINTS)
+  variables = jax.jit(net.init)(jax.random.key(0), POINTS)
   np.testing.assert_array_equal(
     net.apply(variables, outside), net.apply(variables, outside.clip(0, 1))
   )
@@ -96,7 +96,7 @@ def test_a_hash_grid_of_the_published_size_has_12_million_parameters():
 
 def test_each_prefix_of_the_grids_adds_one_level_of_scipys_interpolation():
   net = FeatureGrids(levels=3, base=2, features=4)
-  variables = net.init(jax.random.key(0), POINTS)
+  variables = jax.jit(net.init)(jax.random.key(0), POINTS)
   encodings = net.apply(variables, POINTS)
   total = 0.0
   for level, encoding in enumerate(encodings):

@@ -68,7 +68,9 @@ def make_conv(b=2):
   )
   args = tuple(map(jnp.asarray, (x, points, centres, rows.astype(np.int32))))
   net = FKAConv(4, kernel_size=6)
-  variables = net.init(jax.random.key(0), *args, train=True)
+  variables = jax.jit(net.init, static_argnames="train")(
+    jax.random.key(0), *args, train=True
+  )
   leaves, tree = jax.tree.flatten(variables)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   drawn = [
@@ -152,7 +154,9 @@ def test_a_moved_cloud_has_the_same_features_in_use():
   cloud = draw(1, 80, 3)
   net = FKAConvNetwork(8, hidden=8)
   pyramid = make_pyramid(jnp.asarray(cloud))
-  variables = net.init(jax.random.key(0), pyramid, train=True)
+  variables = jax.jit(net.init, static_argnames="train")(
+    jax.random.key(0), pyramid, train=True
+  )
   moved = pyramid._replace(points=tuple(p + 0.25 for p in pyramid.points))
   apply = jax.jit(lambda pyramid: net.apply(variables, pyramid, train=False))
   features = apply(pyramid)

@@ -22,7 +22,7 @@ def test_published_models_have_as_many_parameters_as_the_reference(
 ):
   variables = jax.eval_shape(
     lambda: (
-      encoder.init(KEY, inputs, train=True)["params"],
+      jax.jit(encoder.init, static_argnames="train")(KEY, inputs, train=True)["params"],
       R2N2Decoder().init(KEY, jnp.zeros((1, c_dim)), train=True)["params"],
     )
   )

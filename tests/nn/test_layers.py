@@ -118,7 +118,7 @@ def test_shared_features_equal_their_copies_at_every_point():
   x, shared = draw(2, 7, 4), draw(2, 3)
   tiled = jnp.concatenate([x, jnp.broadcast_to(shared[:, None], (2, 7, 3))], -1)
   for layer in (Linear(5), ResnetBlockFC(5)):
-    params = layer.init(jax.random.key(0), tiled)
+    params = jax.jit(layer.init)(jax.random.key(0), tiled)
     params = jax.tree.map(lambda a: a + 0.1, params)  # no zero layer hides a fault
     np.testing.assert_allclose(
       layer.apply(params, x, shared), layer.apply(params, tiled), rtol=1e-4, atol=1e-5

@@ -37,7 +37,7 @@ def attend(count=5):
     jnp.asarray, (draw(2, 30, 3), draw(2, 30, 6), draw(2, 9, 3))
   )
   net = NeighbourAttention(count, 8)
-  variables = net.init(jax.random.key(0), q, points, features)
+  variables = jax.jit(net.init)(jax.random.key(0), q, points, features)
   return lambda q, p, f: net.apply(variables, q, p, f), variables, (q, points, features)
 
 
@@ -93,7 +93,7 @@ def test_the_published_decoder_is_that_of_a_loop():
   points, features, q = draw(2, 30, 3), draw(2, 30, 4), draw(2, 6, 3)
   latent = {"points": jnp.asarray(points), "features": jnp.asarray(features)}
   net = AttentionDecoder(count=5, features=4, heads=3)
-  variables = net.init(jax.random.key(0), jnp.asarray(q), latent)
+  variables = jax.jit(net.init)(jax.random.key(0), jnp.asarray(q), latent)
   result = net.apply(variables, jnp.asarray(q), latent)
   assert result.shape == (2, 6, 2)
 

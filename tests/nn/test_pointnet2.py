@@ -54,7 +54,9 @@ def test_interpolation_weighs_the_three_nearest_by_squared_distance():
 def test_a_cloud_needs_as_many_points_as_there_are_centres():
   net = pointnet2.PointNetPlusPlus()
   with pytest.raises(ValueError, match=r"clouds of 300 points; .* at least 512"):
-    net.init(jax.random.key(0), jnp.zeros((1, 300, 3)), train=True)
+    jax.jit(net.init, static_argnames="train")(
+      jax.random.key(0), jnp.zeros((1, 300, 3)), train=True
+    )
 
 
 def test_a_logit_far_from_all_points_is_finite_and_so_is_its_slope():
@@ -62,7 +64,9 @@ def test_a_logit_far_from_all_points_is_finite_and_so_is_its_slope():
   latent = {"points": clouds, "features": jnp.ones((1, 60, 4))}
   queries = jnp.array([[[40.0, 0.0, 0.0], [0.1, 0.2, 0.3]]]).at[0, 1].set(clouds[0, 0])
   net = LocalPointDecoder(8)
-  variables = net.init(jax.random.key(0), queries, latent, train=False)
+  variables = jax.jit(net.init, static_argnames="train")(
+    jax.random.key(0), queries, latent, train=False
+  )
 
   def total(queries):
     return net.apply(variables, queries, latent, train=False).sum()

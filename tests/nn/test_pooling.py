@@ -29,7 +29,9 @@ def test_max_pool_of_what_is_computed_twice_has_the_gradient_of_flax(monkeypatch
   # roundings: no entry there need equal the maximum.
   grid = jnp.asarray(RNG.standard_normal((2, 4, 4, 4)), jnp.float32)
   encoder = MultiscaleEncoder(((3,), (3,)))
-  variables = encoder.init(jax.random.key(0), grid, train=False)
+  variables = jax.jit(encoder.init, static_argnames="train")(
+    jax.random.key(0), grid, train=False
+  )
 
   def gradients(pool):
     monkeypatch.setattr(multiscale, "max_pool", pool)

@@ -23,7 +23,7 @@ def test_the_published_decoder_has_as_many_parameters_as_the_reference():
 
 def test_dropout_acts_in_training_alone():
   net, points, c = SDFDecoder((32,) * 5, dropout_rate=0.5), draw(2, 40, 3), draw(2, 6)
-  variables = net.init(KEY, points, c, train=False)
+  variables = jax.jit(net.init, static_argnames="train")(KEY, points, c, train=False)
   calm = net.apply(variables, points, c, train=False)
   first, again, second = (
     net.apply(variables, points, c, train=True, rngs={"dropout": jax.random.key(i)})
@@ -61,7 +61,9 @@ def test_a_weight_norm_does_not_depend_on_the_length_of_the_kernel():
 
 def test_codes_start_with_the_deviation_that_is_asked_for():
   net = CodeTable(1000, 64, stddev=0.125)
-  table = net.init(KEY, jnp.zeros(1, jnp.int32), train=True)["params"]["embedding"]
+  table = jax.jit(net.init, static_argnames="train")(
+    KEY, jnp.zeros(1, jnp.int32), train=True
+  )["params"]["embedding"]
   np.testing.assert_allclose(table.std(), 0.125, rtol=0.02)
 
 

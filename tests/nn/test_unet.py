@@ -17,7 +17,7 @@ def test_nearest_upsampling_repeats_the_entry_below(old, new):
 
 def test_convolutions_start_as_published():
   net = UNet(32, depth=2, filters=64)
-  params = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 32)))["params"]
+  params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 32)))["params"]
   down, up = params["down_convs"]["0"]["conv1"], params["up_convs"]["0"]["upconv"]
   # Xavier: a variance of 2 / (fan_in + fan_out), without bias.
   np.testing.assert_allclose(down["kernel"].var(), 2 / (9 * (32 + 64)), rtol=0.05)
@@ -33,7 +33,7 @@ def test_convolutions_start_as_published():
 def test_the_coarsest_level_counts_at_first_if_mean_squares_are_kept(start, low, high):
   x = jax.nn.relu(jax.random.normal(jax.random.key(1), (1, 16, 16, 16)))
   net = UNet(16, 4, 16, start=start)
-  variables = net.init(jax.random.key(0), x)
+  variables = jax.jit(net.init)(jax.random.key(0), x)
   result = net.apply(variables, x)
   coarsest = variables["params"]["down_convs"]["3"]["conv2"]
   coarsest["kernel"] = jnp.zeros_like(coarsest["kernel"])
@@ -47,7 +47,7 @@ def test_the_coarsest_level_counts_at_first_if_mean_squares_are_kept(start, low,
 def test_the_coarsest_level_of_a_grid_counts_at_first_with_he(start, low, high):
   x = jax.nn.relu(jax.random.normal(jax.random.key(1), (1, 16, 16, 16, 8)))
   net = UNet3D(8, 3, 8, norm=False, start=start)
-  variables = net.init(jax.random.key(0), x)
+  variables = jax.jit(net.init)(jax.random.key(0), x)
   result = net.apply(variables, x)
   coarsest = variables["params"]["encoders"]["2"]["basic_module"]["SingleConv2"]["conv"]
   coarsest |= {name: jnp.zeros_like(leaf) for name, leaf in coarsest.items()}
@@ -58,7 +58,7 @@ def test_the_coarsest_level_of_a_grid_counts_at_first_with_he(start, low, high):
 def test_a_network_of_patches_changes_cells_by_their_patch_and_place_in_it():
   net = UNet3D(4, 1, 8, norm=False, patch=2, start="he")
   x = jax.random.normal(jax.random.key(1), (1, 12, 12, 12, 4))
-  variables = net.init(jax.random.key(0), x)
+  variables = jax.jit(net.init)(jax.random.key(0), x)
 
   def change(x):
     return net.apply(variables, x) - x
@@ -83,7 +83,9 @@ def test_the_two_ways_of_a_grid_are_added_cell_by_cell():
   """With kernels that copy, a cell gets a multiple of the maximum of its 2^3."""
   net = UNet3D(3, 2, 3, norm=False, merge="add")
   x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 4, 4, 4, 3)), jnp.float32)
-  params = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0), x)["params"])
+  params = jax.tree.map(
+    jnp.zeros_like, jax.jit(net.init)(jax.random.key(0), x)["params"]
+  )
   levels = [params["encoders"][level]["basic_module"] for level in ("0", "1")]
   for level in (*levels, params["decoders"]["0"]["basic_module"]):
     for conv in level.values():

@@ -51,7 +51,7 @@ def test_the_momentum_of_a_layer_does_not_change_its_recomputed_statistics(momen
     return y.sum(), (new["batch_stats"], {})
 
   method = registry.build(MODEL)._replace(loss=loss)
-  variables = net.init(jax.random.key(0), batch["points"])
+  variables = jax.jit(net.init)(jax.random.key(0), batch["points"])
   stats = batch_stats.recompute(method, variables, [batch], jax.random.key(1))
   points = batch["points"].astype(np.float64)
   for name, wanted in (("mean", points.mean(0)), ("var", points.var(0))):

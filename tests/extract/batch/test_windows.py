@@ -42,7 +42,7 @@ def make_network(**fields):
 def make_variables(method):
   points = jnp.zeros((1, 8, 3))
   batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
-  variables = method.init(jax.random.key(3), batch)
+  variables = jax.jit(method.init)(jax.random.key(3), batch)
   # Started networks decode to nearly the same value everywhere; larger weights do not.
   return jax.tree.map(lambda w: 1.7 * w, variables)
 

@@ -203,7 +203,7 @@ def decoder_of(decoder, octaves, leaky):
   inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
   batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
   batch["occupancies"] = jnp.zeros((1, 1))
-  variables = method.init(jax.random.key(0), batch)
+  variables = jax.jit(method.init)(jax.random.key(0), batch)
   leaves, tree = jax.tree.flatten(variables["params"])
   leaves = [x + 0.1 * RNG.normal(size=x.shape).astype(np.float32) for x in leaves]
   variables = {**variables, "params": jax.tree.unflatten(tree, leaves)}
