@@ -34,7 +34,7 @@ SUMMED = {
 SLIDING = "conv_crop_sliding"  # a recording of many windows: tests/extract/batch
 # 3D U-Nets that are compared by XLA's own convolutions, because nearly all their time
 # is compilation. conv_cloud_grid, conv_cloud_combine and unet3d_odd have the CPU's.
-PLAIN = ("conv_crop_grid_local", "conv_voxels_grid", "unet3d_even")
+PLAIN = ("unet3d_even",)
 
 
 class NetworkAndGrids(ConvolutionalOccupancyNetwork):
