@@ -8,15 +8,16 @@ r"""Extraction from encoding to file, compared with the reference's method in Py
     --config.optim.learning_rate=1e-3 --config.optim.schedule=cosine \
     --config.optim.warmup_steps=50 --config.optim.clip_norm=200.0 \
     --config.train.validate_every=350
-  python -m benchmarks.torch_twin --workdir=runs/full
+  python -m benchmarks.torch_twin runs/full
 
-The twin is the reference's PointNet encoder and conditional-batch-norm decoder in plain
-PyTorch, checked against its recorded outputs (tests/parity) and given the weights of
-the run, one of configs/onet.py:pointcloud. It follows the reference: MISE from 32^3 to
-128^3 in batches of 100,000 points, linear marching cubes, an OFF file. The octree and
-marching cubes are ours for both; the reference's are Cython, on dense grids. Ours:
-`extract` with --resolutions cells a side, and its file. Both run in turn in one
-process, on the same threads; medians of --rounds over --shapes test shapes.
+The twin is the reference's network in plain PyTorch, checked against its recorded
+outputs (tests/parity) and given the weights of the run: one of configs/onet.py:
+pointcloud, or of planes (configs/convonet.py:shapenet_3plane). It follows the
+reference: MISE from 32^3 to 128^3 in batches of 100,000 points, linear marching cubes,
+an OFF file. The octree and marching cubes are ours for both; the reference's are
+Cython, on dense grids. Ours: `extract` with --resolutions cells a side, and its file.
+All run in turn in one process, on the same threads; medians of --rounds over --shapes
+test shapes. Of several runs, all are compared with the twin of the first.
 
 Error: mean distance of points on the mesh to the level set, in 1e-5 of the cube.
 """
@@ -27,22 +28,30 @@ import statistics
 import tempfile
 import time
 
+import jax
 import numpy as np
 import torch
 
 import occnet_jax
+from benchmarks import torch_convonet, torch_models
 from benchmarks.extract import errors, grid
 from benchmarks.test_inputs import read_test_inputs
-from benchmarks.torch_models import OccupancyNetwork, check_recorded
 from occnet_jax.geometry import mesh_io
 from occnet_jax.interop import runs
 
 STAGES = ("encode", "octree", "evaluate", "roots", "surface", "normals", "write")
 
 
-def twin_of(model: occnet_jax.api.Model, workdir: pathlib.Path) -> OccupancyNetwork:
+TWINS = {
+  "onet": torch_models.OccupancyNetwork,
+  "convonet": torch_convonet.ConvolutionalOccupancyNetwork,
+}
+
+
+def twin_of(model: occnet_jax.api.Model, workdir: pathlib.Path) -> torch.nn.Module:
   """The run's weights in PyTorch, by way of a file in the reference's layout."""
-  twin = OccupancyNetwork(model.config["model"])
+  fields = model.config["model"]
+  twin = TWINS[fields["name"]](fields)
   with tempfile.TemporaryDirectory() as folder:
     path = runs.export_torch(workdir, f"{folder}/weights.pt")
     twin.load_state_dict(torch.load(path, weights_only=True)["model"])
@@ -72,8 +81,7 @@ def mesh_of_twin(twin, cloud, level, path) -> tuple[dict, object]:
 def mesh_of_ours(model, cloud, path, resolution) -> tuple[dict, object]:
   """The same through `encode` and `extract`."""
   start = time.perf_counter()
-  latent = model.encode(cloud[None])
-  latent.c.block_until_ready()
+  latent = jax.block_until_ready(model.encode(cloud[None]))
   encoded = time.perf_counter() - start
   mesh = model.extract(latent, normals=False, **grid("mise_roots", resolution))
   written = time.perf_counter()
@@ -87,30 +95,28 @@ def _times(mesh, encoded: float, written: float, start: float) -> dict[str, floa
   return facts | {"encode": encoded, "write": end - written, "whole": end - start}
 
 
-def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--workdir", type=pathlib.Path, required=True)
-  parser.add_argument("--shapes", type=int, default=4)
-  parser.add_argument("--rounds", type=int, default=3)
-  parser.add_argument("--resolutions", default="128,52")
-  args = parser.parse_args()
-  check_recorded()
-  model = occnet_jax.restore(args.workdir)
-  twin, level = twin_of(model, args.workdir), model.level
+def check_equal(twin, model: occnet_jax.api.Model, cloud, seed: int) -> None:
+  """Stops unless the twin and ours have the same values at random points."""
+  points = np.random.default_rng(seed).uniform(-0.5, 0.5, (1, 1000, 3))
+  points = points.astype(np.float32)
+  with torch.no_grad():
+    theirs = twin(torch.tensor(points), torch.tensor(cloud)[None])[0].numpy()
+  ours = model.field(model.encode(cloud[None])).values(points[0])
+  assert np.abs(theirs - ours).max() < 1e-4 * np.abs(ours).max()
+
+
+def compare(workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, list]:
+  """Rows of times, work and error of each way to a mesh, all shapes and rounds."""
+  model = occnet_jax.restore(workdir)
+  twin, level = twin_of(model, workdir), model.level
   resolutions = [int(r) for r in args.resolutions.split(",")]
   names = ["PyTorch, MISE 128", *(f"ours, {r}" for r in resolutions)]
   rows: dict[str, list] = {name: [] for name in names}
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "mesh.off")
     for i, cloud in read_test_inputs(model, args.shapes).items():
+      check_equal(twin, model, cloud, i)
       field = model.field(model.encode(cloud[None]))
-      points = np.random.default_rng(i).uniform(-0.5, 0.5, (1, 1000, 3))
-      points = points.astype(np.float32)
-      with torch.no_grad():
-        code = twin.encoder(torch.tensor(cloud)[None])
-        theirs = twin.decoder(torch.tensor(points), code)[0].numpy()
-      ours = field.values(points[0])
-      assert np.abs(theirs - ours).max() < 1e-4 * np.abs(ours).max()
       for round_ in range(args.rounds + 1):
         results = [mesh_of_twin(twin, cloud, level, path)]
         results += [mesh_of_ours(model, cloud, path, r) for r in resolutions]
@@ -120,16 +126,29 @@ def main() -> None:
         for name, (times, mesh), off in zip(names, results, error, strict=True):
           work = {"evaluations": mesh.metadata["evaluations"], "error": off}
           rows[name].append(times | work)
+  return rows
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("workdir", type=pathlib.Path, nargs="+")
+  parser.add_argument("--shapes", type=int, default=4)
+  parser.add_argument("--rounds", type=int, default=3)
+  parser.add_argument("--resolutions", default="128,52")
+  args = parser.parse_args()
+  torch_models.check_recorded()
+  torch_convonet.check_recorded()
   columns = (*STAGES, "whole", "evaluations", "error")
   print(f"{'':18}" + "".join(f"{column:>12}" for column in columns))  # noqa: T201
-  middle = {
-    name: {c: statistics.median(row[c] for row in rows[name]) for c in columns}
-    for name in names
-  }
-  for name in names:
-    cells = "".join(f"{middle[name][c]:12.5g}" for c in columns)
-    ratio = middle[names[0]]["whole"] / middle[name]["whole"]
-    print(f"{name:18}{cells}   {ratio:.2f} times as fast")  # noqa: T201
+  first = None
+  for workdir in args.workdir:
+    print(workdir)  # noqa: T201
+    for name, rows in compare(workdir, args).items():
+      middle = {c: statistics.median(row[c] for row in rows) for c in columns}
+      first = first or middle["whole"]
+      cells = "".join(f"{middle[c]:12.5g}" for c in columns)
+      ratio = first / middle["whole"]
+      print(f"{name:18}{cells}   {ratio:.2f} times as fast")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
   pip install torch
   python -m benchmarks.train
 
-Networks and batches of the reference's size (configs/onet.py:pointcloud, image, voxels;
-random numbers as data), with Adam and the whole step: forward, backward, update.
-PyTorch runs eagerly and by torch.compile, in float32 and with bfloat16 products
-(torch.autocast). A CPU without such products takes minutes for a step:
---precisions=float32. Every variant has a process of its own; they take turns, --rounds
-times, with --steps steps after two that compile and warm up; medians of all. Ours keeps
-the memory that it frees, as main.py sets it; PyTorch runs plain, and with the same
-setting ("kept").
+Networks and batches of the reference's size (configs/onet.py:pointcloud, image, voxels,
+and planes, configs/convonet.py:shapenet_3plane; random numbers as data), with Adam and
+the whole step: forward, backward, update. PyTorch runs eagerly and by torch.compile, in
+float32 and with bfloat16 products (torch.autocast). A CPU without such products takes
+minutes for a step: --precisions=float32. Every variant has a process of its own; they
+take turns, --rounds times, with --steps steps after two that compile and warm up;
+medians of all. Ours keeps the memory that it frees, as main.py sets it; PyTorch runs
+plain, and with the same setting ("kept").
 
 "ours, remat" has train.remat: the decoder's blocks are computed twice. Memory is what
 XLA plans for the values of a step, without state and batch.
@@ -34,9 +34,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks import torch_convonet, torch_models
 from benchmarks.decoder import chain, seconds
-from benchmarks.torch_models import OccupancyNetwork, check_recorded
-from configs import onet
+from benchmarks.torch_convonet import ConvolutionalOccupancyNetwork
+from benchmarks.torch_models import OccupancyNetwork
+from configs import convonet, onet
 from occnet_jax import config as config_lib
 from occnet_jax.cli import process
 from occnet_jax.data import inputs as inputs_lib
@@ -46,10 +48,16 @@ from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
 
 RUNS = 3
-TASKS = ("pointcloud", "image", "voxels")
+TASKS = ("pointcloud", "image", "voxels", "planes")
 OURS = ("ours", "ours, remat")
 KINDS = ("eager", "compiled", "eager, kept", "compiled, kept")
 Step = Callable[[int], None]  # takes so many, and waits for the last
+
+
+def make_config(task: str) -> dict[str, Any]:
+  is_local = task == "planes"
+  config = convonet.get_config() if is_local else onet.get_config(task)
+  return config.to_dict()
 
 
 def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
@@ -100,7 +108,9 @@ def twin(config: dict, batch: dict, *, compiled: bool, narrow: bool) -> Step:
   """PyTorch's step, on a GPU where there is one, with TF32 products as JAX has them."""
   device = "cuda" if torch.cuda.is_available() else "cpu"
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-  net = OccupancyNetwork(config["model"]).train().to(device)
+  is_local = config["model"]["name"] == "convonet"
+  network = ConvolutionalOccupancyNetwork if is_local else OccupancyNetwork
+  net = network(config["model"]).train().to(device)
   optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
   points, occupancies, inputs = (
     torch.tensor(batch[name], device=device)
@@ -145,7 +155,7 @@ def _time(
   next is prepared.
   """
   name, *kind, precision = way.split(", ")
-  config = onet.get_config(task).to_dict()
+  config = make_config(task)
   batch, counted, memory = make_batch(config, shapes), 0.0, 0.0
   if name == "ours" or "kept" in kind:
     process.keep_freed_memory()
@@ -179,7 +189,8 @@ def main() -> None:
   parser.add_argument("--rounds", type=int, default=2)
   parser.add_argument("--precisions", default="float32,bfloat16")
   args = parser.parse_args()
-  check_recorded()
+  torch_models.check_recorded()
+  torch_convonet.check_recorded()
   products = _alone(ceiling)
   print(f"bare products: {products / 1e9:.0f} GFLOP/s", flush=True)  # noqa: T201
   ways = [
