@@ -1,7 +1,9 @@
-"""Least and largest values of a config's numbers (host)."""
+"""Least and largest values of a config's numbers, and finite arrays (host)."""
 
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 # Counts and sides of at least 1. All other numbers may be 0, which turns something off
 # or means all there are.
@@ -46,3 +48,27 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
       raise ValueError(
         f"config.{name} is {share}; want a share from 0, not {too_large}"
       )
+
+
+def to_finite(values: Any, dtype: Any, name: str) -> np.ndarray:
+  """An array of this type.
+
+  Args:
+    values: numbers of any type and shape, on the host or the device.
+    dtype: type of the result.
+    name: subject of the message.
+
+  Raises:
+    ValueError: NaN or infinity among the numbers, or after their conversion.
+  """
+  given = np.asarray(values)
+  with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    converted = given.astype(dtype, copy=False)
+  # A large number is infinite in float32, and NaN is a number in a type of integers.
+  checked = converted if converted.dtype.kind == "f" else given
+  if bad := checked.size - np.count_nonzero(np.isfinite(checked)):
+    raise ValueError(
+      f"{name}: {bad} of {checked.size} numbers are not finite (NaN, infinity, or too "
+      "large for their type), want none; remove or mend them first"
+    )
+  return converted
