@@ -1,5 +1,6 @@
 """Least and largest values of a config's numbers, and finite arrays (host)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ SHARES = {"data.near_fraction": "more than 1", "optim.ema_decay": "1 or more"}
 
 
 def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
-  """Raises ValueError for a number that is out of range or NaN.
+  """Raises ValueError for a number that is out of range, infinite or NaN.
 
   Args:
     sections: those of a config, by name.
@@ -39,8 +40,8 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
     for field, value in fields.items():
       name = f"{section}.{field}"
       least = int(name in POSITIVE)
-      if isinstance(value, int | float) and not value >= least:
-        raise ValueError(f"config.{name} is {value}; want {least} or more")
+      if isinstance(value, int | float) and not least <= value < math.inf:
+        raise ValueError(f"config.{name} is {value}; want {least} or more, but finite")
   for name, too_large in SHARES.items():
     section, field = name.split(".")
     share = sections[section][field]
