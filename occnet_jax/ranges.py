@@ -41,7 +41,8 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
       name = f"{section}.{field}"
       least = int(name in POSITIVE)
       if isinstance(value, int | float) and not least <= value < math.inf:
-        raise ValueError(f"config.{name} is {value}; want {least} or more, but finite")
+        limit = "a finite number" if value == math.inf else f"{least} or more"
+        raise ValueError(f"config.{name} is {value}; want {limit}")
   for name, too_large in SHARES.items():
     section, field = name.split(".")
     share = sections[section][field]
