@@ -115,7 +115,7 @@ def run(argv: list[str]) -> None:
   """Ends in one sentence on what a user can put right; a traceback is for bugs.
 
   Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
-  training, with its state saved.
+  training, with its state saved, 141 the reader of the output has gone (as with head).
   """
   process.keep_freed_memory()
   process.enable_compilation_cache()
