@@ -13,7 +13,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from occnet_jax.cli import process, stages
+from occnet_jax.cli import command_line, process, stages
 
 STAGES = {
   "prepare": stages.prepare,
@@ -37,7 +37,11 @@ _MODE = flags.DEFINE_enum(
   "One stage, all in this order, or a use of a trained network.",
 )
 _CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", None, "import: .pt file of the reference; export_torch: file to write."
+  "checkpoint",
+  None,
+  "import: file of published weights, as torch.save wrote it: .pt of (convolutional) "
+  "occupancy networks, .tar of IF-Net, .pth of DeepSDF in its folder ModelParameters, "
+  "beside LatentCodes. export_torch: file to write, likewise.",
 )
 _STEPS = flags.DEFINE_integer(
   "steps", 8, "interpolate: meshes from one shape to the next, both ends included."
@@ -79,13 +83,15 @@ def main(argv: list[str]) -> None:
       "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
     )
   workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
+  if workdir and (files := [p for p in (workdir, *workdir.parents) if p.is_file()]):
+    raise ValueError(f"--workdir={workdir}: {files[0]} is a file; want a directory")
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config)
     return
   if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
-    raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE.pt")
+    raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE, see --help")
   if _MODE.value == "export_torch":
     stages.export_torch(workdir, _CHECKPOINT.value)
     return
@@ -109,14 +115,14 @@ def run(argv: list[str]) -> None:
   """Ends in one sentence on what a user can put right; a traceback is for bugs.
 
   Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
-  training, with its state saved.
+  training, with its state saved, 141 the reader of the output has gone (as with head).
   """
   process.keep_freed_memory()
   process.enable_compilation_cache()
   try:
     main(argv)
   except (ValueError, FloatingPointError, OSError) as error:
-    if _DEBUG.value:
+    if _DEBUG.value or command_line.is_of_output(error):
       raise
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:
@@ -134,11 +140,13 @@ def run(argv: list[str]) -> None:
 def parse(argv: list[str]) -> list[str]:
   """Flags and config; an unknown flag or field, or a wrong value, is one sentence."""
   try:
+    command_line.check_config(argv)
     return flags.FLAGS(argv)
   except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
-    sys.exit(f"error: {' '.join(str(error).split())}")
+    sys.exit(f"error: {command_line.explain(error, argv)}")
 
 
 if __name__ == "__main__":
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
-  app.run(run, flags_parser=parse)
+  with command_line.quiet_pipe():
+    app.run(run, flags_parser=parse)

@@ -5,7 +5,7 @@ start from `get_config(system)` and change what they need; a field that is not l
 an error. Lengths are in cube units: the largest extent of a shape is 1.
 """
 
-import importlib
+import importlib.util
 
 import ml_collections
 from ml_collections.config_dict import placeholder
@@ -113,6 +113,10 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   data.placement = "auto"
   data.workers = 2  # loader processes for data.placement=stream; 0 for threads only
 
+  if importlib.util.find_spec(f"configs.models.{model}") is None:
+    raise ValueError(
+      f"configs/base.py:{model}: no such system; want a file in configs/models"
+    )
   config.model = importlib.import_module(f"configs.models.{model}").get_config()
 
   optim = config.optim = ml_collections.ConfigDict()

@@ -19,16 +19,16 @@ import trimesh
 from jaxtyping import Array, Float, Shaped
 
 from occnet_jax import config as config_lib
-from occnet_jax import types
+from occnet_jax import ranges, types
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.data import user_inputs
 from occnet_jax.data.batches import example_batch
 from occnet_jax.extract.batch import windows
-from occnet_jax.extract.batch.parallel import map_in_order
+from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.extract.to_mesh import mesh_from_frame, to_mesh
+from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
 from occnet_jax.models import finetuning, latent_optimization, latent_prior, registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -101,7 +101,7 @@ class Model:
         (b, n, 3), images (b, h, w, 3) from 0 to 1, ...
 
     Raises:
-      ValueError: inputs of another shape than the network was trained with.
+      ValueError: inputs of another shape than the network's, or not finite.
     """
     kind = self.settings.data.inputs
     batch = inputs_lib.as_batch(inputs, kind, self.observation.spec)
@@ -133,12 +133,12 @@ class Model:
     """Mean and logarithm of the standard deviation of z (b, z) of labelled shapes.
 
     Raises:
-      ValueError: the model has no random z.
+      ValueError: the model has no random z; numbers that are not finite.
     """
     prior = latent_prior.prior_of(self.method)
     inputs = np.zeros((len(points), 0), np.float32) if inputs is None else inputs
     batch = {"points": points, "occupancies": occupancies, "inputs": inputs}
-    batch = {name: np.asarray(value, np.float32) for name, value in batch.items()}
+    batch = {name: ranges.to_finite(x, np.float32, name) for name, x in batch.items()}
     return _jit(prior.posterior)(self.variables, batch)
 
   def with_z(self, latent: Latent, z: Float[np.ndarray | Array, "b z"]) -> Latent:
@@ -188,12 +188,13 @@ class Model:
     negated signed distances.
 
     Raises:
-      ValueError: points of another shape; a system that is no field.
+      ValueError: points of another shape or not finite; a system that is no field.
     """
     self._check_field()
     if np.ndim(points) != 3 or np.shape(points)[-1] != 3:
       raise ValueError(f"points of shape {np.shape(points)}; want (b, t, 3)")
-    return _jit(self.method.decode)(self.variables, latent, np.float32(points))
+    points = ranges.to_finite(points, np.float32, "points")
+    return _jit(self.method.decode)(self.variables, latent, points)
 
   def field(self, latent: Latent, points_per_batch: int | None = None) -> Field:
     """One shape's values as a field of points (t, 3) -> (t,), for `extract_mesh`.
@@ -251,7 +252,8 @@ class Model:
     kind, shape = self.settings.data.inputs, self.observation.spec.shape
     generation, model = self.settings.generation, self
     steps = settings.pop("finetune_steps", generation.finetune_steps)
-    if generation.cell_size and not steps:
+    finetuning.check(self.method, generation._replace(finetune_steps=steps))
+    if generation.cell_size:
       return self.reconstruct_scene(observed, **settings)
     inputs, loc, scale = user_inputs.prepare(
       observed, kind, shape, normalise=normalise, seed=seed
@@ -315,13 +317,15 @@ class Model:
       no faces and the next shapes follow.
 
     Raises:
-      ValueError: as `reconstruct`, at the turn of that shape; `together` below 1.
+      ValueError: as `reconstruct`, at the turn of that shape and with its index in
+        `observed`; `together` below 1.
     """
     copies = self.replicas()
     threads = threads or (together + 1 if together > 1 else 2) * len(copies)
 
     def reconstruct(number: int, observation: Any) -> trimesh.Trimesh:
-      return copies[number % len(copies)].reconstruct(observation, **settings)
+      with naming_errors(f"observed[{number}]"):
+        return copies[number % len(copies)].reconstruct(observation, **settings)
 
     with contextlib.ExitStack() as stack:
       for model in copies if together != 1 else ():
@@ -339,10 +343,7 @@ class Model:
 
   def extraction_settings(self) -> dict[str, Any]:
     """The arguments of `extract_mesh` that the run's config sets."""
-    generation = self.settings.generation
-    apart = ("sample", "precision", "format", "cell_size")
-    apart += ("finetune_steps", "finetune_learning_rate")
-    return {k: v for k, v in generation._asdict().items() if k not in apart}
+    return settings_of(self.settings.generation)
 
 
 # One compiled function for all models of one method, which `registry.build` makes once.

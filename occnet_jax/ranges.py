@@ -1,7 +1,10 @@
-"""Least and largest values of a config's numbers (host)."""
+"""Least and largest values of a config's numbers, and finite arrays (host)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 # Counts and sides of at least 1. All other numbers may be 0, which turns something off
 # or means all there are.
@@ -28,7 +31,7 @@ SHARES = {"data.near_fraction": "more than 1", "optim.ema_decay": "1 or more"}
 
 
 def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
-  """Raises ValueError for a number that is out of range or NaN.
+  """Raises ValueError for a number that is out of range, infinite or NaN.
 
   Args:
     sections: those of a config, by name.
@@ -37,8 +40,9 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
     for field, value in fields.items():
       name = f"{section}.{field}"
       least = int(name in POSITIVE)
-      if isinstance(value, int | float) and not value >= least:
-        raise ValueError(f"config.{name} is {value}; want {least} or more")
+      if isinstance(value, int | float) and not least <= value < math.inf:
+        limit = "a finite number" if value == math.inf else f"{least} or more"
+        raise ValueError(f"config.{name} is {value}; want {limit}")
   for name, too_large in SHARES.items():
     section, field = name.split(".")
     share = sections[section][field]
@@ -46,3 +50,27 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
       raise ValueError(
         f"config.{name} is {share}; want a share from 0, not {too_large}"
       )
+
+
+def to_finite(values: Any, dtype: Any, name: str) -> np.ndarray:
+  """An array of this type.
+
+  Args:
+    values: numbers of any type and shape, on the host or the device.
+    dtype: type of the result.
+    name: subject of the message.
+
+  Raises:
+    ValueError: NaN or infinity among the numbers, or after their conversion.
+  """
+  given = np.asarray(values)
+  with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    converted = given.astype(dtype, copy=False)
+  # A large number is infinite in float32, and NaN is a number in a type of integers.
+  checked = converted if converted.dtype.kind == "f" else given
+  if bad := checked.size - np.count_nonzero(np.isfinite(checked)):
+    raise ValueError(
+      f"{name}: {bad} of {checked.size} numbers are not finite (NaN, infinity, or too "
+      "large for their type), want none; remove or mend them first"
+    )
+  return converted

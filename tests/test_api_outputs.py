@@ -5,7 +5,8 @@ import pytest
 
 from configs import base
 from occnet_jax.api import Model
-from occnet_jax.types import Grid, Method, Points
+from occnet_jax.extract.pipeline import NoSurface
+from occnet_jax.types import Field, Grid, Method, Points
 
 COUNT = 50
 RNG = np.random.default_rng(0)
@@ -34,6 +35,39 @@ def test_points_come_back_in_the_frame_of_the_cloud():
   np.testing.assert_allclose(distances.min(0), 0, atol=1e-5)
   np.testing.assert_allclose(distances.min(1), 0, atol=1e-5)
   assert model.level is None
+
+
+def test_a_cloud_without_a_surface_is_named_in_its_batch():
+  def filled_where_far(variables, latent):
+    return np.where(np.abs(latent).max() < 5, one_cell(variables, latent), -1.0)
+
+  model = make_model(Grid(0.0), filled_where_far)
+  meshes = model.reconstruct_batch([CLOUD * 0.1, CLOUD, CLOUD * 0.1], normalise=False)
+  assert len(next(meshes).faces)
+  with pytest.raises(NoSurface, match=r"observed\[1\]: no surface: all 64 cells"):
+    next(meshes)
+
+
+def test_an_error_of_another_kind_gets_the_index_as_a_note():
+  def no_memory(variables, latent):
+    raise MemoryError("2 TB")
+
+  model = make_model(Grid(0.0), no_memory)
+  with pytest.raises(MemoryError, match="2 TB") as raised:
+    next(model.reconstruct_batch([CLOUD]))
+  assert raised.value.__notes__ == ["in observed[0]"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_numbers_that_are_not_finite_are_refused_by_encode_and_decode(value):
+  model = make_model(Field(0.0), lambda variables, latent, points: points[..., 0])
+  clouds = np.zeros((2, COUNT, 3))
+  model.decode(model.encode(clouds), clouds)
+  clouds[1, 4:6, 0] = value
+  with pytest.raises(ValueError, match=r"inputs \(cloud\): 2 of 300 numbers are not"):
+    model.encode(clouds)
+  with pytest.raises(ValueError, match=r"points: 2 of 300 numbers are not finite"):
+    model.decode(None, clouds)
 
 
 @pytest.mark.parametrize("together", [1, 2])

@@ -110,6 +110,7 @@ def test_added_fields_of_earlier_configs_have_values_that_change_nothing():
     ("train.save_every", 0, r"save_every is 0; want 1 or more"),
     ("optim.learning_rate", -1e-3, r"learning_rate is -0\.001; want 0 or more"),
     ("optim.learning_rate", float("nan"), r"learning_rate is nan; want 0 or more"),
+    ("optim.learning_rate", float("inf"), r"learning_rate is inf; want a finite"),
     ("data.cloud_sigma", -1.0, r"cloud_sigma is -1\.0; want 0 or more"),
     ("val.shapes", -1, r"val\.shapes is -1; want 0 or more"),
     ("test.shapes", -1, r"test\.shapes is -1; want 0 or more"),

@@ -162,7 +162,7 @@ def test_a_cloud_that_shows_nothing_is_named(finished, tmp_path):
 @pytest.mark.parametrize("mode", ["import", "export_torch"])
 def test_exchange_asks_for_its_file(tmp_path, mode):
   message = error_of(f"--mode={mode}", f"--workdir={tmp_path}")
-  assert f"--mode={mode} needs --checkpoint=FILE.pt" in message
+  assert f"--mode={mode} needs --checkpoint=FILE, see --help" in message
 
 
 def test_an_error_ends_a_process_with_its_code_and_no_traceback(tmp_path):

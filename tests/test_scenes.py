@@ -9,6 +9,7 @@ import trimesh
 
 import occnet_jax
 from configs import base
+from occnet_jax import api
 from occnet_jax.api import Model
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from occnet_jax.cli import stages
@@ -78,6 +79,24 @@ def test_a_file_becomes_a_mesh_of_the_scene(cloud, tmp_path, monkeypatch):
   mesh = trimesh.load_mesh(target)
   expected = model.reconstruct_scene(cloud, cell_size=0.1)
   np.testing.assert_allclose(mesh.bounds, expected.bounds, atol=1e-4)
+
+
+def test_further_training_of_a_network_of_windows_is_refused_at_every_door(
+  cloud, tmp_path, monkeypatch
+):
+  np.savetxt(tmp_path / "scan.xyz", cloud)
+  model = make_model(cell_size=0.1, finetune_steps=3)
+  monkeypatch.setattr(api, "restore", lambda *args, **kwargs: model)
+  sentence = pytest.raises(ValueError, match=r"finetune_steps is 3, but .*; want 0")
+  with sentence:
+    model.reconstruct(cloud)
+  with sentence:
+    make_model(cell_size=0.1).reconstruct(cloud, finetune_steps=3)
+  with sentence:
+    reconstruct_lib.reconstruct(tmp_path, tmp_path / "scan.xyz", tmp_path / "a.ply")
+  monkeypatch.setattr(stages, "open_test_split", lambda settings: list)
+  with sentence:
+    stages.generate(model.config, tmp_path / "run")
 
 
 SMALL = {

@@ -27,8 +27,10 @@ from occnet_jax.data import user_inputs
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import mesh_io, photos
+from occnet_jax.models import finetuning
 from occnet_jax.viz import album, sheets
 
 Row = dict[str, Any]
@@ -68,10 +70,13 @@ def reconstruct(
   if not source.is_dir():
     mesh_io.check_written_suffix(target)
   model = api.restore(workdir, config_override=config_override)
+  finetuning.check(model.method, model.settings.generation)
   items = user_inputs.find_items(source, target, model.settings.data.inputs, masks)
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
-    mesh = _reconstruct(model, _read(model, items[0]))
+    observed = _read(model, items[0])
+    with naming_errors(str(source)):
+      mesh = _reconstruct(model, observed)
     mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
     print(f"{target}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")  # noqa: T201
     return

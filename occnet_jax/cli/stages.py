@@ -98,6 +98,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax import api
   from occnet_jax.data import batches, loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.models import finetuning
   from occnet_jax.train import multihost
 
   settings = config_lib.parse(config)
@@ -111,6 +112,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       "config.generation.sample is set, but this model has no random z to draw "
       "(config.model.z_dim is 0); unset it"
     )
+  finetuning.check(model.method, settings.generation)
   transform = batches.evaluation_transform(settings.data, points=1)
   used = settings.model.get("levels_used", 0)
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from PIL import Image
 
+from occnet_jax import ranges
 from occnet_jax.config import DataSettings
 from occnet_jax.data import images
 
@@ -122,15 +123,15 @@ def as_batch(
     spec: zeros of the shape and type of the input of one shape, `Observation.spec`.
 
   Raises:
-    ValueError: inputs of another shape.
+    ValueError: inputs of another shape, or numbers that are not finite.
   """
-  inputs = np.asarray(inputs, spec.dtype)
+  inputs = np.asarray(inputs)
   free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])
   fixed = spec.shape[len(free_axes) :]
   if inputs.ndim != 1 + spec.ndim or inputs.shape[1 + len(free_axes) :] != fixed:
     shape = ", ".join(["b", *free_axes, *map(str, fixed)])
     raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
-  return inputs
+  return ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
 
 
 def draw_cloud(

@@ -79,7 +79,8 @@ def generate(
   """Writes <directory>/meshes/<category>/<id>.<form> for shapes that have none yet.
 
   Beside them generated.jsonl gets a row per shape: the shape's split, index, category
-  and id, counts and seconds by stage.
+  and id, counts and seconds by stage, or why it failed. A shape that failed has no mesh
+  file, and the next call tries it again.
 
   Args:
     shapes: examples with the fields FIELDS.
@@ -94,6 +95,9 @@ def generate(
     threads: number of shapes reconstructed at the same time.
     part: (i, n): this is process i of n, and takes every n-th shape.
     wait: a barrier: returns once every process has called it with this name.
+
+  Raises:
+    ValueError: every one of the shapes failed, in all processes together.
   """
   number, processes = part
   settings = settings | origin._asdict()
@@ -103,7 +107,8 @@ def generate(
   done = {
     _identity(row)
     for row in _generated(directory, settings)
-    if not row.get("faces") or mesh_path(directory, *_key(row), form).exists()
+    if not row.get("missing")
+    and (not row["faces"] or mesh_path(directory, *_key(row), form).exists())
   }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
 
@@ -112,10 +117,11 @@ def generate(
     row = {"split": origin.split, "index": index, **shape_names(shape)}
     if _identity(row) in done:
       return None
+    path = mesh_path(directory, *_key(row), form)
     try:
-      mesh = reconstruct(shape, index)
-      return row | _write(mesh, mesh_path(directory, *_key(row), form))
+      return row | _write(reconstruct(shape, index), path)
     except (ValueError, FloatingPointError) as error:
+      path.unlink(missing_ok=True)  # of an earlier network or setting
       return row | tables.missing_row(*_key(row), reason=str(error))
 
   todo = list(indices)[number::processes]
@@ -127,6 +133,22 @@ def generate(
   wait("all meshes are written")
   if number == 0:
     _merge(directory, settings)
+  wait("all rows are merged")
+  _check_some_succeeded(_generated(directory, settings), set(indices), directory)
+
+
+def _check_some_succeeded(
+  rows: Iterable[Row], asked: set[int], directory: pathlib.Path
+) -> None:
+  """Raises ValueError if every shape that was asked for failed."""
+  asked_rows = [row for row in rows if row["index"] in asked]
+  failed = [row for row in asked_rows if row.get("missing")]
+  if failed and len(failed) == len(asked_rows):
+    raise ValueError(
+      f"{directory}: all {len(failed)} shapes failed, want a mesh of at least one; the "
+      f"first, {'/'.join(_key(failed[0]))}: {failed[0]['reason']} (all reasons: "
+      f"{GENERATED}); put that right and run the same command again"
+    )
 
 
 def _write(mesh: trimesh.Trimesh, path: pathlib.Path) -> Row:
@@ -202,7 +224,7 @@ def evaluate(
     )
   settings |= {"samples": samples, **({"trim": trim} if trim else {})}
   with ResumeLog(directory / MEASURED, settings) as log:
-    done = set(map(_identity, log.rows()))
+    done = {_identity(row) for row in log.rows() if not row.get("missing")}
     todo = [row for row in generated if _identity(row) not in done]
     measure = functools.partial(
       _measure, directory=directory, form=form, samples=samples, trim=trim

@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
+from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
 from occnet_jax.extract.grid.cell_faces import cell_faces
 from occnet_jax.extract.pipeline import NoSurface, extract_mesh
@@ -70,6 +71,13 @@ def to_mesh(
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
       vertices = vertices[0]
   return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def settings_of(generation: GenerationSettings) -> dict[str, Any]:
+  """The arguments of `extract_mesh` that a run's config sets."""
+  apart = ("sample", "precision", "format", "cell_size")
+  apart += ("finetune_steps", "finetune_learning_rate")
+  return {k: v for k, v in generation._asdict().items() if k not in apart}
 
 
 def mesh_from_frame(

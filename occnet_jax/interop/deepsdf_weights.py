@@ -185,5 +185,4 @@ def write_checkpoint(
     (pathlib.Path(path), {MODEL: {PREFIX + k: array for k, array in state.items()}}),
     (codes, {CODES: {"weight": np.asarray(params["encoder"]["embedding"])}}),
   ):
-    target.parent.mkdir(parents=True, exist_ok=True)
     file.write(target, {"epoch": int(epoch), **content})

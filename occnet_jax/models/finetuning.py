@@ -17,10 +17,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from occnet_jax import losses
+from occnet_jax import losses, ranges
+from occnet_jax.config import GenerationSettings
 from occnet_jax.types import Field, Key, Method, Variables
 
 POINTS = 1024  # drawn from the surface, and as many from the cube, in each step
+MAX_RATE = 1.0  # Adam then moves a parameter by about 1 a step
 HALF = 0.55  # of the side of the padded cube
 
 
@@ -46,25 +48,23 @@ def finetune(
     inputs: what the network encodes, in the cube's frame.
     cloud: points of the surface in the same frame, any number.
     steps: number of steps.
-    learning_rate: of Adam.
+    learning_rate: of Adam, at most MAX_RATE.
     seed: seed of the points that the steps draw.
 
   Raises:
-    ValueError: a system without values at points, or of windows; a negative number of
-      steps.
+    ValueError: a system without values at points, or of windows; a number of steps or
+      a learning rate out of range; points that are not finite, or no cloud.
   """
-  if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-    raise ValueError(
-      f"finetune_steps is {steps!r}; want a whole number: 0 for none, or more"
-    )
+  _check_steps(method, steps, learning_rate)
   if np.ndim(cloud) != 2 or np.shape(cloud)[1] != 3:
     raise ValueError(f"a cloud of shape {np.shape(cloud)}; want (s, 3)")
-  if not isinstance(method.output, Field) or method.windows is not None:
-    raise ValueError(
-      f"finetune_steps is {steps}, but this system has no values at the points of a "
-      "whole shape; want 0"
-    )
-  surface, count = _pad(np.asarray(cloud, np.float32))
+  inputs = ranges.to_finite(inputs, np.float32, "inputs")
+  cloud = ranges.to_finite(cloud, np.float32, "the cloud")
+  if steps == 0:
+    return variables
+  if not len(cloud):
+    raise ValueError("the cloud: 0 points, want at least 1; or set finetune_steps to 0")
+  surface, count = _pad(cloud)
   params = _optimise(
     method,
     variables,
@@ -76,6 +76,42 @@ def finetune(
     learning_rate=learning_rate,
   )
   return {**variables, "params": params}
+
+
+def check(method: Method, generation: GenerationSettings) -> None:
+  """Raises ValueError for settings with which a shape cannot be trained on its cloud.
+
+  Args:
+    method: the system.
+    generation: settings, of which those of other names do not matter.
+  """
+  steps = generation.finetune_steps
+  if steps != 0:
+    _check_steps(method, steps, generation.finetune_learning_rate)
+  if steps and generation.cell_size:
+    raise ValueError(
+      f"config.generation.finetune_steps is {steps} and cell_size is "
+      f"{generation.cell_size}, but a network is trained on the cloud of one shape, "
+      "not of a scene; set finetune_steps to 0 or cell_size to None"
+    )
+
+
+def _check_steps(method: Method, steps: int, learning_rate: float) -> None:
+  """Raises ValueError for steps that are impossible, or impossible for the system."""
+  if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    raise ValueError(
+      f"finetune_steps is {steps!r}; want a whole number: 0 for none, or more"
+    )
+  if not 0 < learning_rate <= MAX_RATE:
+    raise ValueError(
+      f"finetune_learning_rate is {learning_rate}; want more than 0 and at most "
+      f"{MAX_RATE:g}, such as 1e-4"
+    )
+  if not isinstance(method.output, Field) or method.windows is not None:
+    raise ValueError(
+      f"finetune_steps is {steps}, but this system has no values at the points of a "
+      "whole shape; want 0"
+    )
 
 
 def _pad(cloud: Float[np.ndarray, "s 3"]) -> tuple[Float[Array, "p 3"], int]:

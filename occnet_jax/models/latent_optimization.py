@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from occnet_jax import ranges
 from occnet_jax.types import Batch, Latent, Method, Variables
 
 
@@ -94,9 +95,10 @@ def labelled_batch(points: Any, labels: Any) -> Batch:
   """A batch for `fit_latent`, from points (b, t, 3) and their labels (b, t).
 
   Raises:
-    ValueError: arrays that do not go together.
+    ValueError: arrays that do not go together, or numbers that are not finite.
   """
-  points, labels = np.asarray(points, np.float32), np.asarray(labels, np.float32)
+  points = ranges.to_finite(points, np.float32, "points")
+  labels = ranges.to_finite(labels, np.float32, "labels")
   if points.ndim != 3 or points.shape[-1] != 3 or labels.shape != points.shape[:2]:
     raise ValueError(
       f"points of shape {points.shape} with labels of shape {labels.shape}; want "

@@ -169,7 +169,7 @@ def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   assert not (out / "a.glb").exists()
   assert (out / "index.html").read_text().count("data:image/png;base64,") == 1
   target = tmp_path / "a.ply"
-  with pytest.raises(ValueError, match="no surface: no value of the network"):
+  with pytest.raises(ValueError, match=r"a\.png: no surface: no value of the net"):
     reconstruct(run_of("image"), path, target, config_override=config)
   assert not target.exists()
 

@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import threading
+from concurrent import futures
 
 import pytest
 import trimesh
@@ -137,6 +139,54 @@ def test_a_shape_that_fails_is_a_row_and_the_others_are_measured(tmp_path):
   assert good["iou"] == 1
   assert (failed["missing"], failed["reason"]) == (True, "the field is NaN")
   assert broken["missing"] and "a2.ply" in broken["reason"]
+
+
+def fail(shape, index):
+  raise ValueError("the field is NaN")
+
+
+def test_a_run_of_which_every_shape_fails_is_one_sentence_and_not_a_row_less(tmp_path):
+  shapes = make_split("a")
+  for _ in range(2):  # a second call tries again, and fails again
+    with pytest.raises(ValueError, match=r"all 3 shapes failed.*box/a0: the field is"):
+      generate(shapes, tmp_path, fail)
+    assert len(resume_log.read(tmp_path / evaluate.GENERATED)[1]) == 3
+    assert all(row["missing"] for row in measure(shapes, tmp_path))
+  generate(shapes, tmp_path)
+  assert [row["iou"] for row in measure(shapes, tmp_path)] == [1, 1, 1]
+
+
+def test_every_process_learns_that_all_shapes_failed(tmp_path):
+  shapes, origin = make_split("a", 4), evaluate.make_origin("test", DATA)
+  barrier = threading.Barrier(2, timeout=60)
+
+  def run(number):
+    with pytest.raises(ValueError, match="all 4 shapes failed"):
+      evaluate.generate(
+        shapes,
+        range(4),
+        fail,
+        tmp_path,
+        form="ply",
+        origin=origin,
+        settings={},
+        part=(number, 2),
+        wait=lambda name: barrier.wait(),
+      )
+
+  with futures.ThreadPoolExecutor(2) as pool:
+    list(pool.map(run, range(2)))
+
+
+def test_a_mesh_that_cannot_be_made_again_is_not_left_from_before(tmp_path):
+  shapes = make_split("a")
+  generate(shapes, tmp_path)
+
+  def reconstruct(shape, index):
+    return fail(shape, index) if index == 1 else exact(shape, index)
+
+  generate(shapes, tmp_path, reconstruct, step=2)
+  assert sorted(path.stem for path in tmp_path.rglob("*.ply")) == ["a0", "a2"]
 
 
 def test_processes_measure_what_one_process_does(tmp_path, monkeypatch):

@@ -129,3 +129,19 @@ def test_fourier_features_have_no_place_in_the_reference(file, tmp_path):
   config = make_config(**{"model.fourier_octaves": 3})
   with pytest.raises(ValueError, match=r"fourier_octaves is 3, want 0"):
     runs.import_torch(config, tmp_path / "run", str(file[0]))
+
+
+def test_a_path_that_cannot_be_read_or_written_is_one_sentence(file, tmp_path):
+  config, run = make_config(), tmp_path / "run"
+  with pytest.raises(ValueError, match=r"is a directory; want a file that torch.save"):
+    runs.import_torch(config, run, str(tmp_path))
+  runs.import_torch(config, run, str(file[0]))
+  for target, reason in (
+    (tmp_path, "Is a directory"),
+    (file[0] / "a.pt", "File exists"),
+  ):
+    with pytest.raises(
+      ValueError, match=rf"{target}: cannot be written \({reason}\); w"
+    ):
+      runs.export_torch(run, str(target))
+  assert not list(tmp_path.rglob(".part-*"))

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
+from occnet_jax import config as config_lib
 from occnet_jax import losses
 from occnet_jax.models import finetuning
 from occnet_jax.types import Field, Grid, Method, Windows
@@ -73,6 +75,33 @@ def test_the_loss_is_least_on_the_surface_and_blind_to_signs():
   p = 1 / (1 + np.exp(-np.abs(np.asarray(values, float))))
   expected = (-0.5 * np.log(p * (1 - p))).mean() - np.log(2) - np.log(p).mean()
   np.testing.assert_allclose(loss(values, values), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [np.inf, np.nan, 1e6, 0.0, -1e-3])
+def test_an_absurd_learning_rate_is_one_sentence(rate):
+  with pytest.raises(ValueError, match=r"learning_rate is .*; want more than 0 and at"):
+    tune(ball(10, 0.4), learning_rate=rate)
+
+
+def test_a_cloud_that_is_not_finite_or_empty_is_one_sentence():
+  cloud = ball(10, 0.4)
+  cloud[3, 1] = np.nan
+  with pytest.raises(ValueError, match=r"the cloud: 1 of 30 numbers are not finite"):
+    tune(cloud)
+  with pytest.raises(ValueError, match=r"inputs: 15 of 15 numbers are not finite"):
+    inputs = np.full((1, 5, 3), np.inf, np.float32)
+    finetuning.finetune(METHOD, START, inputs, ball(10, 0.4), steps=1)
+  with pytest.raises(ValueError, match=r"the cloud: 0 points, want at least 1"):
+    tune(np.zeros((0, 3)))
+
+
+def test_a_scene_is_not_trained_on():
+  generation = config_lib.parse(base.get_config().to_dict()).generation
+  finetuning.check(METHOD, generation._replace(cell_size=0.1))
+  finetuning.check(METHOD, generation._replace(finetune_steps=5))
+  both = generation._replace(finetune_steps=5, cell_size=0.1)
+  with pytest.raises(ValueError, match=r"steps is 5 and cell_size is 0.1, but .*None"):
+    finetuning.check(METHOD, both)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from occnet_jax import losses
-from occnet_jax.models.latent_optimization import fit_latent
+from occnet_jax.models.latent_optimization import fit_latent, labelled_batch
 from occnet_jax.types import Field, Method
 
 
@@ -43,3 +44,10 @@ def test_the_code_of_each_shape_is_found():
 
 def test_a_strong_prior_keeps_the_code_where_it_starts():
   np.testing.assert_allclose(fit(prior=1e4), 0.35, atol=0.005)
+
+
+def test_labels_that_are_not_finite_are_one_sentence():
+  points, labels = np.zeros((1, 4, 3)), np.zeros((1, 4))
+  labels[0, 2] = np.nan
+  with pytest.raises(ValueError, match=r"labels: 1 of 4 numbers are not finite"):
+    labelled_batch(points, labels)

@@ -1,10 +1,13 @@
 """An ordered map over threads, for streams of shapes (host)."""
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from occnet_jax.extract.pipeline import NoSurface
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,3 +43,21 @@ def map_in_order(
     finally:
       for future in futures:
         future.cancel()
+
+
+@contextlib.contextmanager
+def naming_errors(name: str) -> Iterator[None]:
+  """Raises the errors of the body again with the name of what it works on.
+
+  A ValueError, a NoSurface and a FloatingPointError get the name in front of their
+  message. Any other error may need more than a message, so it gets a note.
+  """
+  try:
+    yield
+  except (ValueError, FloatingPointError) as error:
+    kinds = (NoSurface, FloatingPointError, ValueError)
+    kind = next(kind for kind in kinds if isinstance(error, kind))
+    raise kind(f"{name}: {error}") from error
+  except Exception as error:
+    error.add_note(f"in {name}")
+    raise

@@ -50,7 +50,8 @@ def read(path: str | os.PathLike) -> Any:
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise ValueError(f"{path}: no such file; {WAY_OUT}")
+    state = "is a directory" if path.is_dir() else "no such file"
+    raise ValueError(f"{path}: {state}; {WAY_OUT}")
   try:
     with path.open("rb") as file:
       start = file.read(512)
@@ -77,19 +78,26 @@ def write(path: str | os.PathLike, tree: Any) -> None:
     tree: nested dicts, lists, tuples, text, numbers and arrays, which become tensors.
 
   Raises:
-    ValueError: a value or a dtype that such a file cannot hold.
+    ValueError: a value or a dtype that such a file cannot hold; a path at which no file
+      can be written.
   """
   pickled, arrays = writer.dump(tree)
   members = {"data.pkl": pickled, "byteorder": b"little"}
-  with (
-    files.atomic_write(path) as scratch,
-    zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive,
-  ):
-    for name, content in members.items():
-      archive.writestr(_member(name), content)
-    for key, array in enumerate(arrays):
-      archive.writestr(_member(f"data/{key}"), array.tobytes())
-    archive.writestr(_member("version"), b"3\n")
+  try:
+    with (
+      files.atomic_write(path) as scratch,
+      zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive,
+    ):
+      for name, content in members.items():
+        archive.writestr(_member(name), content)
+      for key, array in enumerate(arrays):
+        archive.writestr(_member(f"data/{key}"), array.tobytes())
+      archive.writestr(_member("version"), b"3\n")
+  except OSError as error:
+    raise ValueError(
+      f"{path}: cannot be written ({error.strerror or error}); want the path of a "
+      "file, such as model.pt, in a directory that can be written"
+    ) from error
 
 
 def _member(name: str) -> zipfile.ZipInfo:
