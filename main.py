@@ -66,6 +66,12 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Number of processes.")
 _PROCESS = flags.DEFINE_integer("process", 0, "Index of this process, from 0.")
+_HEARTBEAT = flags.DEFINE_integer(
+  "heartbeat_timeout",
+  100,
+  "Seconds of silence after which one of several processes counts as gone.",
+  lower_bound=1,
+)
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -76,7 +82,12 @@ def main(argv: list[str]) -> None:
   if _COORDINATOR.value:
     from occnet_jax.train import multihost  # imports JAX, which prepare does not need
 
-    multihost.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    multihost.initialize(
+      _COORDINATOR.value,
+      _PROCESSES.value,
+      _PROCESS.value,
+      heartbeat_timeout=_HEARTBEAT.value,
+    )
   if not _WORKDIR.value and _MODE.value != "prepare":
     raise ValueError(
       f"--mode={_MODE.value} needs --workdir=DIR, the directory of the run, as in: "

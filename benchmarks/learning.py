@@ -64,9 +64,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
       "data.points": 512,
       "data.random_stretch": 0.5,
       "model.name": "ifnet",
-      "model.resolution": 64,
-      "model.levels": ((8,), (16, 16), (32, 32), (32, 32)),
-      "model.hidden_sizes": (128, 128, 128),
+      "model.resolution": 32,
+      "model.levels": ((16,), (32, 32), (32, 32)),
+      "model.hidden_sizes": (64, 64, 64),
       "train.batch_size": 8,
     },
   ),
@@ -186,14 +186,14 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
   matplotlib.use("Agg")
   from matplotlib import pyplot
 
-  figure, axes = pyplot.subplots(figsize=(5, 3.4), layout="constrained")
+  figure, axes = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
   for variant, curve in curves(rows).items():
     minutes, ious = list(curve), list(curve.values())
     (line,) = axes.plot(minutes, list(map(statistics.mean, ious)), "-o", label=variant)
     low, high = list(map(min, ious)), list(map(max, ious))
     axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.2)
   axes.set(xlabel="minutes of CPU time", ylabel="IoU")
-  axes.legend()
+  axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
   figure.savefig(path, dpi=150)
 
 

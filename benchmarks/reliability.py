@@ -61,6 +61,7 @@ def start(
   *,
   cached: bool = True,
   processes: int = 1,
+  heartbeat_timeout: int = 20,
   **changed: Any,
 ) -> list:
   """Starts processes that train as `main.py --mode=train` does.
@@ -72,6 +73,7 @@ def start(
     data: the data set to train on.
     cached: whether compiled programs may come from a cache.
     processes: number of processes of the run.
+    heartbeat_timeout: seconds of silence after which one of them counts as gone.
     **changed: fields of config.data.
   """
   context = multiprocessing.get_context("forkserver")
@@ -87,7 +89,11 @@ def start(
   ]
   several = []
   if processes > 1:
-    several = [f"--coordinator=localhost:{_free_port()}", f"--processes={processes}"]
+    several = [
+      f"--coordinator=localhost:{_free_port()}",
+      f"--processes={processes}",
+      f"--heartbeat_timeout={heartbeat_timeout}",
+    ]
   started = []
   for i in range(processes):
     own = [*args, *several, f"--process={i}"] if several else args

@@ -11,13 +11,16 @@ from jax.experimental import multihost_utils
 from jaxtyping import Float, PyTree
 
 
-def initialize(address: str, processes: int, process: int) -> None:
+def initialize(
+  address: str, processes: int, process: int, *, heartbeat_timeout: int = 100
+) -> None:
   """Joins the processes of a run, on one machine or many; call it before using JAX.
 
   Args:
     address: host:port at which process 0 listens.
     processes: number of processes.
     process: index of this process, from 0.
+    heartbeat_timeout: seconds of silence after which a process counts as gone.
 
   Raises:
     ValueError: the index is not below the number, or the address has no port.
@@ -27,7 +30,9 @@ def initialize(address: str, processes: int, process: int) -> None:
       f"process {process} of {processes} at {address!r}; want 0 <= process < processes "
       "and host:port of process 0"
     )
-  jax.distributed.initialize(address, processes, process)
+  jax.distributed.initialize(
+    address, processes, process, heartbeat_timeout_seconds=heartbeat_timeout
+  )
 
 
 def process_index_and_count() -> tuple[int, int]:
