@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -19,7 +20,11 @@ from occnet_jax.viz import pages
 from occnet_jax.viz.charts import Chart
 from occnet_jax.viz.report import ReportShape, read_digest, write_report
 
-SECONDS = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
+# Stages of extraction, as the page calls them; "evaluate" is a stage of a run there.
+STAGES = {
+  stage: stage
+  for stage in ("octree", "roots", "surface", "simplify", "refine", "normals")
+} | {"evaluate": "values"}
 _SOURCES = (".py", ".html", ".css", ".js")
 
 
@@ -123,12 +128,16 @@ def _update(digest: Any, value: Any) -> None:
 def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
   model, level = settings.model, measured_with["level"]
   parts = filter(None, (model.get("encoder"), model.get("decoder")))
-  level = "none" if level is None else f"{level:.3g}"
+  shown = "none" if level is None else f"{level:.3g}"
+  # With tau a system's values are logits, but for a single shape's other losses.
+  is_logit = "tau" in model and model.get("loss", "cross_entropy") == "cross_entropy"
+  if level is not None and is_logit:
+    shown += f", occupancy probability {1 / (1 + math.exp(-level)):.2f}"
   return {
     "Config": settings.name,
     "Network": f"{model['name']}: {', '.join(parts)}",
     "Checkpoint": f"step {measured_with['step']}, best in validation",
-    "Level of the surface": level,
+    "Level of the surface": shown,
     "Data": f"{settings.data.dir}, split {settings.test.split}",
   }
 
@@ -144,10 +153,10 @@ def times(workdir: pathlib.Path, rows: list[Row]) -> dict[str, str]:
 def seconds_per_mesh(rows: list[Row]) -> dict[str, str]:
   """Mean seconds per mesh by stage of extraction, for stages that took any time."""
   facts = {}
-  for stage in SECONDS:
+  for stage, label in STAGES.items():
     seconds = [row[f"seconds_{stage}"] for row in rows if f"seconds_{stage}" in row]
     if any(seconds):
-      facts[f"Time per mesh, {stage}"] = f"{np.mean(seconds):.3f} s"
+      facts[f"Time per mesh, {label}"] = f"{np.mean(seconds):.3f} s"
   return facts
 
 

@@ -63,6 +63,21 @@ def run(tmp_path):
   return run
 
 
+def test_the_level_of_logits_is_shown_as_a_probability_too():
+  settings = parse(CONFIG)
+  shown = {
+    name: report_data._facts(settings._replace(model=model), {"level": 0.4, "step": 1})
+    for name, model in {
+      "onet": {"name": "onet", "tau": 0.5},
+      "deepsdf": {"name": "deepsdf"},
+      "single": {"name": "single", "tau": 0.5, "loss": "distance"},
+    }.items()
+  }
+  levels = {name: facts["Level of the surface"] for name, facts in shown.items()}
+  probability = "0.4, occupancy probability 0.60"
+  assert levels == {"onet": probability, "deepsdf": "0.4", "single": "0.4"}
+
+
 def test_a_page_that_shows_the_same_is_left_alone(run):
   page, written = run.gather()
   assert not written and page.count("<article") == 2
