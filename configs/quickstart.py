@@ -23,16 +23,38 @@ OPTIM = {  # for trainings of minutes
   "warmup_steps": 100,
   "ema_decay": 0.995,
 }
+_CONVOLUTIONS = {
+  **OPTIM,
+  "name": "muon_conv",
+  "learning_rate": 1e-2,
+  "warmup_steps": 50,
+  "ema_decay": 0.99,
+}
+_DATA = {
+  "out": "data/quickstart",
+  "seed": 4,  # the settings below were chosen on its validation split
+  "per_category": 60,
+  "test_fraction": 0.085,
+}
 
 
 def _local():
-  config = base.get_config("convonet")
-  config.prep.update(
-    out="data/quickstart",
-    seed=4,  # the settings below were chosen on its validation split
-    per_category=60,
-    test_fraction=0.085,
+  config = base.get_config("ifnet")
+  config.prep.update(_DATA)
+  config.data.update(
+    points=512, near_fraction=0.5, cloud_points=3000, random_stretch=0.5
   )
+  config.model.update(
+    resolution=32, levels=((16,), (32, 32), (32, 32)), hidden_sizes=(64, 64, 64)
+  )
+  config.optim.update(_CONVOLUTIONS)
+  config.train.update(steps=1300, batch_size=8, save_every=325, validate_every=325)
+  return config
+
+
+def _patches():
+  config = base.get_config("convonet")
+  config.prep.update(_DATA)
   config.data.update(
     points=1024, near_fraction=0.5, cloud_points=3000, random_stretch=0.25
   )
@@ -49,9 +71,7 @@ def _local():
     decoder_blocks=3,
     tau=0.5,
   )
-  config.optim.update(
-    OPTIM, name="muon_conv", learning_rate=1e-2, warmup_steps=50, ema_decay=0.99
-  )
+  config.optim.update(_CONVOLUTIONS)
   config.train.update(steps=3000, batch_size=4, save_every=500, validate_every=500)
   return config
 
@@ -73,7 +93,7 @@ def _paper():
   return config
 
 
-VARIANTS = {"local": _local, "paper": _paper}
+VARIANTS = {"local": _local, "patches": _patches, "paper": _paper}
 
 
 def get_config(variant: str = "local"):
