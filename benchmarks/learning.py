@@ -3,14 +3,15 @@
   python -m benchmarks.learning --data=data/quickstart --out=runs/learning --minutes=4
 
 The quickstart's data, optimiser and loss with a global code, one plane, three planes, a
-grid of 32^3 cells, three planes with the nearest input points, IF-Net in small, and the
-quickstart's own network. Each has as many steps as fit into --minutes of CPU time (all
-cores together), so that its schedule ends there; the CPU time of a step is measured
-first, after compilation and without data, so a busy machine changes it little. IoU is
-measured on the validation split at the best threshold, eight times on the way, of
-averaged variables. --seeds is for the variants of --repeated, or all; seeds change the
-initial values and all draws. Writes learning.csv, and learning.png where matplotlib is
-installed (tests/requirements.txt). Call it again to resume.
+grid of 32^3 cells, three planes with the nearest input points, the grid of patches of
+quickstart.py:patches, and the quickstart's own network, IF-Net in small. Each has as
+many steps as fit into --minutes of CPU time (all cores together), so that its schedule
+ends there; the CPU time of a step is measured first, after compilation and without
+data, so a busy machine changes it little. IoU is measured on the validation split at
+the best threshold, eight times on the way, of averaged variables. --seeds is for the
+variants of --repeated, or all; seeds change the initial values and all draws. Writes
+learning.csv, and learning.png where matplotlib is installed (tests/requirements.txt).
+Call it again to resume.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from configs import base, quickstart
+from configs import quickstart
 from occnet_jax import config as config_lib
 from occnet_jax.cli import process
 from occnet_jax.data import batches as batches_lib
@@ -50,27 +51,18 @@ LOCAL = {  # one form of encoder, decoder and batch for all that is not a code
   "train.batch_size": 8,
 }
 PLANES = {**LOCAL, "model.features": ("xz", "xy", "yz")}
-# The variant of configs/quickstart.py, and what it changes there; the fields of another
-# system take the place of config.model where model.name says so.
+# The variant of configs/quickstart.py, and what it changes there.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
   "code": ("paper", {}),
-  "plane": ("local", {**LOCAL, "model.features": ("xz",)}),
-  "planes": ("local", PLANES),
-  "grid": ("local", {**LOCAL, "model.features": ("grid",), "model.unet3d_filters": 16}),
-  "planes_knn": ("local", {**PLANES, "model.knn": 8}),
-  "ifnet": (
-    "local",
-    {
-      "data.points": 512,
-      "data.random_stretch": 0.5,
-      "model.name": "ifnet",
-      "model.resolution": 32,
-      "model.levels": ((16,), (32, 32), (32, 32)),
-      "model.hidden_sizes": (64, 64, 64),
-      "train.batch_size": 8,
-    },
+  "plane": ("patches", {**LOCAL, "model.features": ("xz",)}),
+  "planes": ("patches", PLANES),
+  "grid": (
+    "patches",
+    {**LOCAL, "model.features": ("grid",), "model.unet3d_filters": 16},
   ),
-  "quickstart": ("local", {}),
+  "planes_knn": ("patches", {**PLANES, "model.knn": 8}),
+  "patches": ("patches", {}),
+  "ifnet": ("local", {}),
 }
 TIMED_STEPS = 4
 VALIDATIONS = 8  # on the way of a run
@@ -106,8 +98,6 @@ def configure(
   name, changes = VARIANTS[variant]
   config = quickstart.get_config(name)
   config.optim.update(quickstart.get_config().optim)
-  if system := changes.get("model.name"):
-    config.model = base.get_config(system).model
   config.update_from_flattened_dict(
     {
       "seed": seed,

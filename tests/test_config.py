@@ -81,9 +81,12 @@ def test_every_recipe_is_a_config(name, variant):
   assert config_lib.migrate(config) == config
 
 
-def test_the_quickstart_is_local_and_its_other_variant_is_the_paper_s():
-  local, paper = (quickstart.get_config(*variant) for variant in ([], ["paper"]))
-  assert (local.model.name, paper.model.name) == ("convonet", "onet")
+def test_the_quickstart_is_local_and_one_of_its_other_variants_is_the_paper_s():
+  variants = [], ["patches"], ["paper"]
+  local, patches, paper = (quickstart.get_config(*variant) for variant in variants)
+  systems = [config.model.name for config in (local, patches, paper)]
+  assert systems == ["ifnet", "convonet", "onet"]
+  assert local.prep.to_dict() == patches.prep.to_dict()  # one data set serves both
   assert local.prep.out != paper.prep.out  # of other sizes
   with pytest.raises(ValueError, match=r"quickstart\.py:big: unknown; want .*, paper"):
     quickstart.get_config("big")
