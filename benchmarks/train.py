@@ -205,7 +205,7 @@ def main() -> None:
       for way in ways:
         try:
           result = _alone(_time, task, args.batch, way, args.steps)
-        except RuntimeError as error:  # what torch.compile cannot do
+        except (RuntimeError, ValueError) as error:  # what a way cannot do
           reason = str(error).splitlines()[0]
           print(f"{task:11} {way:32} failed: {reason}", flush=True)  # noqa: T201
           continue
