@@ -139,8 +139,8 @@ def test_missing_and_half_written_data_are_named(finished, tmp_path):
 
 def test_a_workdir_of_another_config_is_left_alone(finished):
   run, data, _, _ = finished
-  args = flags(run, data, mode="train", **{"model.hidden_size": 24})
-  assert "model.hidden_size is 24, there 16" in error_of(*args)
+  args = flags(run, data, mode="train", **{"model.resolution": 24})
+  assert "model.resolution is 24, there 16" in error_of(*args)
 
 
 def test_a_workdir_without_a_checkpoint_is_named(tmp_path):
