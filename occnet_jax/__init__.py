@@ -8,11 +8,12 @@ import importlib
 
 _PUBLIC = {
   "restore": "api",
+  "from_pretrained": "api",
   "Model": "api",
   "extract_mesh": "extract.pipeline",
   "audit": "extract.certify.audit",
 }
-__all__ = ["Model", "audit", "extract_mesh", "restore"]
+__all__ = ["Model", "audit", "extract_mesh", "from_pretrained", "restore"]
 
 
 def __getattr__(name: str):

@@ -160,6 +160,9 @@ def test_steps_lower_a_finite_loss_and_what_was_saved_is_what_is_loaded(
   inputs = batches_lib.example_batch(model.settings.data)["inputs"]
   latent = model.encode(inputs)
   jax.tree.map(np.testing.assert_array_equal, latent, again.encode(inputs))
+  model.save_pretrained(tmp_path / "model", dtype="float32")
+  shared = occnet_jax.from_pretrained(tmp_path / "model")
+  jax.tree.map(np.testing.assert_array_equal, latent, shared.encode(inputs))
   mesh = model.extract(latent, on_empty="empty")
   assert np.isfinite(mesh.vertices).all()
   if isinstance(model.method.output, Grid):
