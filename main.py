@@ -2,6 +2,7 @@
 
 python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 python main.py --mode=reconstruct --workdir=runs/quickstart --input=scan.ply
+python main.py --mode=reconstruct --model=scan --input=scan.ply --output=mesh.glb
 python main.py --mode=prepare --config=configs/own_data.py \
   --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
 """
@@ -28,7 +29,9 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", help_string="Config file, such as configs/onet.py:pointcloud."
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Directory of the run; --mode=prepare needs none."
+  "workdir",
+  None,
+  "Directory of the run; prepare, and reconstruct with a pretrained model, need none.",
 )
 _MODE = flags.DEFINE_enum(
   "mode",
@@ -54,6 +57,12 @@ _OUTPUT = flags.DEFINE_string(
   None,
   "reconstruct: mesh file (GLB, PLY, OBJ, OFF or STL), or folder for a folder; "
   "reconstruction.glb or reconstructions by default.",
+)
+_MODEL = flags.DEFINE_string(
+  "model",
+  None,
+  "reconstruct without --workdir: a packaged model (scan by default), a directory that "
+  "Model.save_pretrained wrote, or owner/repo of the Hugging Face hub.",
 )
 _MASKS = flags.DEFINE_string(
   "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
@@ -88,7 +97,7 @@ def main(argv: list[str]) -> None:
       _PROCESS.value,
       heartbeat_timeout=_HEARTBEAT.value,
     )
-  if not _WORKDIR.value and _MODE.value != "prepare":
+  if not _WORKDIR.value and _MODE.value not in ("prepare", "reconstruct"):
     raise ValueError(
       f"--mode={_MODE.value} needs --workdir=DIR, the directory of the run, as in: "
       "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
@@ -99,8 +108,15 @@ def main(argv: list[str]) -> None:
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
-    stages.reconstruct(workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config)
+    stages.reconstruct(
+      workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config, _MODEL.value
+    )
     return
+  if _MODEL.value:
+    raise ValueError(
+      f"--model={_MODEL.value} is for --mode=reconstruct; want --workdir for "
+      f"--mode={_MODE.value}"
+    )
   if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
     raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE, see --help")
   if _MODE.value == "export_torch":

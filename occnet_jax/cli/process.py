@@ -1,6 +1,8 @@
-"""Process settings: memory allocation and the compilation cache (host)."""
+"""Process settings: memory allocation, the compilation cache, signs of life (host)."""
 
+import contextlib
 import ctypes
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -8,6 +10,9 @@ import logging
 import os
 import pathlib
 import platform
+import sys
+import threading
+from collections.abc import Iterator
 
 # Parameters of mallopt, from malloc.h, and the values that change them.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -73,3 +78,16 @@ def _processor_key() -> str:
   )
   key = hashlib.sha256(f"{platform.machine()} {flags}".encode())
   return key.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def announced(text: str, seconds: float = 2.0) -> Iterator[None]:
+  """Prints what is being done, if the body takes longer than so many seconds."""
+  line = functools.partial(print, f"{text} ...", file=sys.stderr, flush=True)
+  timer = threading.Timer(seconds, line)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()

@@ -215,17 +215,32 @@ def report(config: Config, workdir: pathlib.Path) -> None:
 
 
 def reconstruct(
-  workdir: pathlib.Path,
+  workdir: pathlib.Path | None,
   source: str,
   target: str | None,
   masks: str | None = None,
   config_override: Config | None = None,
+  pretrained: str | None = None,
 ) -> None:
-  """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
+  """A user's file or folder of files -> meshes; see `cli.reconstruct`.
+
+  Raises:
+    ValueError: both a workdir and a pretrained model.
+  """
   from occnet_jax.cli import reconstruct as reconstruct_lib
 
+  if workdir is not None and pretrained is not None:
+    raise ValueError(
+      f"--workdir={workdir} and --model={pretrained} name two networks; want one of "
+      "them: --workdir for a run, --model for a pretrained model"
+    )
   reconstruct_lib.reconstruct(
-    workdir, source, target, masks=masks, config_override=config_override
+    workdir,
+    source,
+    target,
+    pretrained=pretrained or reconstruct_lib.DEFAULT_MODEL,
+    masks=masks,
+    config_override=config_override,
   )
 
 

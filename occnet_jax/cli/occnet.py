@@ -1,0 +1,113 @@
+"""The command `occnet`: meshes by pretrained models, without a clone (host).
+
+occnet reconstruct scan.ply -o mesh.glb
+occnet models
+"""
+
+import argparse
+import logging
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from occnet_jax.cli import command_line, process
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs a command line; an error that a user can put right is one sentence.
+
+  Exit codes: 0 done, 1 an error or Ctrl-C, 2 a command line that is not understood.
+  """
+  logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
+  with command_line.quiet_pipe():
+    arguments = _parser().parse_args(argv)
+    try:
+      arguments.run(arguments)
+    except (ValueError, FloatingPointError, OSError) as error:
+      if command_line.is_of_output(error):
+        raise
+      sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+      sys.exit("interrupted")
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    "occnet", description="Meshes of point clouds, images and voxels by occupancy nets."
+  )
+  commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+  one = commands.add_parser(
+    "reconstruct",
+    help="make a mesh of a file, or of each file of a folder",
+    description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, NPY, NPZ, "
+    "or a mesh file), or of what else the model takes; of each file of a folder.",
+  )
+  one.add_argument("input", nargs="+", help="the observation: one file or one folder")
+  one.add_argument(
+    "-o",
+    "--output",
+    help="mesh file (GLB, PLY, OBJ, OFF or STL), or folder for a folder; by default "
+    "the name of the input with .glb, or reconstructions, in the current directory",
+  )
+  one.add_argument(
+    "--model",
+    help="a packaged model (see: occnet models), a directory, or owner/repo of the "
+    "Hugging Face hub; scan by default",
+  )
+  one.add_argument(
+    "--resolution", type=int, metavar="N", help="cells along a side of the grid"
+  )
+  one.add_argument(
+    "--seed", type=int, default=0, metavar="N", help="seed of the points drawn (0)"
+  )
+  one.set_defaults(run=_reconstruct)
+  models = commands.add_parser("models", help="list the models of this package")
+  models.set_defaults(run=_list_models)
+  return parser
+
+
+def _reconstruct(arguments: argparse.Namespace) -> None:
+  if len(arguments.input) > 1:
+    raise ValueError(
+      f"{len(arguments.input)} inputs ({', '.join(arguments.input[:3])}, ...); want "
+      "one file, or one folder that holds them"
+    )
+  process.keep_freed_memory()
+  process.enable_compilation_cache()
+  with process.announced("starting"):
+    from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
+
+  source = pathlib.Path(arguments.input[0])
+  reconstruct_lib.reconstruct(
+    None,
+    source,
+    arguments.output or _default_output(source),
+    pretrained=arguments.model or reconstruct_lib.DEFAULT_MODEL,
+    resolution=arguments.resolution,
+    seed=arguments.seed,
+  )
+
+
+def _default_output(source: pathlib.Path) -> pathlib.Path | None:
+  """<stem>.glb in the current directory, or another name where that is the input."""
+  if source.is_dir():
+    return None
+  target = pathlib.Path(f"{source.stem}.glb")
+  if target.resolve() == source.resolve():
+    return target.with_stem(f"{source.stem}_reconstruction")
+  return target
+
+
+def _list_models(arguments: argparse.Namespace) -> None:
+  del arguments  # there are none
+  from occnet_jax import pretrained
+  from occnet_jax.interop import cards
+
+  for name in pretrained.names():
+    print(f"{name:16} {cards.summary(pretrained.DIRECTORY / name / 'README.md')}")  # noqa: T201
+  if not pretrained.names():
+    print("no packaged models; --model takes a directory or owner/repo")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()
