@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     "Hugging Face hub; scan by default",
   )
   one.add_argument(
-    "--resolution", type=int, metavar="N", help="cells along a side of the grid"
+    "--resolution",
+    type=int,
+    metavar="N",
+    help="cells along a side; the model's own by default",
   )
   one.add_argument(
     "--seed", type=int, default=0, metavar="N", help="seed of the points drawn (0)"

@@ -70,6 +70,7 @@ def generate(
     "images": f"from images of {settings.data.image_side} pixels a side",
     "voxels": f"from a grid of {settings.data.voxel_side}^3 voxels",
   }.get(kind, "from a latent")
+  level = record.get("level")
   scores = [
     f"{name} {value:.4g}"
     for name, value in record.items()
@@ -83,7 +84,7 @@ def generate(
     "Noise of its clouds": noise,
     "Steps": record["step"],
     f"Validation (split {settings.val.split})": ", ".join(scores) or None,
-    "Level of the surface": record.get("level"),
+    "Level of the surface": None if level is None else f"{level:.4g}",
   }
   return _TEMPLATE.format(
     name=settings.name,

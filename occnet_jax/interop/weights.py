@@ -114,6 +114,7 @@ def write(
     new, old = scratch / "new", scratch / "old"
     new.mkdir()
     safetensors.numpy.save_file(arrays, new / WEIGHTS)
+    (new / WEIGHTS).chmod(0o644)  # safetensors makes it readable to its owner alone
     text = json.dumps(description, indent=2) + "\n"
     (new / CONFIG).write_text(text, encoding="utf-8")
     (new / CARD).write_text(card, encoding="utf-8")
@@ -296,8 +297,9 @@ def _check_header(path: pathlib.Path, file: Any, expected: dict[str, Any]) -> No
       types = " or ".join(STORED.values())
       wrong.append(f"{name} is {kind} of shape {shape}, want {types} of {spec.shape}")
   if wrong:
+    first = "; ".join(text[:200] for text in wrong[:3])
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     raise ValueError(
-      f"{path}: does not fit the config beside it: {'; '.join(wrong[:3])}{more}; use "
-      "the files of one model"
+      f"{path}: does not fit the config beside it: {first}{more}; use the files of one "
+      "model"
     )

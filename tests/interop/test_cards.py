@@ -25,6 +25,7 @@ def test_a_generated_card_has_the_facts_of_config_and_record(tmp_path):
     "| Noise of its clouds | 0.005 cube units |",
     "| Steps | 12 |",
     "| Validation (split val) | iou 0.5, loss 300 |",
+    f"| Level of the surface | {model.level:.4g} |",
     "any unit",
     "occnet_jax.from_pretrained(",
     "occnet reconstruct",

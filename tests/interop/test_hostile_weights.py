@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from occnet_jax.interop import weights
+from occnet_jax.trained_model import Model
 from tests.helpers.pretrained import make_model, read_safetensors, write_safetensors
 
 NAME = "params/encoder/fc_pos/kernel"  # (3, 16)
@@ -221,6 +222,25 @@ def test_a_config_names_no_code(directory, name):
 def test_fields_that_no_network_has_are_one_sentence(directory, section, fields):
   edit_config(directory, lambda content: content["config"][section].update(fields))
   refused(directory, "config.json: describes no network of this version|does not fit")
+
+
+@pytest.mark.parametrize("value", [None, "x", -1, 1e300, [], {"a": 1}])
+def test_any_value_of_any_field_ends_in_a_model_or_in_one_sentence(directory, value):
+  path = directory / "config.json"
+  whole_file = path.read_text()
+  refusals = 0
+  for section in ("data", "model", "val", "test", "generation"):
+    for name in json.loads(whole_file)["config"][section]:
+      content = json.loads(whole_file)
+      content["config"][section][name] = value
+      path.write_text(json.dumps(content))
+      try:
+        Model(*weights.read(directory))
+      except ValueError as error:
+        message = str(error)
+        assert str(directory) in message and "\n" not in message and len(message) < 900
+        refusals += 1
+  assert refusals > 5
 
 
 @pytest.mark.parametrize(

@@ -121,12 +121,15 @@ def cache_of_the_hub(home, repository, directory):
   importlib.util.find_spec("huggingface_hub") is None,
   reason="the package huggingface_hub is not installed, whose cache this reads",
 )
-def test_a_cached_model_needs_no_network(tmp_path, model_directory):
+@pytest.mark.parametrize(
+  "network", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}]
+)
+def test_a_cached_model_needs_no_network(tmp_path, model_directory, network):
   home = tmp_path / "home"
   cache_of_the_hub(home, "owner/repo", model_directory)
   program = "import occnet_jax, sys; m = occnet_jax.from_pretrained(sys.argv[1])"
   program += "; print(m.record['step'])"
-  environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+  environment = os.environ | {"HF_HOME": str(home)} | network
   environment.pop("HF_HUB_CACHE", None)
 
   def load(repository):

@@ -63,6 +63,8 @@ def test_a_model_is_a_directory_of_three_files(model, tmp_path):
   }
   assert (tmp_path / "deep" / "model" / "README.md").read_text() == "# A card\n"
   assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
+  for path in (tmp_path / "deep" / "model").iterdir():
+    assert path.stat().st_mode & 0o444 == 0o444  # others may read it
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
