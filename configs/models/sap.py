@@ -44,4 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Side of the solver's periodic box about the origin, in cube units. Shapes have to
   # keep off its faces, because beyond each the opposite one begins.
   model.poisson_box = 1.2
+  # Whether the box's corner is outside, whichever way the decoded normals point; not as
+  # published, where a training that starts with normals inwards can stay with them.
+  model.poisson_corner_outside = False
   return model

@@ -50,11 +50,13 @@ class Solver(NamedTuple):
     side: nodes r along an axis.
     sigma: smoothing, as of `poisson.solve`.
     box: side of the unit cube in cube units.
+    corner_outside: as of `poisson.indicator`.
   """
 
   side: int = 128
   sigma: float = 2.0
   box: float = 1.2
+  corner_outside: bool = False
 
   def to_unit(self, points: Float[Array, "b n 3"]) -> Float[Array, "b n 3"]:
     """Points in cube units as points of the unit cube."""
@@ -86,8 +88,13 @@ class ShapeAsPoints(nn.Module):
 
   def solve(self, oriented: OrientedPoints) -> Float[Array, "b r r r"]:
     """The field of oriented points."""
-    sizes = self.solver.side, self.solver.sigma
-    return poisson.indicator(oriented.points, oriented.normals, *sizes)
+    return poisson.indicator(
+      oriented.points,
+      oriented.normals,
+      self.solver.side,
+      self.solver.sigma,
+      corner_outside=self.solver.corner_outside,
+    )
 
   def orient(self, points: Float[Array, "b n 3"], *, train: bool) -> OrientedPoints:
     """The oriented points of clouds in the unit cube."""
@@ -193,6 +200,8 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     LocalDecoder(*sizes, padding=None, outputs=count)
     for count in (3, 3 * model["offsets"])
   )
-  solver = Solver(model["poisson_resolution"], model["poisson_sigma"], box)
+  smoothing = model["poisson_sigma"]
+  outside = model["poisson_corner_outside"]
+  solver = Solver(model["poisson_resolution"], smoothing, box, outside)
   net = ShapeAsPoints(encoder, normals, offsets, solver, model["offset_scale"])
   return method(net, level=options.threshold or 0.0)

@@ -92,6 +92,8 @@ def indicator(
   side: int,
   sigma: float,
   weights: Float[Array, "b n"] | None = None,
+  *,
+  corner_outside: bool = False,
 ) -> Float[Array, "b r r r"]:
   """The field of points with normals: about -0.5 inside, 0.5 outside, 0 on them.
 
@@ -106,6 +108,9 @@ def indicator(
     sigma: as of `solve`.
     weights: 0 for points that do not count, such as padding, and 1 for the others; any
       number between them counts as that share of a point. None for ones.
+    corner_outside: whether node (0, 0, 0) is outside, whichever way normals point. Then
+      normals of either side give the same field, and a network that starts with the
+      wrong one is not kept there by the field's jump where the corner is 0.
 
   Returns:
     The field at the nodes; 0 everywhere if no point counts.
@@ -116,8 +121,10 @@ def indicator(
   count = jnp.maximum(weights.sum(1), TINY)
   surface = (weights * sample(field, points)).sum(1) / count
   field = field - surface.reshape(-1, 1, 1, 1)
-  corner = jnp.maximum(jnp.abs(field[:, :1, :1, :1]), TINY)
-  return -0.5 * field / corner
+  corner = field[:, :1, :1, :1]
+  if corner_outside:
+    field = field * jnp.where(corner > 0, -1, 1)
+  return -0.5 * field / jnp.maximum(jnp.abs(corner), TINY)
 
 
 def _corners(

@@ -127,6 +127,20 @@ def test_offsets_move_points_by_their_scale(variables, batch):
   np.testing.assert_allclose(unmoved, fields[1], rtol=1e-4, atol=1e-5)
 
 
+def test_the_corner_is_outside_on_request_whichever_way_normals_point(variables, batch):
+  decoder = variables["params"]["decoder_normal"]
+  turned = decoder | {"fc_out": jax.tree.map(jnp.negative, decoder["fc_out"])}
+  both = (variables["params"], variables["params"] | {"decoder_normal": turned})
+
+  def corners(method):
+    grids = [method.encode({"params": p}, batch["inputs"])["grid"] for p in both]
+    return np.stack([grid[:, 0, 0, 0] for grid in grids])
+
+  as_published = corners(build())
+  np.testing.assert_allclose(as_published[0], -as_published[1], rtol=1e-4)
+  np.testing.assert_allclose(corners(build(poisson_corner_outside=True)), -0.5, 1e-4)
+
+
 def test_smoothing_and_sides_are_those_of_the_config(variables, batch):
   assert build(poisson_resolution=12).encode(variables, batch["inputs"])[
     "grid"

@@ -140,6 +140,9 @@ def test_the_length_of_normals_has_no_effect_and_their_side_is_the_sign(rng):
   np.testing.assert_allclose(longer, field, **close)
   turned = poisson.indicator(points, -normals, 16, 2.0)
   np.testing.assert_allclose(turned, -field, **close)
+  for side in (normals, -normals):
+    same = poisson.indicator(points, side, 16, 2.0, corner_outside=True)
+    np.testing.assert_allclose(same, field, **close)
 
 
 def test_points_without_weight_change_nothing(rng):
