@@ -119,6 +119,17 @@ def logit(tau: float) -> float:
   return math.log(tau / (1 - tau))
 
 
+def tanh_l2(
+  fields: Float[Array, "b r r r"], targets: Float[Array, "b r r r"]
+) -> Float[Array, ""]:
+  """Mean over nodes of (tanh f - tanh g)^2.
+
+  Peng et al., "Shape As Points", NeurIPS 2021, section 3.3, as the published code has
+  it: tanh makes little of values far from that of the surface, 0.
+  """
+  return jnp.square(jnp.tanh(fields) - jnp.tanh(targets)).mean()
+
+
 def relative_l1(
   distances: Float[Array, "b t"], true_distances: Float[Array, "b t"]
 ) -> Float[Array, ""]:

@@ -168,7 +168,7 @@ class BuildOptions(NamedTuple):
     axis_name: device axis that batch norm averages over; None for one device.
     remat: whether training computes the decoder's blocks twice, for less memory.
     threshold: the surface's, in the unit of the system (a probability of occupancy, a
-      distance); None for the candidates that its config lists.
+      distance, a value of the field); None for the candidates that its config lists.
     posterior_points: labelled points of a shape that the posterior gets in `score`, as
       many as in training because its encoder pools over them; 0 for all.
   """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, convonet, ifnet, onet, poco, quickstart, r2n2, single
+from configs import base, convonet, ifnet, onet, poco, quickstart, r2n2, sap, single
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
@@ -23,6 +23,7 @@ RECIPES = [
   *(("poco", [variant]) for variant in poco.VARIANTS),
   *(("quickstart", [variant]) for variant in quickstart.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
+  *(("sap", [variant]) for variant in sap.VARIANTS),
   *(("single", [variant]) for variant in single.VARIANTS),
   *((name, []) for name in ("deepsdf", "furniture", "own_data")),
 ]

@@ -38,8 +38,11 @@ _VARIANTS = {
 }
 
 
-def _order(name: str) -> tuple[int, int, list[int]]:
-  """Sort key of a tensor; modules in a list have their number as their name."""
+def order(name: str) -> tuple[int, int, list[int]]:
+  """Sort key of a tensor of the encoder or the decoder, as the reference numbers them.
+
+  Modules in a list have their number as their name.
+  """
   top, second, *rest = name.split(".")
   ranks = [int(part) if part.isdigit() else _INNER.index(part) for part in rest]
   return list(_SECOND).index(top), _SECOND[top].index(second), ranks
@@ -52,7 +55,7 @@ def _window_axes(path: tuple[str, ...]) -> int:
   return 2 if path[1].startswith("sa") else 1
 
 
-_LAYOUT = state_dict.Layout(order=_order, window_axes=_window_axes)
+_LAYOUT = state_dict.Layout(order=order, window_axes=_window_axes)
 
 
 def to_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

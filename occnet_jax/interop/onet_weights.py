@@ -109,13 +109,11 @@ def read_checkpoint(
     if state is content:
       return Imported(convert(state, template), 0, 0, None, None)
     variables = convert(state, template)
-    best = content.get("loss_val_best")
-    best = None if best is None else _number(best, "loss_val_best")
     return Imported(
       variables,
       read_count(content.get("it", 0), "it"),
       read_count(content.get("epoch_it", 0), "epoch_it"),
-      best if best is not None and math.isfinite(best) else None,
+      read_best(content.get("loss_val_best")),
       read_adam(content.get("optimizer"), state, template["params"], convert),
     )
   except ValueError as error:
@@ -189,6 +187,12 @@ def read_count(value: Any, name: str) -> int:
   if not math.isfinite(number):
     raise ValueError(f"{name} is {number}, want a whole number")
   return int(number)
+
+
+def read_best(value: Any) -> float | None:
+  """The best score of a file so far; None if it has none, or one that is not finite."""
+  best = None if value is None else _number(value, "loss_val_best")
+  return best if best is not None and math.isfinite(best) else None
 
 
 def read_adam(

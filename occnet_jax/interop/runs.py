@@ -16,6 +16,7 @@ from occnet_jax.interop import (
   deepsdf_weights,
   ifnet_weights,
   onet_weights,
+  sap_weights,
 )
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
@@ -48,6 +49,7 @@ FILES = {  # config.model.name -> files of its published implementation
   ),
   "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
   "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
+  "sap": Files(sap_weights.read_checkpoint, sap_weights.write_checkpoint),
 }
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}
 

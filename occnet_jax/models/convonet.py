@@ -56,14 +56,14 @@ def _local_pool(model: ModelConfig, norm: NormSettings) -> nn.Module:
   del norm  # it has no batch norm
   lookup(grid_features.POOLINGS, model["pooling"], "model.pooling")
   return LocalPoolPointnet(
-    _layout(model),
+    layout(model, model["padding"], _crop(model)),
     model["c_dim"],
     model["encoder_hidden_size"],
     model["encoder_blocks"],
     model["pooling"],
     keep_points=model["knn"] > 0,
     octaves=model["fourier_octaves"],
-    **_unets(model),
+    **unets(model),
   )
 
 
@@ -74,9 +74,9 @@ def _voxels(model: ModelConfig, norm: NormSettings) -> nn.Module:
       f"config.model.voxel_kernel_size is {model['voxel_kernel_size']}; want an odd "
       "number, so that the convolution keeps the side of the grid"
     )
-  return LocalVoxelEncoder(
-    _layout(model), model["c_dim"], model["voxel_kernel_size"], **_unets(model)
-  )
+  cells = layout(model, model["padding"], _crop(model))
+  sizes = model["c_dim"], model["voxel_kernel_size"]
+  return LocalVoxelEncoder(cells, *sizes, **unets(model))
 
 
 def _pointnet_plus_plus(model: ModelConfig, norm: NormSettings) -> nn.Module:
@@ -113,7 +113,14 @@ def _decoder(model: ModelConfig) -> nn.Module:
   )
 
 
-def _layout(model: ModelConfig) -> grid_features.Layout:
+def layout(
+  model: ModelConfig, padding: float | None, crop: crops.Crop | None = None
+) -> grid_features.Layout:
+  """The planes and grid that the fields of a config name.
+
+  Raises:
+    ValueError: a name that there is not, or none at all.
+  """
   names = tuple(model["features"])
   if not names:
     raise ValueError(
@@ -123,7 +130,7 @@ def _layout(model: ModelConfig) -> grid_features.Layout:
   for name in names:
     lookup(grid_features.AXES, name, "model.features")
   resolutions = model["plane_resolution"], model["grid_resolution"]
-  return grid_features.Layout(names, *resolutions, model["padding"], _crop(model))
+  return grid_features.Layout(names, *resolutions, padding, crop)
 
 
 def _crop(model: ModelConfig) -> crops.Crop | None:
@@ -169,8 +176,12 @@ def _windows(model: ModelConfig) -> Windows | None:
   return Windows(unit, side, query, max(query // step * step, min(query, step)))
 
 
-def _unets(model: ModelConfig) -> dict[str, nn.Module | None]:
-  """The U-Nets of the planes and of the grid, where there are any."""
+def unets(model: ModelConfig) -> dict[str, nn.Module | None]:
+  """The U-Nets of the planes and of the grid, where there are any.
+
+  Raises:
+    ValueError: a name that no table has, or sides that their levels do not suit.
+  """
   made: dict[str, nn.Module | None] = {"unet": None, "unet3d": None}
   depth, levels = model["unet_depth"], model["unet3d_levels"]
   lookup(unet.STARTS, model["unet_start"], "model.unet_start")

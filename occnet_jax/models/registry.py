@@ -21,6 +21,7 @@ from occnet_jax.models import (
   onet,
   poco,
   r2n2,
+  sap,
   single,
   siren,
 )
@@ -35,6 +36,7 @@ METHODS: dict[str, BuildFn] = {
   "onet": onet.build,
   "poco": poco.build,
   "r2n2": r2n2.build,
+  "sap": sap.build,
   "single": single.build,
   "siren": siren.build,
 }

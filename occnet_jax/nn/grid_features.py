@@ -40,14 +40,15 @@ class Layout(NamedTuple):
   Attributes:
     names: keys of `AXES`.
     plane_resolution, grid_resolution: cells r along an axis.
-    padding: they cover a cube of side 1 + padding about the origin.
+    padding: they cover a cube of side 1 + padding about the origin; None for the unit
+      cube, [0, 1]^3.
     crop: they cover a window of a scene instead; None for the cube.
   """
 
   names: tuple[str, ...]
   plane_resolution: int = 64
   grid_resolution: int = 32
-  padding: float = 0.1
+  padding: float | None = 0.1
   crop: Crop | None = None
 
   def side(self, name: str) -> int:
@@ -70,16 +71,17 @@ class Cells(NamedTuple):
 
 
 def normalise(
-  points: Float[Array, "b n 3"], name: str, padding: float
+  points: Float[Array, "b n 3"], name: str, padding: float | None
 ) -> Float[Array, "b n d"]:
   """Coordinates in [0, 1) on a plane or in the grid; points outside go to the border.
 
   The margins of 1e-5 and 1e-3, by which the covered cube is larger than 1 + padding,
-  are those of the published code.
+  are those of the published code. Without padding, coordinates stay as they are.
   """
-  margin = 1e-3 if name == "grid" else 1e-5
-  axes = jnp.array(AXES[name])
-  unit = points[..., axes] / (1 + padding + margin) + 0.5
+  unit = points[..., jnp.array(AXES[name])]
+  margin = 1e-3 if name == "grid" and padding is not None else 1e-5
+  if padding is not None:
+    unit = unit / (1 + padding + margin) + 0.5
   # Not jnp.clip to 1 - margin: between the two a coordinate stays as it is.
   unit = jnp.where(unit >= 1, 1 - margin, unit)
   return jnp.where(unit < 0, 0, unit)
@@ -133,7 +135,7 @@ def sample(
   grids: Mapping[str, Float[Array, "b ... c"]],
   points: Float[Array, "b t 3"],
   *,
-  padding: float,
+  padding: float | None,
   mode: str,
   crop: Crop | None = None,
   read_at: str = "nodes",

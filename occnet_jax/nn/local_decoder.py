@@ -34,23 +34,25 @@ class LocalDecoder(nn.Module):
     n_blocks: number of residual blocks.
     leaky: LeakyReLU(0.2) instead of ReLU before the last layer.
     mode: "bilinear" or "nearest", how planes and grids are read.
-    padding: planes and grids cover a cube of side 1 + padding.
+    padding: planes and grids cover a cube of side 1 + padding; None for [0, 1]^3.
     neighbours: number of nearest input points whose features are added to those of
       planes and grids, see `neighbours.NeighbourAttention`; 0, as published, for none.
     octaves: frequencies of Fourier features of the points; 0 as published.
     crop: planes and grids cover a window of a scene instead; None for the cube.
     read_at: "nodes", as published, or "cells", where features of the cube lie.
+    outputs: numbers at each point, as a further axis; 0 for one without that axis.
   """
 
   hidden_size: int = 32
   n_blocks: int = 5
   leaky: bool = False
   mode: str = "bilinear"
-  padding: float = 0.1
+  padding: float | None = 0.1
   neighbours: int = 0
   octaves: int = 0
   crop: crops.Crop | None = None
   read_at: str = "nodes"
+  outputs: int = 0
 
   @nn.compact
   def __call__(
@@ -59,14 +61,16 @@ class LocalDecoder(nn.Module):
     latent: Mapping[str, Float[Array, "b ... c"]],
     *,
     train: bool,
-  ) -> Float[Array, "b t"]:
-    """Occupancy logits at points in cube units.
+    positions: Float[Array, "b t k"] | None = None,
+  ) -> Float[Array, "b t *o"]:
+    """Occupancy logits, or what else is decoded, at points.
 
     Args:
-      points: the queries.
+      points: the queries, in cube units or those of `padding`.
       latent: planes and grids by name; with neighbours also "points" (b, n, 3), the
         input points, and "point_features" (b, n, c).
       train: ignored, because no layer behaves differently.
+      positions: what the first layer gets of each point; None for its coordinates.
     """
     del train
     planes_and_grids = {
@@ -83,8 +87,11 @@ class LocalDecoder(nn.Module):
     if self.neighbours:
       attention = NeighbourAttention(self.neighbours, features.shape[-1], name="knn")
       features += attention(points, latent["points"], latent["point_features"])
-    positions = crops.encode_positions(points, self.crop, self.octaves)
-    return _logits(positions, features, self.hidden_size, self.n_blocks, self.leaky)
+    if positions is None:
+      positions = crops.encode_positions(points, self.crop, self.octaves)
+    sizes = self.hidden_size, self.n_blocks, self.leaky
+    values = _decode(positions, features, *sizes, self.outputs or 1)
+    return values if self.outputs else values[..., 0]
 
 
 class LocalPointDecoder(nn.Module):
@@ -119,21 +126,23 @@ class LocalPointDecoder(nn.Module):
     # A softmax, because far from all points every weight is zero in float32.
     weights = nn.softmax(-jnp.square(distances / self.sigma))
     features = jax.vmap(matmul)(weights, latent["features"])
-    return _logits(points, features, self.hidden_size, self.n_blocks, self.leaky)
+    sizes = self.hidden_size, self.n_blocks, self.leaky
+    return _decode(points, features, *sizes)[..., 0]
 
 
-def _logits(
+def _decode(
   positions: Float[Array, "b t k"],
   features: Float[Array, "b t c"],
   hidden_size: int,
   n_blocks: int,
   leaky: bool,
-) -> Float[Array, "b t"]:
+  outputs: int = 1,
+) -> Float[Array, "b t o"]:
   """The MLP of both decoders, whose modules belong to the one that calls it."""
   maps = _Maps(n_blocks, hidden_size, name="fc_c")(features)
   net = Linear(hidden_size, name="fc_p")(positions)
   net = _Blocks(hidden_size, name="blocks")(net, maps)
-  return Linear(1, name="fc_out")(activation(leaky)(net))[..., 0]
+  return Linear(outputs, name="fc_out")(activation(leaky)(net))
 
 
 class _Maps(nn.Module):

@@ -55,16 +55,28 @@ class LocalPoolPointnet(nn.Module):
   octaves: int = 0
 
   @nn.compact
-  def __call__(self, points: Float[Array, "b n 3"], *, train: bool) -> Grids:
-    """The planes and grids of each cloud, in cube units, in any order of its points.
+  def __call__(
+    self,
+    points: Float[Array, "b n 3"],
+    *,
+    train: bool,
+    positions: Float[Array, "b n k"] | None = None,
+  ) -> Grids:
+    """The planes and grids of each cloud, in any order of its points.
+
+    Args:
+      points: the clouds, in cube units or those of the layout.
+      train: ignored, because no layer behaves differently.
+      positions: what the first layer gets of each point; None for its coordinates.
 
     A repeated point counts twice in the mean of its cell, though not in a maximum, so
     clouds must not be padded by repeating some of their points. Where the layout is a
     window of a scene, points outside have no effect and can serve to pad.
     """
-    del train  # no layer behaves differently
+    del train
     cells = _cells_by_name(points, self.layout)
-    positions = crops.encode_positions(points, self.layout.crop, self.octaves)
+    if positions is None:
+      positions = crops.encode_positions(points, self.layout.crop, self.octaves)
     net = Linear(2 * self.hidden_dim, name="fc_pos")(positions)
     blocks = _PooledBlocks(self.n_blocks, self.hidden_dim, self.pooling, name="blocks")
     net = blocks(net, list(cells.values()))

@@ -32,6 +32,7 @@ from tests.helpers import (
   parity_convonet,
   parity_networks,
   parity_poco,
+  parity_sap,
 )
 
 RECORDED = pathlib.Path(__file__).parents[1] / "parity"
@@ -41,16 +42,18 @@ SPEC = {
   for case, about in json.loads(path.read_text()).items()
 }
 FITTED = "deepsdf_infer"  # a recording of codes, not of a network's gradients
-# Recordings with a test of their own: of slopes (tests/models/test_siren.py), and of
-# encodings (tests/nn/test_encodings.py).
+# Families with tests of their own: of slopes (tests/models/test_siren.py), of encodings
+# (tests/nn/test_encodings.py) and of a solver (tests/nn/test_poisson.py).
 APART = ("siren", "formula")
 CASES = [
   case
   for case in SPEC
   if case not in (FITTED, parity_convonet.SLIDING)
-  and case.partition("_")[0] not in APART
+  and SPEC[case]["about"].get("family") not in APART
 ]
-FAMILIES = {special.FAMILY: special for special in (parity_convonet, parity_poco)}
+FAMILIES = {
+  special.FAMILY: special for special in (parity_convonet, parity_poco, parity_sap)
+}
 LEAVES = {
   "alpha": ("params", "alpha"),
   "beta": ("params", "beta"),
@@ -69,7 +72,7 @@ LEAVES = {
 KINKED = {"enc_resnet18_nolinear": 2e-2, "enc_resnet34": 1e-4, "enc_r2n2_resnet": 1e-4}
 # In float64 XLA's convolutions are loops that need LLVM's optimisations.
 KINKED_IMAGES = frozenset(KINKED)
-KINKED |= parity_convonet.KINKED
+KINKED |= parity_convonet.KINKED | parity_sap.KINKED
 if jax.default_backend() != "cpu":
   KINKED |= {"enc_r2n2_simple": 1e-4, "r2n2_pointcloud_small": 1e-4}
 # Compiled as users' programs are: one case of each kind of network. The others, as all
@@ -191,6 +194,8 @@ def recorded_loss(case, outputs, args):
   given = {name: jnp.asarray(array) for name, array in load(case, "in/").items()}
   if family(case) and "occ" in given:
     return losses.occupancy_cross_entropy(outputs[0], given["occ"])
+  if "gt_psr" in given:
+    return losses.tanh_l2(outputs[0], given["gt_psr"].astype(outputs[0].dtype))
   if case.startswith("r2n2"):
     return losses.grid_cross_entropy(outputs, given["voxels"])
   if case.startswith("deepsdf"):  # of epoch 50
@@ -331,7 +336,7 @@ def double_step(case, variables, args):
 def tolerances(case):
   """The largest errors that are accepted, by what is compared; 1e-4 of all else."""
   return {
-    "outputs": parity_convonet.SUMMED.get(case, 1e-5),
+    "outputs": (parity_convonet.SUMMED | parity_sap.SUMMED).get(case, 1e-5),
     "gradients": KINKED.get(case, 1e-4),
   }
 

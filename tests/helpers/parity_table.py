@@ -7,7 +7,7 @@ Three kinds of recordings are compared in tests alone: codes fitted to distances
 
 import sys
 
-from tests.helpers import parity, parity_apart
+from tests.helpers import parity, parity_apart, parity_poisson
 
 COLUMNS = (
   *("outputs", "training outputs", "loss", "gradients", "statistics"),
@@ -15,6 +15,7 @@ COLUMNS = (
 )
 CASES = {case: parity for case in parity.CASES}
 CASES |= {case: parity_apart for case in parity_apart.CASES}
+CASES |= {case: parity_poisson for case in parity_poisson.CASES}
 
 
 def row(case):

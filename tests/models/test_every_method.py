@@ -63,6 +63,17 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.c_dim": 16,
     "model.channels": (8, 8, 8),
   },
+  "sap": {
+    "data.targets": ("surface",),
+    "model.grid_resolution": 4,
+    "model.c_dim": 8,
+    "model.encoder_hidden_size": 8,
+    "model.unet3d_levels": 2,
+    "model.unet3d_filters": 8,
+    "model.hidden_size": 8,
+    "model.offsets": 2,
+    "model.poisson_resolution": 16,
+  },
   "single": {
     "data.inputs": "none",
     "model.hidden_size": 16,

@@ -29,10 +29,12 @@ def make_model(name, **fields):
     ("single", 0.3, math.log(0.3 / 0.7)),
     ("siren", None, 0.0),
     ("siren", 0.01, -0.01),
+    ("sap", None, 0.0),
+    ("sap", -0.1, -0.1),
     ("deepsdf", 0.01, -0.01),  # fields are larger inside, distances are negative there
   ],
 )
-def test_a_threshold_is_a_probability_or_a_distance(name, threshold, level):
+def test_a_threshold_is_a_probability_or_a_distance_or_a_value(name, threshold, level):
   output = registry.build(make_model(name), threshold=threshold).output
   assert output.level == pytest.approx(level)
   assert not f"{output.level:.3g}".startswith("-0") or level < 0

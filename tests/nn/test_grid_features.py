@@ -42,6 +42,15 @@ def test_a_cell_holds_the_mean_of_its_points_and_no_other_point(name):
   np.testing.assert_allclose(grid, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", grid_features.AXES)
+def test_without_padding_coordinates_of_the_unit_cube_stay_as_they_are(name):
+  points = jnp.asarray([[[0.1, 0.999995, 0.7], [-0.2, 1.0, 1.5]]])
+  axes = list(grid_features.AXES[name])
+  expected = np.array([[0.1, 0.999995, 0.7], [0, 1 - 1e-5, 1 - 1e-5]])[:, axes]
+  unit = grid_features.normalise(points, name, None)
+  np.testing.assert_allclose(unit[0], expected, atol=1e-7)
+
+
 @pytest.mark.parametrize(("kind", "reduce"), [("max", np.max), ("mean", np.mean)])
 def test_a_point_gets_what_its_cell_pools(kind, reduce):
   points = make_points()
