@@ -12,6 +12,8 @@ take turns, --rounds times, with --steps steps after two that compile and warm u
 medians of all. Ours keeps the memory that it frees, as main.py sets it; PyTorch runs
 plain, and with the same setting ("kept").
 
+CPU seconds are those of all cores together.
+
 "ours, remat" has train.remat: the decoder's blocks are computed twice. Memory is what
 XLA plans for the values of a step, without state and batch.
 
@@ -148,8 +150,8 @@ def ceiling() -> float:
 
 def _time(
   task: str, shapes: int, way: str, steps: int
-) -> tuple[list[float], float, float]:
-  """Seconds a step in three runs of one way; its operations and memory, of ours alone.
+) -> tuple[list[tuple[float, float]], float, float]:
+  """Seconds and CPU seconds a step in three runs of one way; ours' operations, memory.
 
   A run waits for its last step alone, as training does: a GPU works on a step while the
   next is prepared.
@@ -168,9 +170,10 @@ def _time(
   step(2 if jax.default_backend() == "cpu" else 10)  # compiles and warms up
   taken = []
   for _ in range(RUNS):
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     step(steps)
-    taken.append((time.perf_counter() - start) / steps)
+    used = (time.process_time() - used) / steps
+    taken.append(((time.perf_counter() - start) / steps, used))
   return taken, counted, memory
 
 
@@ -199,7 +202,7 @@ def main() -> None:
     for way in (*OURS, *(f"PyTorch, {kind}" for kind in KINDS))
   ]
   for task in args.tasks.split(","):
-    taken: dict[str, list[float]] = {}
+    taken: dict[str, list[tuple[float, float]]] = {}
     counted, memory = 0.0, {}
     for _ in range(args.rounds):
       for way in ways:
@@ -213,7 +216,10 @@ def main() -> None:
         memory[way] = result[2]
         if way.startswith("ours"):
           counted = counted or result[1]  # what is computed twice counts once
-    seconds = {way: statistics.median(each) for way, each in taken.items()}
+    seconds, used = (
+      {way: statistics.median(pair[k] for pair in each) for way, each in taken.items()}
+      for k in range(2)
+    )
     peers = {w: s for w, s in seconds.items() if "PyTorch" in w and "float32" in w}
     plain = min(s for way, s in peers.items() if "kept" not in way)
     best = min(peers.values())
@@ -222,6 +228,8 @@ def main() -> None:
       if way.startswith("ours"):
         share = f", {counted / each / products:.2f} of bare products"
         share += f", {memory[way]:.1f} GiB"
+      if jax.default_backend() == "cpu":
+        share += f", {used[way] / args.batch:.3f} CPU s a shape"
       print(  # noqa: T201
         f"{task:11} {way:32} {1 / each:7.3f} steps/s {plain / each:5.2f} times plain "
         f"PyTorch, {best / each:5.2f} times its best{share}",
