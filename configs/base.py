@@ -81,6 +81,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
 
   data = config.data = ml_collections.ConfigDict()
   data.dir = prep.get_ref("out")  # directory of the prepared data set
+  # Further data sets, ((directory, times), ...): training takes each of their shapes
+  # so many times as often as one of data.dir; validation takes all of them.
+  data.mixture = ()
   data.points = 2048  # labelled points per shape and step
   # Share of them drawn near the surface, where prep.near_points were prepared.
   data.near_fraction = 0.0
@@ -112,6 +115,21 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # the device (1.2 MB a shape of a cloud task); auto takes the nearest with room.
   data.placement = "auto"
   data.workers = 2  # loader processes for data.placement=stream; 0 for threads only
+
+  # Clouds as scanners make them, in training and validation, in place of cloud_points,
+  # cloud_sigma and cloud_share; each is placed in the cube by its own box.
+  scan = data.scan = ml_collections.ConfigDict()
+  # Fewest and most points, log-uniform between them; () for plain clouds.
+  scan.points = ()
+  scan.sigma = 0.02  # largest standard deviation of the noise
+  scan.outliers = 0.02  # largest share of points anywhere in the box
+  # Largest ratio of the densities at both ends of a shape, as a power of e.
+  scan.unevenness = 2.0
+  scan.turned = 0.5  # share of scans turned at random; the others turn about y alone
+  scan.cut = 0.0  # share of scans of which all beyond a plane is missing
+  scan.kept = 0.5  # smallest share of the points that such a plane leaves
+  scan.viewed = 0.0  # share of scans that show what one to three cameras see
+  scan.extent = 1.0  # largest side of a scan's box in the cube, in cube units
 
   if importlib.util.find_spec(f"configs.models.{model}") is None:
     raise ValueError(

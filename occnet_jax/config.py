@@ -1,56 +1,19 @@
-"""Configs: migration of older ones, validation, typed settings, comparison (host).
+"""Configs: validation, typed settings, comparison (host).
 
 A config is nested dicts, as `ml_collections` makes them from configs/ and as JSON keeps
 them in a workdir. This is the one place that looks across its fields. Below it travel
 typed settings, whose fields configs/base.py documents.
 """
 
-import copy
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from occnet_jax import ranges
 from occnet_jax.files import atomic_write, describe_changes
+from occnet_jax.migration import Config, migrate
 
-Config = dict[str, Any]
-# Fields that have another name now: {before: now}.
-RENAMED = {
-  "prep.solid.max_denied": "prep.solid.max_contradicted",
-  "data.residence": "data.placement",
-  "data.stretch": "data.random_stretch",
-  "model.octaves": "model.fourier_octaves",
-  "model.leaky": "model.decoder_leaky",
-  "train.pictures": "train.preview_shapes",
-  "test.tau": "test.threshold",
-  "test.tau_grid": "model.tau_grid",
-}
-# Fields that were added since, with the value that changes nothing.
-SINCE = {
-  "data.targets": (),
-  "data.placement": "stream",
-  "data.cloud_share": 1.0,
-  "data.crop": (),
-  "optim.ema_batches": 0,
-  "optim.code_rate": 1.0,
-  "optim.halve_every": 0,
-  "train.precision": "float32",
-  "train.steps_per_call": 1,
-  "train.remat": False,
-  "train.on_nonfinite": "stop",
-  "train.preview_shapes": 0,
-  "val.mesh_shapes": 0,
-  "test.threshold": None,
-  "test.trim": 0.0,
-  "generation.precision": "float32",
-  "generation.cell_size": None,
-  "generation.finetune_steps": 0,
-  "generation.finetune_learning_rate": 1e-4,
-}
-# Fields that are gone, with the value at which they did nothing.
-GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}
 # Fields that may change when a run is resumed.
 MUTABLE_FIELDS = (
   *("name", "prep", "data.dir", "data.placement", "data.workers"),
@@ -60,8 +23,35 @@ MUTABLE_FIELDS = (
 )
 
 
+class ScanSettings(NamedTuple):
+  """What clouds of training have; `data.scans` draws them.
+
+  Attributes:
+    points: fewest and most points, log-uniform between them; () for plain clouds.
+    sigma: largest standard deviation of the noise, in cube units.
+    outliers: largest share of points anywhere in the box.
+    unevenness: largest ratio of the densities at both ends of a shape, as a power of e.
+    turned: share of scans that are turned at random; the others turn about y alone.
+    cut: share of scans of which all beyond a plane is missing.
+    kept: smallest share of the points that such a plane leaves.
+    viewed: share of scans that show what one to three cameras see.
+    extent: largest side of a scan's box in the cube, in cube units.
+  """
+
+  points: tuple[int, ...]
+  sigma: float
+  outliers: float
+  unevenness: float
+  turned: float
+  cut: float
+  kept: float
+  viewed: float
+  extent: float
+
+
 class DataSettings(NamedTuple):
   dir: str
+  mixture: tuple[tuple[str, int], ...]
   points: int
   near_fraction: float
   random_stretch: float
@@ -72,6 +62,7 @@ class DataSettings(NamedTuple):
   cloud_sigma: float
   cloud_share: float
   crop: tuple[float, ...]
+  scan: ScanSettings
   float16_noise: float
   image_side: int
   image_views: int
@@ -173,53 +164,6 @@ SECTIONS = {
 LOWER_IS_BETTER = ("loss", "chamfer_l1")
 
 
-def migrate(config: Mapping[str, Any], *, to_resume: bool = False) -> Config:
-  """A config of any version with the fields of this one, in sections that it has.
-
-  Args:
-    config: nested dicts.
-    to_resume: whether a run is to be trained further with it, rather than used.
-
-  Raises:
-    ValueError: to_resume, and a field that is gone changed the steps of the run.
-  """
-  config = copy.deepcopy(dict(config))
-  for before, now in RENAMED.items():
-    section, field = _section(config, before)
-    if section is not None and field in section:
-      value = section.pop(field)
-      section, field = _section(config, now)
-      if section is not None:
-        section.setdefault(field, value)
-  for name, value in SINCE.items():
-    section, field = _section(config, name)
-    if section is not None:
-      section.setdefault(field, value)
-  for name, neutral in GONE.items():
-    section, field = _section(config, name)
-    if section is None or field not in section:
-      continue
-    value = section.pop(field)
-    if to_resume and value != neutral and neutral is not None:
-      raise ValueError(
-        f"config.{name} is {value!r}, a setting that is gone; want {neutral!r}: train "
-        "the run again without it"
-      )
-  return config
-
-
-def migrate_record(record: Mapping[str, Any]) -> dict[str, Any]:
-  """The record of a checkpoint of any version; earlier ones had a probability tau."""
-  record = dict(record)
-  if "tau" in record:
-    tau = record.pop("tau")
-    record.setdefault("level", math.log(tau / (1 - tau)))
-  for before, now in (("owed", "validation_pending"), ("unlogged", "pending_rows")):
-    if before in record:
-      record[now] = record.pop(before)
-  return record
-
-
 def parse(config: Mapping[str, Any]) -> Settings:
   """The typed settings of a config of this version.
 
@@ -228,21 +172,30 @@ def parse(config: Mapping[str, Any]) -> Settings:
       agree.
   """
   for name, kind in SECTIONS.items():
-    fields = set(config[name])
-    if wrong := fields ^ set(kind._fields):
-      state = "unknown" if wrong <= fields else "missing or unknown"
-      raise ValueError(
-        f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
-      )
+    _check_fields(name, config[name], kind)
+  _check_fields("data.scan", config["data"]["scan"], ScanSettings)
   numbers = {name: config[name] for name in (*SECTIONS, "model")}
+  numbers["data.scan"] = config["data"]["scan"]
   ranges.check(numbers)
   if config["seed"] < 0:
     raise ValueError(f"config.seed is {config['seed']}; want 0 or more")
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
+  scan = ScanSettings(**config["data"]["scan"])
+  sections["data"] = sections["data"]._replace(scan=scan)
   plain = {name: config[name] for name in ("name", "seed", "prep", "model")}
   settings = Settings(**plain, **sections)
   _validate(settings)
   return settings
+
+
+def _check_fields(name: str, section: Mapping[str, Any], kind: type) -> None:
+  """Raises ValueError unless a section has the fields of its record and no other."""
+  fields = set(section)
+  if wrong := fields ^ set(kind._fields):
+    state = "unknown" if wrong <= fields else "missing or unknown"
+    raise ValueError(
+      f"config.{name}: {', '.join(sorted(wrong))} {state}; see configs/base.py"
+    )
 
 
 def _validate(settings: Settings) -> None:
@@ -329,16 +282,6 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
       )
   with atomic_write(path) as scratch:
     scratch.write_text(json.dumps(now, indent=2))
-
-
-def _section(config: Config, name: str) -> tuple[Config | None, str]:
-  """The dict that holds a field named by a dotted path, or None; and its last part."""
-  *path, field = name.split(".")
-  for key in path:
-    if not isinstance(config, dict) or key not in config:
-      return None, field
-    config = config[key]
-  return config, field
 
 
 def _is_mutable(name: str) -> bool:

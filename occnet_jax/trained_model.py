@@ -68,6 +68,8 @@ class Model:
     """
     kind = self.settings.data.inputs
     batch = inputs_lib.as_batch(inputs, kind, self.observation.spec)
+    if self.method.pads and batch.shape[1:] != self.observation.spec.shape:
+      batch = inputs_lib.pad_clouds(batch)
     return _jit(self.method.encode)(self.variables, batch)
 
   def prior(
@@ -219,7 +221,12 @@ class Model:
     if generation.cell_size:
       return self.reconstruct_scene(observed, **settings)
     inputs, loc, scale = user_inputs.prepare(
-      observed, kind, shape, normalise=normalise, seed=seed
+      observed,
+      kind,
+      shape,
+      normalise=normalise,
+      seed=seed,
+      scan=self.observation.scan,
     )
     if steps:
       cloud = user_inputs.in_frame(observed, kind, loc, scale)

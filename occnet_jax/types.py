@@ -148,6 +148,8 @@ class Method(NamedTuple):
     fidelity: (variables, latent, batch) -> mean error of the decoder per labelled
       point, which fitting a latent at test time minimises; None where there is none.
     windows: how it covers scenes; None for a network of whole shapes.
+    pads: whether rows of NaN in a cloud have no effect, so that clouds of any number of
+      points need few compilations.
   """
 
   init: InitFn
@@ -159,6 +161,7 @@ class Method(NamedTuple):
   prior: LatentPrior | None = None
   fidelity: FidelityFn | None = None
   windows: Windows | None = None
+  pads: bool = False
 
 
 class BuildOptions(NamedTuple):

@@ -13,6 +13,7 @@ from tests.helpers import ROOT
 LEVELS = {
   "occnet_jax.types": 0,
   "occnet_jax.config": 0,
+  "occnet_jax.migration": 0,
   "occnet_jax.files": 0,
   "occnet_jax.ranges": 0,
   "occnet_jax.pretrained": 0,
@@ -166,7 +167,7 @@ def test_only_the_step_names_a_device_axis(path):
 
 
 # Rooms that may subscript a config, and those that may subscript config.model.
-READS_CONFIG = ("occnet_jax.config", "occnet_jax.cli")
+READS_CONFIG = ("occnet_jax.config", "occnet_jax.migration", "occnet_jax.cli")
 READS_MODEL = (*READS_CONFIG, "occnet_jax.models", "occnet_jax.interop")
 
 

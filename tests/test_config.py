@@ -11,6 +11,7 @@ import pytest
 import occnet_jax
 from configs import base, convonet, ifnet, onet, poco, quickstart, r2n2, sap, single
 from occnet_jax import config as config_lib
+from occnet_jax import migration
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop
 from tests.helpers import ROOT
@@ -79,7 +80,7 @@ def test_every_recipe_is_a_config(name, variant):
   config = importlib.import_module(f"configs.{name}").get_config(*variant).to_dict()
   settings = config_lib.parse(config)
   assert settings.model["name"] in registry.METHODS
-  assert config_lib.migrate(config) == config
+  assert migration.migrate(config) == config
 
 
 def test_the_quickstart_is_local_and_one_of_its_other_variants_is_the_paper_s():
@@ -95,10 +96,10 @@ def test_the_quickstart_is_local_and_one_of_its_other_variants_is_the_paper_s():
 
 def test_added_fields_of_earlier_configs_have_values_that_change_nothing():
   config = base.get_config().to_dict()
-  for name in config_lib.SINCE:
+  for name in migration.SINCE:
     section, field = name.split(".")
     del config[section][field]
-  migrated = config_lib.migrate(config)
+  migrated = migration.migrate(config)
   assert migrated["data"]["placement"] == "stream"
   assert config_lib.parse(migrated).generation.precision == "float32"
 
@@ -163,14 +164,14 @@ def test_unknown_and_missing_fields_are_named():
 def test_a_field_that_is_gone_is_refused_where_it_changed_the_result():
   config = base.get_config().to_dict()
   config["train"]["accumulate"] = 1
-  assert "accumulate" not in config_lib.migrate(config)["train"]
+  assert "accumulate" not in migration.migrate(config)["train"]
   config["train"]["accumulate"] = 4
-  config_lib.migrate(config)  # such a run can still be used
+  migration.migrate(config)  # such a run can still be used
   with pytest.raises(ValueError, match=r"config.train.accumulate is 4, .* gone"):
-    config_lib.migrate(config, to_resume=True)
+    migration.migrate(config, to_resume=True)
 
 
 def test_records_of_earlier_checkpoints_have_a_level():
-  record = config_lib.migrate_record({"tau": 0.2, "step": 3, "owed": True})
+  record = migration.migrate_record({"tau": 0.2, "step": 3, "owed": True})
   assert record == {"level": np.log(0.25), "step": 3, "validation_pending": True}
   assert float(jax.nn.sigmoid(record["level"])) == pytest.approx(0.2)

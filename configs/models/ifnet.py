@@ -12,6 +12,12 @@ def get_config() -> ml_collections.ConfigDict:
   # Features after each convolution of each level; every level has half the side of the
   # one before, the first that of the input.
   model.levels = ((16,), (32, 32), (64, 64), (128, 128), (128, 128))
+  # Share of the shapes in training that use only some of the grids, the coarsest; then
+  # levels_used has a choice. The paper has 0.
+  model.level_dropout = 0.0
+  # Grids that the surface depends on, counted from the coarsest, the input being the
+  # last; 0 for all.
+  model.levels_used = 0
   # Distance of a point's six neighbours, in units of half the cube's side.
   model.displacement = 0.0722
   # Features outside the unit cube: border, those of the nearest point of it, or zeros.

@@ -18,13 +18,14 @@ def open_train(data: DataSettings) -> source.Examples:
     near_fraction=data.near_fraction,
     stretch=data.random_stretch,
   )
-  return source.open_split(data.dir, "train", fields)
+  return source.open_mixture(data.dir, data.mixture, "train", fields)
 
 
 def place_train(data: DataSettings, examples: source.Examples) -> placement.TrainData:
   """The training split where config.data.placement wants it."""
   draws = make_draws(data, data.points, train=True)
-  return placement.place(data.placement, examples, inputs.make(data), draws)
+  placed = placement.place(data.placement, examples, inputs.make(data), draws)
+  return placed._replace(epoch=source.epoch_of(examples))
 
 
 def train_batches(
@@ -43,6 +44,7 @@ def train_batches(
     start=start,
     workers=workers,
     part=part,
+    epoch=split.epoch,
   )
 
 
@@ -60,6 +62,7 @@ def read_host_batches(
       batch_size=settings.train.batch_size,
       seed=settings.seed,
       step=step,
+      epoch=source.epoch_of(examples),
     )
 
 
@@ -71,10 +74,15 @@ def shapes_of_batch(settings: Settings, shapes: int, step: int) -> list[dict[str
     shapes: size of the training split.
     step: number of the step, from 0.
   """
+  data, fields = settings.data, {"category": True, "id": True}
+  names = source.open_mixture(data.dir, data.mixture, "train", fields)
   indices = loader.batch_indices(
-    shapes, batch_size=settings.train.batch_size, seed=settings.seed, step=step
+    shapes,
+    batch_size=settings.train.batch_size,
+    seed=settings.seed,
+    step=step,
+    epoch=source.epoch_of(names),
   )
-  names = source.open_split(settings.data.dir, "train", {"category": True, "id": True})
   return [
     {"index": i, "category": str(shape["category"]), "id": str(shape["id"])}
     for i, shape in ((i, names[i]) for i in indices.tolist())
@@ -85,11 +93,11 @@ def validation_batches(
   settings: Settings, batch_size: int, part: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[Batch, int]]:
   """The validation split, the same each time; see `loader.evaluation_batches`."""
-  val = settings.val
-  fields = transforms.fields(inputs.make(settings.data))
+  data, val = settings.data, settings.val
+  fields = transforms.fields(inputs.make(data))
   return loader.evaluation_batches(
-    source.open_split(settings.data.dir, val.split, fields),
-    evaluation_transform(settings.data, val.points, targets=True),
+    source.open_mixture(data.dir, data.mixture, val.split, fields),
+    evaluation_transform(data, val.points, targets=True),
     batch_size=batch_size,
     seed=settings.seed,
     limit=val.shapes,
@@ -106,11 +114,13 @@ def evaluation_transform(
     data: settings of the data.
     points: number of labelled points of the shape; 0 for all.
     targets: whether the arrays hold data.targets, and are of a window where data.crop
-      describes one, for the method's score.
+      describes one and of a scan where data.scan does, for the method's score.
   """
   if not targets:
-    data = data._replace(targets=(), crop=())
-  return placement.HostTransform(inputs.make(data), make_draws(data, points))
+    plain = data.scan._replace(points=())
+    data = data._replace(targets=(), crop=(), scan=plain)
+  draws = make_draws(data, points)._replace(scans=targets)
+  return placement.HostTransform(inputs.make(data), draws)
 
 
 def make_draws(
@@ -143,18 +153,22 @@ def make_draws(
     train=train,
     float16_noise=data.float16_noise,
     window=window,
+    scans=train,
     **(varied if train else {}),
   )
 
 
 def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
   """A batch of zeros with the shapes and types that training has; reads nothing."""
-  batch = loader.example_batch(inputs.make(data).spec, data.points, shapes)
+  observation = inputs.make(data)
+  batch = loader.example_batch(observation.spec, data.points, shapes)
   if "distances" in data.targets:
     batch["distances"] = np.zeros_like(batch["occupancies"])
   if "surface" in data.targets:
     batch["surface"] = np.zeros_like(batch["points"])
     batch["normals"] = np.zeros_like(batch["points"])
+  if "cloud_normals" in data.targets:
+    batch["cloud_normals"] = np.zeros_like(batch["inputs"])
   if "voxels" in data.targets:
     batch["voxels"] = np.zeros((shapes, *[data.voxel_side] * 3), np.float32)
   return batch

@@ -9,7 +9,7 @@ import io
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 FIELDS = {"images": True, "world_mat": True, "camera_mat": True}
@@ -58,3 +58,34 @@ def decode_view(views: dict[str, Any], index: int) -> UInt8[np.ndarray, "h w 3"]
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image)
   return np.array(image.convert("RGB"))
+
+
+def fit_image(
+  image: Shaped[np.ndarray, "h w 3"],
+  side: int,
+  rng: np.random.Generator | None = None,
+  smallest: float = 1.0,
+) -> Float[np.ndarray, "side side 3"]:
+  """A square image of values in [0, 1], as the network takes it.
+
+  Args:
+    image: RGB values from 0 to 255.
+    side: side length of the result in pixels. The shorter side is scaled to it and the
+      centre kept, as in the reference.
+    rng: generator of the random crop; None for the centre.
+    smallest: smallest share of the image's area that a random square crop has, where
+      the image's shorter side admits it; 1 for no crop (the reference's augmented
+      model has 0.75).
+  """
+  picture = Image.fromarray(image)
+  width, height = picture.size
+  if rng is not None and smallest < 1:
+    area = width * height * rng.uniform(smallest, 1)
+    edge = min(width, height, round(area**0.5))
+    left, top = (int(rng.integers(size - edge + 1)) for size in (width, height))
+  else:
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+  box = (left, top, left + edge, top + edge)
+  picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+  return np.asarray(picture, np.float32) / 255

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from PIL import Image
 
 from occnet_jax import ranges
-from occnet_jax.config import DataSettings
-from occnet_jax.data import images
+from occnet_jax.config import DataSettings, ScanSettings
+from occnet_jax.data import images, scans
 
 
 class Access(NamedTuple):
@@ -33,7 +32,8 @@ class Access(NamedTuple):
   take: Callable[[Any, Any], Any]
 
 
-TARGETS = ("distances", "surface", "voxels")
+TARGETS = ("distances", "surface", "voxels", "cloud_normals")
+SMALLEST_PADDED = 64  # points of a cloud that `pad_clouds` pads
 HOST = Access(np, lambda array, rows: array[rows])
 Example = dict[str, Any]  # nested dicts of arrays as stored
 Drawn = dict[str, Any]  # arrays, or tracers of JAX
@@ -58,6 +58,8 @@ class Observation(NamedTuple):
     target_distances: whether batches have signed distances of the points.
     target_surface: whether batches have surface points with normals.
     target_voxels: side of the target grid in batches; 0 for none.
+    scan: what clouds of training have, which `data.scans` draws; None for others.
+    target_cloud_normals: whether batches have the outward normals of a scan's points.
   """
 
   fields: dict[str, Any]
@@ -69,6 +71,8 @@ class Observation(NamedTuple):
   target_distances: bool = False
   target_surface: bool = False
   target_voxels: int = 0
+  scan: ScanSettings | None = None
+  target_cloud_normals: bool = False
 
 
 def make(data: DataSettings) -> Observation:
@@ -86,6 +90,7 @@ def make(data: DataSettings) -> Observation:
     target_distances="distances" in data.targets,
     target_surface="surface" in data.targets,
     target_voxels=data.voxel_side if "voxels" in data.targets else 0,
+    target_cloud_normals="cloud_normals" in data.targets,
   )
   if unknown := set(data.targets) - set(TARGETS):
     raise ValueError(
@@ -98,7 +103,14 @@ def make(data: DataSettings) -> Observation:
       "sampling='uniform', without targets, near_fraction and random_stretch; unset "
       "these, or set crop to () for whole shapes"
     )
-  if data.random_stretch and data.targets:
+  if scan := data.scan if data.scan.points else None:
+    observation = _of_scans(observation, data, scan)
+  elif "cloud_normals" in data.targets:
+    raise ValueError(
+      "config.data.targets has 'cloud_normals', which scans have alone; set "
+      "config.data.scan.points, or leave it out"
+    )
+  if data.random_stretch and set(data.targets) - {"cloud_normals"}:
     raise ValueError(
       f"config.data.random_stretch is {data.random_stretch}, but targets "
       f"{', '.join(data.targets)} cannot be deformed with the shape; set it to 0"
@@ -109,6 +121,27 @@ def make(data: DataSettings) -> Observation:
       f"{kind!r} cannot be deformed with the shape; set it to 0"
     )
   return observation
+
+
+def _of_scans(
+  observation: Observation, data: DataSettings, scan: ScanSettings
+) -> Observation:
+  """The observation with scans in place of plain clouds.
+
+  Raises:
+    ValueError: inputs that are no clouds, or settings out of range.
+  """
+  others = set(data.targets) - {"cloud_normals"}
+  if data.inputs != "cloud" or others or data.crop or data.sampling != "uniform":
+    raise ValueError(
+      f"config.data.scan.points is {tuple(scan.points)}, which goes with "
+      "inputs='cloud', sampling='uniform', no crop and no targets but cloud_normals; "
+      "unset these, or set it to ()"
+    )
+  scans.check(scan)
+  fields = {"pointcloud": {"points": True, "normals": True}}
+  spec = np.zeros((scan.points[1], 3), np.float32)
+  return observation._replace(fields=fields, spec=spec, scan=scan, runs_on_device=False)
 
 
 def as_batch(
@@ -132,6 +165,19 @@ def as_batch(
     shape = ", ".join(["b", *free_axes, *map(str, fixed)])
     raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
   return ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
+
+
+def pad_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b m 3"]:
+  """Clouds with rows of NaN up to the next of 64, 96, 128, 192, 256, ... points.
+
+  Smaller ones stay as they are.
+  """
+  count = clouds.shape[1]
+  if count < SMALLEST_PADDED:
+    return clouds
+  power = 1 << (count - 1).bit_length()
+  padded = power * 3 // 4 if count <= power * 3 // 4 else power
+  return np.pad(clouds, ((0, 0), (0, padded - count), (0, 0)), constant_values=np.nan)
 
 
 def draw_cloud(
@@ -196,37 +242,6 @@ def unpack_voxels(
   return bits.reshape(side, side, side).astype(np.float32)
 
 
-def fit_image(
-  image: Shaped[np.ndarray, "h w 3"],
-  side: int,
-  rng: np.random.Generator | None = None,
-  smallest: float = 1.0,
-) -> Float[np.ndarray, "side side 3"]:
-  """A square image of values in [0, 1], as the network takes it.
-
-  Args:
-    image: RGB values from 0 to 255.
-    side: side length of the result in pixels. The shorter side is scaled to it and the
-      centre kept, as in the reference.
-    rng: generator of the random crop; None for the centre.
-    smallest: smallest share of the image's area that a random square crop has, where
-      the image's shorter side admits it; 1 for no crop (the reference's augmented
-      model has 0.75).
-  """
-  picture = Image.fromarray(image)
-  width, height = picture.size
-  if rng is not None and smallest < 1:
-    area = width * height * rng.uniform(smallest, 1)
-    edge = min(width, height, round(area**0.5))
-    left, top = (int(rng.integers(size - edge + 1)) for size in (width, height))
-  else:
-    edge = min(width, height)
-    left, top = (width - edge) // 2, (height - edge) // 2
-  box = (left, top, left + edge, top + edge)
-  picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
-  return np.asarray(picture, np.float32) / 255
-
-
 def _nothing_drawn(example: Example, rng: np.random.Generator, train: bool) -> Drawn:
   del example, rng, train
   return {}
@@ -272,7 +287,7 @@ def _views(data, *, several: bool) -> Observation:
     chosen = rng.choice(total, count, replace=False) if train else range(count)
     pictures = [images.decode_view(stored, int(i)) for i in chosen]
     crop = rng if train else None
-    squares = [fit_image(picture, side, crop, smallest) for picture in pictures]
+    squares = [images.fit_image(picture, side, crop, smallest) for picture in pictures]
     return {"pictures": np.stack(squares) if several else squares[0]}
 
   def observe(example, drawn, deform, access):

@@ -22,6 +22,7 @@ from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
 
 Transform = Callable[[dict[str, Any], np.random.Generator], Batch]
+Epoch = Int[np.ndarray, " e"] | None
 READ_THREADS = 4
 
 
@@ -34,6 +35,7 @@ def train_batches(
   start: int,
   workers: int,
   part: tuple[int, int] = (0, 1),
+  epoch: Epoch = None,
 ) -> Iterator[Batch]:
   """The endless batches of steps start, start + 1, ...; read ahead of their use.
 
@@ -45,6 +47,7 @@ def train_batches(
     start: step of the first batch.
     workers: number of worker processes; 0 for threads of this process.
     part: (i, n) to yield only the i-th of n equal parts of every batch.
+    epoch: indices of the examples in an epoch; None for each once.
 
   Raises:
     ValueError: the source is empty, or n does not divide b.
@@ -55,7 +58,8 @@ def train_batches(
       f"batch of {batch_size} shapes in {parts} processes; want a multiple: set "
       "config.train.batch_size"
     )
-  shapes = _batches(source, transform, batch_size=batch_size // parts, seed=seed)
+  size = batch_size // parts
+  shapes = _batches(source, transform, batch_size=size, seed=seed, epoch=epoch)
   options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=8)
   batches = shapes[start * parts + number :: parts].to_iter_dataset(options)
   if workers:
@@ -66,10 +70,17 @@ def train_batches(
 
 
 def read_batch(
-  source: Examples, transform: Transform, *, batch_size: int, seed: int, step: int
+  source: Examples,
+  transform: Transform,
+  *,
+  batch_size: int,
+  seed: int,
+  step: int,
+  epoch: Epoch = None,
 ) -> Batch:
   """The batch of one step, without reading ahead; arguments as of `train_batches`."""
-  return _batches(source, transform, batch_size=batch_size, seed=seed)[step]
+  batches = _batches(source, transform, batch_size=batch_size, seed=seed, epoch=epoch)
+  return batches[step]
 
 
 def example_batch(
@@ -92,19 +103,24 @@ def example_batch(
 
 
 def batch_indices(
-  shapes: int, *, batch_size: int, seed: int, step: int
+  shapes: int, *, batch_size: int, seed: int, step: int, epoch: Epoch = None
 ) -> Int[np.ndarray, " b"]:
   """Indices of the shapes in the batch of a step, without reading any.
 
   Args:
     shapes: number of shapes in the split.
-    batch_size, seed, step: arguments of `read_batch`.
+    batch_size, seed, step, epoch: arguments of `read_batch`.
   """
-  return _batched(_shuffled_epochs(np.arange(shapes), seed), batch_size)[step]
+  return _batched(_shuffled_epochs(np.arange(shapes), seed, epoch), batch_size)[step]
 
 
 def _batches(
-  source: Examples, transform: Transform, *, batch_size: int, seed: int
+  source: Examples,
+  transform: Transform,
+  *,
+  batch_size: int,
+  seed: int,
+  epoch: Epoch,
 ) -> grain.MapDataset:
   """Batches by step.
 
@@ -115,12 +131,15 @@ def _batches(
     raise ValueError("the train split is empty; prepare more shapes")
   if not flags.FLAGS.is_parsed():  # Grain reads its absl flags, in any program
     flags.FLAGS.mark_as_parsed()
-  return _batched(_shuffled_epochs(source, seed).random_map(transform), batch_size)
+  shapes = _shuffled_epochs(source, seed, epoch)
+  return _batched(shapes.random_map(transform), batch_size)
 
 
-def _shuffled_epochs(source: Any, seed: int) -> grain.MapDataset:
+def _shuffled_epochs(source: Any, seed: int, epoch: Epoch) -> grain.MapDataset:
   """The source in an endless sequence, reshuffled every epoch."""
-  return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  order = source if epoch is None else epoch
+  shapes = grain.MapDataset.source(order).seed(seed).shuffle().repeat()
+  return shapes if epoch is None else shapes.map(lambda index: source[int(index)])
 
 
 def _batched(shapes: grain.MapDataset, batch_size: int) -> grain.MapDataset:

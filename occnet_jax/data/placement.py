@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 from jax.experimental import multihost_utils
+from jaxtyping import Int
 
 from occnet_jax.data import host_memory, transforms
 from occnet_jax.data.inputs import Access, Drawn, Example, Observation
@@ -47,6 +48,8 @@ class TrainData(NamedTuple):
     gather_fn: (device_arrays, batch of draws) -> batch with points, occupancies and
       inputs, on the device; None where the loader yields these.
     placement: "stream", "host" or "device".
+    epoch: indices of the examples in an epoch, some of them several times; None for
+      each once.
   """
 
   examples: Examples
@@ -54,6 +57,7 @@ class TrainData(NamedTuple):
   device_arrays: Any
   gather_fn: Callable[[Any, Batch], Batch] | None
   placement: str
+  epoch: Int[np.ndarray, " e"] | None = None
 
 
 def place(

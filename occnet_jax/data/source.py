@@ -72,6 +72,67 @@ class TfdsExamples:
     return self.shards[int(np.searchsorted(last, index, side="right"))][0]
 
 
+class JoinedExamples:
+  """Several data sets, one after the other.
+
+  Attributes:
+    parts: the data sets.
+    epoch: indices of an epoch, those of a part as often as its number of times says.
+  """
+
+  def __init__(self, parts: list[Examples], times: list[int]):
+    self.parts = parts
+    self._ends = np.cumsum([len(part) for part in parts])
+    ranges = np.split(np.arange(len(self)), self._ends[:-1])
+    self.epoch = np.concatenate(
+      [np.tile(*pair) for pair in zip(ranges, times, strict=True)]
+    )
+
+  def __len__(self) -> int:
+    return int(self._ends[-1])
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    if not 0 <= index < len(self):
+      raise IndexError(f"shape {index} of {len(self)}")
+    k = int(np.searchsorted(self._ends, index, side="right"))
+    part = self.parts[k]
+    example = part[index - int(self._ends[k]) + len(part)]
+    return {**example, "index": index}
+
+
+def open_mixture(
+  directory: str | pathlib.Path,
+  others: tuple[tuple[str, int], ...],
+  split: str,
+  fields: dict[str, Any],
+) -> Examples:
+  """The examples of a split of one data set, or of several, see config.data.mixture.
+
+  Args:
+    directory: the first data set, each of whose shapes is once in an epoch.
+    others: further directories, and how often their shapes are in an epoch, from 1.
+    split, fields: arguments of `open_split`.
+
+  Raises:
+    ValueError: as `open_split`, or a number below 1.
+  """
+  if not others:
+    return open_split(directory, split, fields)
+  times = [times for _, times in others]
+  if wrong := [number for number in times if int(number) != number or number < 1]:
+    raise ValueError(
+      f"config.data.mixture takes shapes {wrong[0]} times; want a whole number from 1"
+    )
+  directories = [directory, *(directory for directory, _ in others)]
+  parts = [open_split(directory, split, fields) for directory in directories]
+  return JoinedExamples(parts, [1, *times])
+
+
+def epoch_of(examples: Examples) -> np.ndarray | None:
+  """Indices of an epoch where some examples are in it several times, else None."""
+  return examples.epoch if isinstance(examples, JoinedExamples) else None
+
+
 def open_split(
   directory: str | pathlib.Path, split: str, fields: dict[str, Any]
 ) -> Examples:

@@ -10,9 +10,10 @@ Shape letters: N stored points, t query points, m stored surface points.
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
-from occnet_jax.data import crops
+from occnet_jax.config import ScanSettings
+from occnet_jax.data import crops, scans
 from occnet_jax.data.inputs import (
   HOST,
   Access,
@@ -42,6 +43,7 @@ class Draws(NamedTuple):
       inside as outside (paper, section 4.6).
     stretch: largest relative change of an axis by `draw_stretch`; 0 for none.
     window: windows of the shape in place of all of it; None for all.
+    scans: whether the observation's scans are drawn, where it has any.
   """
 
   points: int
@@ -51,6 +53,7 @@ class Draws(NamedTuple):
   sampling: Sampling = "uniform"
   stretch: float = 0.0
   window: crops.Window | None = None
+  scans: bool = False
 
 
 def fields(
@@ -172,6 +175,16 @@ def draw_example(
     observation: the input that the network observes.
     draws: settings of the draws; for windows, the example has its arrays.
   """
+  stretch = np.ones(3, np.float32)
+  if draws.stretch:
+    sides = example.get("extents")
+    if sides is None:
+      sides = extents(example["pointcloud"]["points"])
+    stretch = draw_stretch(sides, rng, draws.stretch)
+  scan = None
+  if draws.scans and observation.scan:
+    stored = example["pointcloud"]
+    scan = _draw_scan(stored, stretch, rng, observation.scan)
   near = round(draws.near_fraction * draws.points)
   counts = {"points": draws.points - near, "points_surface": near}
   drawn: Drawn = {}
@@ -188,17 +201,40 @@ def draw_example(
         stored, surface = example[name]["points"], example["pointcloud"]["points"]
         drawn["centre"], rows = crops.draw(stored, surface, rng, draws.window, count)
         own["rows"] = rows.astype(np.int32)
+      if scan and count:
+        moved = scan.move(example[name]["points"] * stretch)
+        own["rows"] = _rows_in_cube(moved, rng, count)
       drawn |= {f"{name}/{key}": array for key, array in own.items()}
   if draws.stretch:
-    sides = example.get("extents")
-    if sides is None:
-      sides = extents(example["pointcloud"]["points"])
-    drawn["stretch"] = draw_stretch(sides, rng, draws.stretch)[None]
+    drawn["stretch"] = stretch[None]
+  if scan:
+    return drawn | scans.as_draws(scan, observation.scan.points[1])
   if observation.target_surface:
     stored = example["pointcloud"]["points"].shape[0]
     rows = rng.integers(stored, size=draws.points) if draws.points else range(stored)
     drawn["surface/rows"] = np.asarray(rows, np.int32)
   return drawn | observation.draw(example, rng, draws.train)
+
+
+def _draw_scan(
+  stored: Example,
+  stretch: Float[np.ndarray, "3"],
+  rng: np.random.Generator,
+  settings: ScanSettings,
+) -> scans.Scan:
+  surface = stored["points"].astype(np.float32) * stretch
+  normals = stored["normals"].astype(np.float32) / stretch  # the inverse transpose
+  lengths = np.sqrt((normals**2).sum(1, keepdims=True))
+  return scans.draw(surface, normals / lengths.clip(1e-9), rng, settings)
+
+
+def _rows_in_cube(
+  points: Float[np.ndarray, "N 3"], rng: np.random.Generator, count: int
+) -> Int[np.ndarray, " t"]:
+  """Random rows of the points in the padded cube; of all where it holds none."""
+  inside = np.flatnonzero((np.abs(points) <= scans.HALF_SIDE).all(1))
+  rows = inside if len(inside) else np.arange(len(points))
+  return rows[rng.integers(len(rows), size=count)].astype(np.int32)
 
 
 def apply_draws(
@@ -218,6 +254,8 @@ def apply_draws(
 
   def deform(points):
     points = points * drawn["stretch"] if "stretch" in drawn else points
+    if "scan/matrix" in drawn:
+      points = points @ drawn["scan/matrix"].T + drawn["scan/offset"][None]
     return points - drawn["centre"] if "centre" in drawn else points
 
   batch = {**labelled, "points": deform(labelled["points"])}
@@ -228,6 +266,10 @@ def apply_draws(
   if side := observation.target_voxels:
     packed = access.take(example["voxels"], slice(None))
     batch["voxels"] = unpack_voxels(packed, side, access.xp)
+  if "scan/cloud" in drawn:
+    if observation.target_cloud_normals:
+      batch["cloud_normals"] = drawn["scan/normals"]
+    return {**batch, "inputs": drawn["scan/cloud"]}
   return {**batch, "inputs": observation.observe(example, drawn, deform, access)}
 
 

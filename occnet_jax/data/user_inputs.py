@@ -17,7 +17,8 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from occnet_jax.data import inputs
+from occnet_jax.config import ScanSettings
+from occnet_jax.data import images
 from occnet_jax.geometry import frames, photos, pointcloud_io
 
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
@@ -65,6 +66,7 @@ def prepare(
   *,
   normalise: bool = True,
   seed: int = 0,
+  scan: ScanSettings | None = None,
 ) -> Prepared:
   """An object as a network of this kind takes it.
 
@@ -78,6 +80,8 @@ def prepare(
     normalise: whether to map a cloud's bounding box to the unit cube. False for clouds
       that are in the cube's frame.
     seed: seed of the points drawn from a cloud.
+    scan: what the network's clouds had in training; with it all points of a cloud are
+      inputs, up to the number in `shape`, and its box leaves out points that are alone.
 
   Raises:
     ValueError: a cloud of another shape, with NaN, too few points or no extent; an
@@ -87,8 +91,8 @@ def prepare(
   if kind == "image":
     return Prepared(_fit_photo(observed, shape[-2]), loc, scale)
   if kind == "images":
-    images = np.stack([_fit_photo(image, shape[-2]) for image in observed])
-    return Prepared(images, loc, scale)
+    fitted = np.stack([_fit_photo(image, shape[-2]) for image in observed])
+    return Prepared(fitted, loc, scale)
   if kind != "cloud":
     return Prepared(np.asarray(observed), loc, scale)
   try:
@@ -100,9 +104,13 @@ def prepare(
   if cloud.ndim != 2 or cloud.shape[1] != 3:
     raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
   pointcloud_io.check_cloud(cloud)
-  if normalise:
+  if normalise and scan:
+    loc, scale = frames.robust_frame(cloud)
+    scale /= scan.extent
+  elif normalise:
     loc, scale = frames.cloud_frame(cloud)
-  count, rng = shape[0], np.random.default_rng(seed)
+  count = min(shape[0], len(cloud)) if scan else shape[0]
+  rng = np.random.default_rng(seed)
   chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
   points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
   return Prepared(points, loc, scale)
@@ -144,10 +152,10 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   if kind == "voxels":
     return read_grid(item.paths[0], shape[0])
   squares = photos.read_squares(item.paths, item.masks)
-  images = [inputs.fit_image(square, shape[-2]) for square in squares]
+  fitted = [images.fit_image(square, shape[-2]) for square in squares]
   # Scaled images have 256 levels as well, so this rounding loses nothing.
-  images = np.rint(255 * np.stack(images)).astype(np.uint8)
-  return images if kind == "images" else images[0]
+  pictures = np.rint(255 * np.stack(fitted)).astype(np.uint8)
+  return pictures if kind == "images" else pictures[0]
 
 
 def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
@@ -267,4 +275,4 @@ def _fit_photo(image: Any, side: int) -> Float[np.ndarray, "side side 3"]:
       f"an image of shape {image.shape} and type {image.dtype}, want (h, w, 3) or "
       "(h, w, 4) of uint8; convert it to RGB from 0 to 255 first"
     )
-  return inputs.fit_image(photos.prepare_photo(image), side)
+  return images.fit_image(photos.prepare_photo(image), side)

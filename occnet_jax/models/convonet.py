@@ -192,7 +192,7 @@ def unets(model: ModelConfig) -> dict[str, nn.Module | None]:
         f"config.model.plane_resolution is {side}; want a multiple of "
         f"{2 ** (depth - 1)}, which a U-Net of depth {depth} halves {depth - 1} times"
       )
-    up = model.get("unet_up", "transposed")  # older configs have no such field
+    up = model["unet_up"]
     lookup(dict.fromkeys(unet.UPSAMPLINGS), up, "model.unet_up")
     forms = model["unet_filters"], model["unet_merge"], model["unet_start"], up
     made["unet"] = unet.UNet(model["c_dim"], depth, *forms)
@@ -239,4 +239,4 @@ def build(model: ModelConfig, options: BuildOptions) -> Method:
     ConvolutionalOccupancyNetwork(encoder, _decoder(model)),
     tau=model["tau"] if chosen is None else chosen,
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
-  )._replace(windows=windows)
+  )._replace(windows=windows, pads=model["encoder"] == "pointnet_local_pool")

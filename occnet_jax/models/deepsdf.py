@@ -127,7 +127,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     stddev=model["code_stddev"] * model["c_dim"] ** -0.5,
     max_norm=model["code_max_norm"],
   )
-  if (scale := model.get("scale", 1.0)) <= 0:  # older configs have no such field
+  if (scale := model["scale"]) <= 0:
     raise ValueError(f"config.model.scale is {scale}; want a factor above 0")
   decoder = SDFDecoder(
     hidden_sizes=tuple(model["hidden_sizes"]),

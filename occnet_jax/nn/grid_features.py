@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from occnet_jax.nn import crops, interpolate
 from occnet_jax.nn.crops import Crop
@@ -61,8 +61,8 @@ class Cells(NamedTuple):
   Attributes:
     rows: (b n,) index of each point's cell among those of all shapes.
     shape: (b, r, r) or (b, r, r, r), the cells.
-    beyond: number of further cells, which hold the points outside and are cut off: 1
-      for a window of a scene, 0 for the cube.
+    beyond: number of further cells, which hold the points that have no effect and are
+      cut off: 0 or 1.
   """
 
   rows: Any
@@ -87,25 +87,36 @@ def normalise(
   return jnp.where(unit < 0, 0, unit)
 
 
-def find_cells(points: Float[Array, "b n 3"], name: str, layout: Layout) -> Cells:
+def find_cells(
+  points: Float[Array, "b n 3"],
+  name: str,
+  layout: Layout,
+  valid: Bool[Array, "b n"] | None = None,
+) -> Cells:
   """The cell of every point; points outside the cube are in the outermost cells.
 
-  Points outside a window of a scene are all in one cell beyond the last.
+  Args:
+    points: in the frame of the cube or of the window.
+    name: a key of `AXES`.
+    layout: the planes and grids.
+    valid: which points count; None for all. The others, and points outside a window of
+      a scene, are all in one cell beyond the last.
   """
-  side = layout.side(name)
+  side, counts = layout.side(name), valid
   if layout.crop is None:
     index = (normalise(points, name, layout.padding) * side).astype(jnp.int32)
   else:
     index, inside = crops.find_indices(points, side, layout.crop)
     index = index[..., jnp.array(AXES[name])]
+    counts = inside if valid is None else inside & valid
   b, _, d = index.shape
   # The first coordinate runs fastest, and shape i has the cells from i r^d on.
   strides = jnp.array([side**k for k in range(d)]).reshape(1, 1, -1)
   flat = (index * strides).sum(-1) + side**d * jnp.arange(b)[:, None]
   shape = (b, *(side,) * d)
-  if layout.crop is None:
+  if counts is None:
     return Cells(flat.reshape(-1), shape)
-  return Cells(jnp.where(inside, flat, math.prod(shape)).reshape(-1), shape, 1)
+  return Cells(jnp.where(counts, flat, math.prod(shape)).reshape(-1), shape, 1)
 
 
 def pool(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from occnet_jax.nn import crops, grid_features
 from occnet_jax.nn.conv import Conv
@@ -23,6 +23,7 @@ from occnet_jax.nn.residual import ResnetBlockFC
 from occnet_jax.nn.unet import UNet, UNet3D
 
 Grids = dict[str, Float[Array, "b ... c"]]
+FAR = 1e3  # coordinate of padding, further from every query than any point
 
 
 class LocalPoolPointnet(nn.Module):
@@ -70,11 +71,13 @@ class LocalPoolPointnet(nn.Module):
       positions: what the first layer gets of each point; None for its coordinates.
 
     A repeated point counts twice in the mean of its cell, though not in a maximum, so
-    clouds must not be padded by repeating some of their points. Where the layout is a
-    window of a scene, points outside have no effect and can serve to pad.
+    clouds must not be padded by repeating some of their points. Rows of NaN have no
+    effect and can serve to pad.
     """
-    del train
-    cells = _cells_by_name(points, self.layout)
+    del train  # no layer behaves differently
+    valid = jnp.isfinite(points).all(-1)
+    padded, points = points, jnp.where(valid[..., None], points, 0)
+    cells = _cells_by_name(points, self.layout, valid)
     if positions is None:
       positions = crops.encode_positions(points, self.layout.crop, self.octaves)
     net = Linear(2 * self.hidden_dim, name="fc_pos")(positions)
@@ -83,7 +86,8 @@ class LocalPoolPointnet(nn.Module):
     features = Linear(self.c_dim, name="fc_c")(net)  # no ReLU before it, as published
     grids = _fill_grids(features, cells, self.unet, self.unet3d)
     if self.keep_points:
-      grids |= {"points": points, "point_features": features}
+      far = jnp.where(valid[..., None], padded, FAR)
+      grids |= {"points": far, "point_features": features}
     return grids
 
 
@@ -141,8 +145,14 @@ class _PooledBlocks(nn.Module):
     return net
 
 
-def _cells_by_name(points: Float[Array, "b n 3"], layout: Layout) -> dict[str, Cells]:
-  return {name: grid_features.find_cells(points, name, layout) for name in layout.names}
+def _cells_by_name(
+  points: Float[Array, "b n 3"],
+  layout: Layout,
+  valid: Bool[Array, "b n"] | None = None,
+) -> dict[str, Cells]:
+  return {
+    name: grid_features.find_cells(points, name, layout, valid) for name in layout.names
+  }
 
 
 def _fill_grids(

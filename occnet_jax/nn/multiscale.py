@@ -50,15 +50,19 @@ def voxelise(cloud: Float[Array, "b n 3"], side: int) -> Float[Array, "b r r r"]
   """Grids that are 1 at the nodes nearest to a point and 0 elsewhere.
 
   Args:
-    cloud: points in the unit cube; those outside count at its border.
+    cloud: points in the unit cube; those outside count at its border, and rows of NaN,
+      which pad, do not.
     side: r.
   """
   b, n, _ = cloud.shape
   nodes = jnp.clip(jnp.round((cloud + 0.5) * (side - 1)), 0, side - 1)
+  # A node beyond the last is left out by the scatter.
+  nodes = jnp.where(jnp.isfinite(cloud), nodes, side)
   x, y, z = jnp.moveaxis(nodes.astype(jnp.int32), -1, 0)
   shapes = jnp.broadcast_to(jnp.arange(b)[:, None], (b, n))
   # Points that share a node write the same value, so their order does not matter.
-  return jnp.zeros((b, side, side, side), cloud.dtype).at[shapes, x, y, z].set(1)
+  grid = jnp.zeros((b, side, side, side), cloud.dtype)
+  return grid.at[shapes, x, y, z].set(1, mode="drop")
 
 
 class Level(nn.Module):

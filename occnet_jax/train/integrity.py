@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from occnet_jax import config as config_lib
+from occnet_jax import migration
 
 # Errors of Orbax that a file which is missing or in the place of a folder causes.
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -83,7 +83,7 @@ def read(path: pathlib.Path) -> Restored:
   saved_digest = record.pop("digest", None)
   if saved_digest is not None and saved_digest != digest(state, config, record):
     raise Damaged(f"{path}: is not what was saved (its checksum differs)")
-  return Restored(state, config_lib.migrate(config), config_lib.migrate_record(record))
+  return Restored(state, migration.migrate(config), migration.migrate_record(record))
 
 
 def _require_backend() -> None:

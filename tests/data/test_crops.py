@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from configs import base
-from occnet_jax.config import DataSettings
+from occnet_jax import config as config_lib
 from occnet_jax.data import batches, crops, inputs, placement, transforms
 from occnet_jax.data.transforms import Draws
 
-DATA = DataSettings(**base.get_config().to_dict()["data"])._replace(
+DATA = config_lib.parse(base.get_config().to_dict()).data._replace(
   cloud_points=200, cloud_sigma=0.0, crop=(0.2, 0.05), points=64
 )
 

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from configs import base
-from occnet_jax.config import DataSettings
-from occnet_jax.data import inputs, transforms
+from occnet_jax import config as config_lib
+from occnet_jax.data import images, inputs, transforms
 from occnet_jax.data.inputs import HOST
 from occnet_jax.data.transforms import Draws
 
-DATA = DataSettings(**base.get_config().to_dict()["data"])._replace(
+DATA = config_lib.parse(base.get_config().to_dict()).data._replace(
   cloud_points=30, image_side=32, image_views=3, voxel_side=8
 )
 
@@ -201,7 +201,7 @@ def window(square):
 def test_a_random_crop_keeps_its_share_of_the_area_and_stays_inside():
   image, windows = positions(), []
   for seed in range(200):
-    square = inputs.fit_image(image, 64, np.random.default_rng(seed), 0.5)
+    square = images.fit_image(image, 64, np.random.default_rng(seed), 0.5)
     windows.append(window(square))
   left, top, right, bottom = np.array(windows).T
   assert min(left.min(), top.min()) >= 0 and max(right.max(), bottom.max()) <= 63

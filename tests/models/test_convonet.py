@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from configs import base, convonet
+from occnet_jax import api
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
 from occnet_jax.models import registry
 from occnet_jax.types import Windows
+from tests.helpers.compilations import count_compilations
 
 WINDOW = {"features": ("grid",), "unit_size": 0.01}
 PARAMETERS = {  # of the published networks
@@ -181,3 +183,45 @@ def test_points_outside_of_a_window_have_no_effect():
   variables = jax.jit(method.init)(jax.random.key(1), batch)
   few, many = (method.encode(variables, p)["grid"] for p in (inside, points))
   np.testing.assert_allclose(few, many, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "fields",
+  [
+    {"features": ("xz", "grid"), "knn": 3, "pooling": "mean"},
+    {"features": ("xy", "grid"), "pooling": "max"},
+    WINDOW | {"grid_resolution": 8, "query_cells": 4},
+  ],
+)
+def test_rows_of_nan_have_no_effect(fields):
+  method = build(unet_depth=0, unet3d_levels=0, **fields)
+  points = jax.random.uniform(jax.random.key(0), (2, 70, 3), minval=-0.03, maxval=0.03)
+  batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
+  variables = jax.jit(method.init)(jax.random.key(1), batch)
+  padded = jnp.pad(points, ((0, 0), (0, 26), (0, 0)), constant_values=jnp.nan)
+  logits = [
+    method.decode(variables, method.encode(variables, cloud), points)
+    for cloud in (points, padded)
+  ]
+  assert method.pads
+  assert float(jnp.ptp(logits[0])) > 0
+  np.testing.assert_allclose(*logits, atol=1e-6)
+
+
+def test_clouds_of_similar_sizes_share_a_program():
+  config = base.get_config("convonet")
+  config.model.update(features=("grid",), unet3d_levels=0, encoder_blocks=2)
+  config = config.to_dict()
+  settings = config_lib.parse(config)
+  method = registry.build(settings.model)
+  variables = jax.jit(method.init)(jax.random.key(0), example_batch(settings.data))
+  model = api.Model(method, variables, config, {})
+  cloud = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 512, 3))
+  model.encode(cloud[:, :400])
+  with count_compilations() as compiled:
+    for count in (385, 399, 511, 512):
+      model.encode(cloud[:, :count])
+  assert compiled == []
+  alone = method.encode(model.variables, jnp.asarray(cloud[:, :399], jnp.float32))
+  latent = model.encode(cloud[:, :399])
+  np.testing.assert_allclose(latent["grid"], alone["grid"], atol=1e-6)

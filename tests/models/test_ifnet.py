@@ -168,6 +168,8 @@ def test_a_cloud_sets_the_nodes_that_are_nearest_to_its_points():
   assert 0 < expected.sum() < 80  # some nodes have several points
   grids = voxelise(jnp.asarray(cloud), side)
   np.testing.assert_array_equal(grids.reshape(2, -1), expected)
+  padded = np.concatenate([cloud, np.full((2, 9, 3), np.nan, np.float32)], 1)
+  np.testing.assert_array_equal(voxelise(jnp.asarray(padded), side), grids)
 
 
 def test_clouds_of_any_size_have_the_features_of_the_grid_that_they_make():
@@ -266,3 +268,49 @@ def test_what_does_not_go_together_is_refused(model, shape, message):
 def test_there_are_no_blocks_to_compute_twice():
   with pytest.raises(ValueError, match=r"train\.remat is set, but ifnet has no"):
     make({}, remat=True)
+
+
+def test_the_coarsest_grids_alone_give_logits_that_finer_ones_do_not_change():
+  model = {"levels": ((2,), (3, 2)), "resolution": 8}
+  rng = np.random.default_rng(0)
+  batch = jax.tree.map(jnp.asarray, make_batch(rng, 8))
+  method = make(model)
+  variables = jax.jit(method.init)(KEY, batch)
+  whole = method.encode(variables, batch["inputs"])
+  for used in (1, 2, 3):
+    method = make(model | {"levels_used": used})
+    latent = method.encode(variables, batch["inputs"])
+    for k, (grid, all_of_it) in enumerate(zip(latent, whole, strict=True)):
+      np.testing.assert_array_equal(grid, all_of_it if k >= 3 - used else 0)
+  np.testing.assert_array_equal(
+    method.decode(variables, latent, batch["points"]),
+    make(model).decode(variables, whole, batch["points"]),
+  )
+  with pytest.raises(ValueError, match=r"levels_used=4 .*want at most 3, the grids"):
+    make(model | {"levels_used": 4})
+
+
+def test_dropped_levels_train_the_coarsest_grids_to_do_without_the_others():
+  """Loss of the coarsest grids alone after some steps, with and without dropout."""
+  model = {"levels": ((4,), (4, 4)), "resolution": 8, "hidden_sizes": (16,)}
+  rng = np.random.default_rng(0)
+  batch = make_batch(rng, 8, shapes=4, points=40)
+  batch = jax.tree.map(jnp.asarray, batch)
+  coarse, losses = make(model | {"levels_used": 2}), []
+  for share in (0.0, 1.0):
+    method = make(model | {"level_dropout": share})
+    variables = jax.jit(method.init)(KEY, batch)
+
+    @jax.jit
+    def step(variables, key, method=method):
+      def loss(params):
+        return method.loss(variables | {"params": params}, batch, key, True)
+
+      gradient, (stats, _) = jax.grad(loss, has_aux=True)(variables["params"])
+      params = jax.tree.map(lambda p, g: p - 3e-3 * g, variables["params"], gradient)
+      return {"params": params, "batch_stats": stats}
+
+    for key in jax.random.split(KEY, 60):
+      variables = step(variables, key)
+    losses.append(float(coarse.score(variables, batch)["loss"].mean()))
+  assert losses[1] < 0.9 * losses[0]
