@@ -81,6 +81,19 @@ def _patches():
   return config
 
 
+def _rooms():
+  config = _patches()
+  config.prep.update(
+    source="rooms:synthetic", out="data/rooms", per_category=40, test_fraction=0.2
+  )
+  config.data.update(points=2048, cloud_points=10_000, random_stretch=0.0)
+  # Cells half as large, and patches of 4^3, so that the U-Net keeps its 16^3.
+  config.model.update(grid_resolution=64, unet3d_patch=4)
+  config.train.update(steps=2000)
+  config.test.trim = 0.007
+  return config
+
+
 def _paper():
   config = base.get_config("onet")
   config.prep.update(
@@ -98,7 +111,7 @@ def _paper():
   return config
 
 
-VARIANTS = {"local": _local, "patches": _patches, "paper": _paper}
+VARIANTS = {"local": _local, "patches": _patches, "rooms": _rooms, "paper": _paper}
 
 
 def get_config(variant: str = "local"):
