@@ -22,6 +22,7 @@ from occnet_jax.models import (
   poco,
   r2n2,
   sap,
+  scan,
   single,
   siren,
 )
@@ -37,6 +38,7 @@ METHODS: dict[str, BuildFn] = {
   "poco": poco.build,
   "r2n2": r2n2.build,
   "sap": sap.build,
+  "scan": scan.build,
   "single": single.build,
   "siren": siren.build,
 }

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from occnet_jax import losses
 from occnet_jax.config import lookup
 from occnet_jax.models import convonet
-from occnet_jax.nn import grid_features, poisson
+from occnet_jax.nn import grid_features, periodic, poisson
 from occnet_jax.nn.local_decoder import LocalDecoder
 from occnet_jax.nn.local_encoders import LocalPoolPointnet
 from occnet_jax.types import BuildOptions, Field, Method
@@ -132,7 +132,7 @@ def method(net: ShapeAsPoints, *, level: float = 0.0) -> Method:
     return net.apply(variables, batch["inputs"], train=train), targets
 
   def read(field, points):
-    return poisson.sample(field, solver.to_unit(points))
+    return periodic.read(field, solver.to_unit(points))
 
   def loss(variables, batch, key, train):
     del key  # nothing is drawn

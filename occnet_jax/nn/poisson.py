@@ -4,23 +4,19 @@ Points with normals become the indicator of what they enclose: the field phi who
 Laplacian is minus the divergence of the normals, which Fourier transforms solve for.
 There are no weights, and gradients reach points, normals and weights of points.
 
-The cube is [0, 1)^3 and periodic, and grids are indexed (x, y, z). Node i of an axis
-lies at i / r. With r = 4,
-
-  nodes   0     1     2     3    (0)     a point lies between node floor(x r) and the
-  x       0    1/4   1/2   3/4    1      next, which after the last is the first
+The cube is [0, 1)^3 and periodic, see nn/periodic.py.
 
 Peng et al., "Shape As Points: a differentiable Poisson solver", NeurIPS 2021, section
-3.1. Shape letters: b shapes, n points with normals, t points, r nodes an axis.
+3.1. Shape letters: b shapes, n points with normals, r nodes an axis.
 """
 
 import functools
-import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
+
+from occnet_jax.nn import periodic
 
 TINY = 1e-20  # least divisor, for clouds of which no point counts
 
@@ -38,15 +34,7 @@ def rasterise(
     normals: of any length; those of zero have no effect.
     side: r.
   """
-  b = len(points)
-  corners = _corners(points, side)
-  rows = jnp.concatenate([rows.reshape(-1) for rows, _ in corners])
-  spread = [
-    jnp.concatenate([(share * normals[..., axis]).reshape(-1) for _, share in corners])
-    for axis in range(3)
-  ]
-  total = jax.ops.segment_sum(jnp.stack(spread, -1), rows, b * side**3)
-  return total.reshape(b, side, side, side, 3)
+  return periodic.spread(points, normals, side)
 
 
 def solve(raster: Float[Array, "b r r r 3"], sigma: float) -> Float[Array, "b r r r"]:
@@ -68,22 +56,6 @@ def solve(raster: Float[Array, "b r r r 3"], sigma: float) -> Float[Array, "b r 
     for axis, w in enumerate(frequencies)
   )  # i times this is the divergence
   return jnp.fft.irfftn(1j * gain[None] * along, s=(side,) * 3, axes=(1, 2, 3))
-
-
-def sample(
-  grid: Float[Array, "b r r r"], points: Float[Array, "b t 3"]
-) -> Float[Array, "b t"]:
-  """Trilinear interpolation of a periodic grid.
-
-  Args:
-    grid: values at the nodes.
-    points: coordinates in units of the cube, as of `rasterise`.
-  """
-  values = grid.reshape(-1)
-  return sum(
-    share * values.at[rows].get(mode="promise_in_bounds")
-    for rows, share in _corners(points, grid.shape[1])
-  )
 
 
 def indicator(
@@ -119,36 +91,12 @@ def indicator(
     weights = jnp.ones_like(points[..., 0])
   field = solve(rasterise(points, weights[..., None] * normals, side), sigma)
   count = jnp.maximum(weights.sum(1), TINY)
-  surface = (weights * sample(field, points)).sum(1) / count
+  surface = (weights * periodic.read(field, points)).sum(1) / count
   field = field - surface.reshape(-1, 1, 1, 1)
   corner = field[:, :1, :1, :1]
   if corner_outside:
     field = field * jnp.where(corner > 0, -1, 1)
   return -0.5 * field / jnp.maximum(jnp.abs(corner), TINY)
-
-
-def _corners(
-  points: Float[Array, "b n 3"], side: int
-) -> list[tuple[Int[Array, "b n"], Float[Array, "b n"]]]:
-  """The 8 nodes around each point as rows of all grids, and their trilinear weights.
-
-  A weight has a kink where a coordinate is that of a node. Its slope there is the one
-  towards larger coordinates; the published code, whose weights are |x r - node|, takes
-  0 for one of two weights, which is the slope to neither side.
-  """
-  # An array for each node and coordinate: gradients are then sums of whole arrays, and
-  # a CPU adds these several times as fast as along axes of 2, 3 or 8.
-  axes = []
-  for axis in range(3):
-    position = points[..., axis] * side
-    lower = jnp.floor(position)
-    node, share = lower.astype(jnp.int32), position - lower
-    axes.append([(node % side, 1 - share), ((node + 1) % side, share)])
-  shape = jnp.arange(len(points))[:, None] * side**3
-  return [
-    (shape + (x * side + y) * side + z, x_share * y_share * z_share)
-    for (x, x_share), (y, y_share), (z, z_share) in itertools.product(*axes)
-  ]
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from occnet_jax import losses
-from occnet_jax.nn import poisson
+from occnet_jax.nn import periodic, poisson
 from tests.helpers import parity, parity_sap
 
 CASES = ("sap_dpsr_32",)
@@ -55,7 +55,7 @@ def _outputs(args, side):
   return {
     "raster_on_nodes": jnp.moveaxis(on_nodes, -1, 1),  # features first there
     "sigma2_raw_4096": take(raw),
-    "sigma2_raw_at_points": poisson.sample(raw, points),
+    "sigma2_raw_at_points": periodic.read(raw, points),
     "sigma2_4096": take(poisson.indicator(points, normals, side, 2.0)),
     "sigma0_4096": take(poisson.indicator(points, normals, side, 0.0)),
   }

@@ -74,6 +74,18 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.offsets": 2,
     "model.poisson_resolution": 16,
   },
+  "scan": {
+    "data.scan.points": (40, 60),
+    "data.targets": ("cloud_normals",),
+    "model.grid_resolution": 4,
+    "model.c_dim": 8,
+    "model.hidden_size": 8,
+    "model.unet3d_levels": 2,
+    "model.unet3d_filters": 8,
+    "model.moment_sides": (8, 32),
+    "model.poisson_side": 16,
+    "model.decoder_blocks": 1,
+  },
   "single": {
     "data.inputs": "none",
     "model.hidden_size": 16,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from occnet_jax.nn import poisson
+from occnet_jax.nn import periodic, poisson
 from tests.helpers import parity_poisson
 
 
@@ -80,7 +80,7 @@ def test_normals_are_spread_over_the_nodes_of_their_cells(rng):
 
 def test_values_between_nodes_are_trilinear_and_go_round(rng):
   grid, points = rng.standard_normal((2, 4, 4, 4)), rng.uniform(-1, 2, (2, 30, 3))
-  values = poisson.sample(jnp.asarray(grid), jnp.asarray(points))
+  values = periodic.read(jnp.asarray(grid), jnp.asarray(points))
   for shape in range(2):
     expected = ndimage.map_coordinates(
       grid[shape], 4 * points[shape].T, order=1, mode="grid-wrap"
@@ -114,7 +114,7 @@ def test_gradients_are_differences_of_nearby_values(rng):
 def test_the_slope_on_a_node_is_the_one_towards_larger_coordinates(rng):
   grid = jnp.asarray(rng.standard_normal((1, 4, 4, 4)))
   at_node = jnp.asarray([[[0.25, 0.5, 0.75]]])
-  slopes = jax.grad(lambda p: poisson.sample(grid, p).sum())(at_node)[0, 0]
+  slopes = jax.grad(lambda p: periodic.read(grid, p).sum())(at_node)[0, 0]
   here = grid[0, 1, 2, 3]
   above = jnp.stack([grid[0, 2, 2, 3], grid[0, 1, 3, 3], grid[0, 1, 2, 0]])
   np.testing.assert_allclose(slopes, 4 * (above - here), rtol=1e-5)
@@ -125,10 +125,10 @@ def test_a_ball_is_where_its_points_are(rng):
   field = poisson.indicator(points, normals, 32, 2.0)
   assert abs(float(field[0, 0, 0, 0]) - 0.5) < 1e-6
   assert abs(float(field[0, 16, 16, 16]) + 0.5) < 0.1
-  np.testing.assert_allclose(poisson.sample(field, points).mean(), 0, atol=1e-5)
+  np.testing.assert_allclose(periodic.read(field, points).mean(), 0, atol=1e-5)
   directions, _ = make_ball(rng, 500, 1.0)
   for radius, sign in ((0.3 - 0.5 / 32, -1), (0.3 + 0.5 / 32, 1)):
-    values = poisson.sample(field, 0.5 + radius * (directions - 0.5))
+    values = periodic.read(field, 0.5 + radius * (directions - 0.5))
     assert (sign * values > 0).all()
 
 

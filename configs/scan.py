@@ -1,0 +1,62 @@
+"""The network that ships: any scan of an object to a closed mesh.
+
+  python main.py --config=configs/scan.py --workdir=runs/scan
+
+Trained on clouds as scanners make them: 300 to 10,000 points, turned at random, noisy,
+with outliers, uneven, a third of them with a part cut off. The shapes are procedural
+ones and those of the data sets that `data.mixture` names; prepare these first, with the
+same numbers of points:
+
+  python -m data_prep folder:PATH --out data/PATH --set points=40000 \
+    near_points=20000 surface_points=40000 test_fraction=0.05 val_fraction=0.05
+
+configs/scan.py:partial is for scans of some sides of an object: three quarters of its
+clouds show what one to three cameras see, or lack a part.
+"""
+
+from configs import base
+
+
+def get_config(variant: str = "whole"):
+  if variant not in ("whole", "partial"):
+    raise ValueError(f"configs/scan.py:{variant}: unknown; want whole or partial")
+  config = base.get_config("scan")
+  config.name = "scan" if variant == "whole" else "scan-partial"
+  config.prep.update(
+    out="data/scan",
+    seed=5,
+    per_category=60,
+    points=40_000,
+    near_points=20_000,
+    surface_points=40_000,
+    val_fraction=0.05,
+    test_fraction=0.05,
+  )
+  config.data.update(
+    points=1024,
+    near_fraction=0.4,
+    random_stretch=0.5,
+    targets=("cloud_normals",),
+    cloud_points=3000,
+  )
+  config.data.scan.update(points=(300, 10_000), cut=0.3, viewed=0.05, extent=0.95)
+  if variant == "partial":
+    config.data.scan.update(cut=0.25, viewed=0.5, extent=0.75)
+  config.optim.update(
+    name="muon_conv",
+    learning_rate=1e-2,
+    schedule="cosine",
+    warmup_steps=100,
+    clip_norm=1.0,
+    ema_decay=0.995,
+  )
+  config.train.update(
+    steps=20_000,
+    batch_size=8,
+    log_every=50,
+    save_every=500,
+    validate_every=1000,
+    preview_shapes=0,
+  )
+  config.val.update(points=4096, shapes=96)
+  return config

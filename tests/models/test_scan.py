@@ -1,0 +1,161 @@
+"""The network of scans: what must not matter to it, and what its settings change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from occnet_jax import config as config_lib
+from occnet_jax import trained_model
+from occnet_jax.data.batches import example_batch
+from occnet_jax.models import registry, scan
+from tests.helpers.compilations import count_compilations
+
+KEY = jax.random.key(0)
+SMALL = {
+  "grid_resolution": 4,
+  "c_dim": 8,
+  "hidden_size": 8,
+  "unet3d_levels": 2,
+  "unet3d_filters": 8,
+  "moment_sides": (8, 32),
+  "poisson_side": 32,
+}
+
+
+def make_config(**changes):
+  config = base.get_config("scan")
+  config.model.update(**SMALL | changes)
+  config.data.scan.points = (64, 500)
+  config.data.targets = ("cloud_normals",)
+  return config.to_dict()
+
+
+def make_batch(n=200, t=50):
+  rng = np.random.default_rng(0)
+  normals = rng.standard_normal((2, n, 3))
+  normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+  points = rng.uniform(-0.5, 0.5, (2, t, 3))
+  inside = np.linalg.norm(points, axis=-1) < 0.4
+  batch = {"inputs": 0.4 * normals, "cloud_normals": normals, "points": points}
+  return {k: jnp.asarray(v, jnp.float32) for k, v in batch.items()} | {
+    "occupancies": jnp.asarray(inside, jnp.float32)
+  }
+
+
+@pytest.fixture(scope="module")
+def net():
+  config = make_config()
+  method = registry.build(config["model"])
+  # Random values everywhere, so that no part is silent.
+  variables = jax.jit(method.init)(KEY, make_batch())
+  leaves, tree = jax.tree.flatten(variables)
+  keys = jax.random.split(KEY, len(leaves))
+  leaves = [
+    x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)
+  ]
+  return method, jax.tree.unflatten(tree, leaves), config
+
+
+def values(net, cloud, points):
+  method, variables, _ = net
+  return method.decode(variables, method.encode(variables, cloud), points)
+
+
+def test_padding_order_and_points_outside_do_not_matter(net):
+  batch = make_batch()
+  cloud, points = batch["inputs"], batch["points"]
+  expected = values(net, cloud, points)
+  assert float(jnp.ptp(expected)) > 0.1
+  nan = jnp.full((2, 30, 3), jnp.nan)
+  for other in (
+    jnp.concatenate([cloud, nan], 1),
+    cloud[:, ::-1],
+    jnp.concatenate([cloud, nan + 1, 0.56 + 0 * cloud[:, :9]], 1),
+  ):
+    np.testing.assert_allclose(values(net, other, points), expected, atol=2e-4)
+
+
+def test_true_normals_enclose_the_ball():
+  """The solver's field of oriented points, without anything that is learned."""
+  batch = make_batch(n=3000)
+  n = batch["inputs"].shape[1]
+  weights = jnp.full((2, n), 1 / n)
+  oriented = scan.Oriented(
+    batch["inputs"], batch["cloud_normals"], weights, weights > 0
+  )
+  solid = scan.solve(oriented, 32)
+  axis = (np.arange(32) / 32 - 0.5) * scan.BOX
+  radius = np.sqrt(sum(x**2 for x in np.meshgrid(axis, axis, axis, indexing="ij")))
+  clear = np.abs(radius - 0.4) > 0.06
+  np.testing.assert_array_equal(solid[0][clear] > 0, radius[clear] < 0.4)
+  # The jump is 1 / area.
+  jump = np.median(solid[0][radius < 0.3]) - np.median(solid[0][radius > 0.5])
+  assert jump == pytest.approx(1 / (4 * np.pi * 0.4**2), rel=0.1)
+
+
+def test_errors_of_normals_are_those_of_angles():
+  normals = jnp.asarray([[[0, 0, 2.0], [3.0, 0, 0], [0, -1.0, 0], [1.0, 1, 0]]])
+  true = jnp.asarray([[[0, 0, 1.0], [0, 1.0, 0], [0, 1.0, 0], [0, 0, 0]]])
+  oriented = scan.Oriented(
+    normals, normals, 0 * normals[..., 0] + 1, jnp.ones((1, 4)) > 0
+  )
+  error, turned = scan.normal_errors(oriented, true)
+  assert float(error) == pytest.approx((0 + 1 + 2) / 3)
+  assert float(turned) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("weight", ["solid_weight", "normal_weight"])
+def test_the_weights_of_the_loss_are_those_of_its_terms(net, weight):
+  _, variables, config = net
+  batch, losses, logged = make_batch(), [], None
+  for value in (0.0, 1.0, 3.0):
+    method = registry.build(config["model"] | {weight: value})
+    loss, (_, logged) = method.loss(variables, batch, KEY, True)
+    losses.append(float(loss))
+  assert losses[1] > losses[0] + 0.1
+  assert losses[2] - losses[1] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-4)
+  if weight == "normal_weight":
+    added = batch["points"].shape[1] * float(logged["normal_error"])
+    assert losses[1] - losses[0] == pytest.approx(added, rel=1e-4)
+
+
+def test_a_cloud_of_any_size_is_used_whole_in_the_frame_of_its_own_points(net):
+  method, variables, config = net
+  model = trained_model.Model(method, variables, config, {})
+  rng = np.random.default_rng(0)
+  cloud = rng.standard_normal((450, 3))
+  cloud = 7 * cloud / np.linalg.norm(cloud, axis=1, keepdims=True) + [3, 2, 1]
+  settings = {"resolution_0": 8, "upsampling_steps": 1, "on_empty": "empty"}
+  mesh = model.reconstruct(cloud, **settings)
+  far = model.reconstruct(np.concatenate([cloud, [[90.0, 0, 0]]]), **settings)
+  assert len(mesh.faces)
+  np.testing.assert_allclose(mesh.bounds, far.bounds, atol=0.7)  # a cell
+  with count_compilations() as compiled:
+    model.reconstruct(cloud[:400], **settings)
+  assert compiled == []
+  few = model.reconstruct(cloud[:64], **settings)
+  assert few.vertices.shape != mesh.vertices.shape or not np.allclose(
+    few.vertices, mesh.vertices
+  )
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"moment_sides": (8, 16)}, r"moment_sides is \(8, 16\); want 32 among them"),
+    ({"grid_resolution": 6}, r"grid_resolution is 6; want a multiple of 4, which"),
+  ],
+)
+def test_sizes_that_do_not_go_together_are_one_sentence(changes, message):
+  with pytest.raises(ValueError, match=message):
+    registry.build(make_config(**changes)["model"])
+
+
+def test_the_default_sizes_have_so_many_parameters():
+  config = base.get_config("scan").to_dict()
+  settings = config_lib.parse(config)
+  method = registry.build(settings.model)
+  specs = registry.variable_specs(method, example_batch(settings.data))
+  assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_602
