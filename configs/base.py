@@ -18,12 +18,12 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   config.seed = 0  # seed of initial values, data order and every random draw
 
   prep = config.prep = ml_collections.ConfigDict()
-  # Source of the meshes: synthetic, folder:PATH (sub-folders are categories; or one
-  # file), csv:PATH (a table of files), shapenet:PATH (raw), official:PATH (ShapeNet as
-  # the reference prepared it), sh3f:PATH or sh3f:debian (Sweet Home 3D furniture),
-  # pybullet, rooms:SOURCE (rooms of the objects of another source, such as
-  # rooms:synthetic), official_rooms:PATH (the rooms of convolutional occupancy
-  # networks).
+  # Source of the meshes: synthetic, hollow (cups, boxes, pipes), folder:PATH
+  # (sub-folders are categories; or one file), csv:PATH (a table of files),
+  # shapenet:PATH (raw), official:PATH (ShapeNet as the reference prepared it),
+  # sh3f:PATH or sh3f:debian (Sweet Home 3D furniture), pybullet, rooms:SOURCE (rooms of
+  # the objects of another source, such as rooms:synthetic), official_rooms:PATH (the
+  # rooms of convolutional occupancy networks).
   prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
   prep.seed = 0  # seed of shapes, samples and splits

@@ -4,11 +4,12 @@
 
 Trained on clouds as scanners make them: 300 to 10,000 points, turned at random, noisy,
 with outliers, uneven, a third of them with a part cut off. The shapes are procedural
-ones and those of the data sets that `data.mixture` names; prepare these first, with the
-same numbers of points:
+ones, and those of the data sets that `data.mixture` names, which are prepared first:
 
-  python -m data_prep folder:PATH --out data/PATH --set points=40000 \
+  python -m data_prep hollow --out data/hollow --set per_category=600 points=40000 \
     near_points=20000 surface_points=40000 test_fraction=0.05 val_fraction=0.05
+  (and so on: sh3f:debian, pybullet, folder:PATH)
+  python main.py ... --config.data.mixture="(('data/hollow', 1), ('data/mine', 2))"
 
 configs/scan.py:partial is for scans of some sides of an object: three quarters of its
 clouds show what one to three cameras see, or lack a part.
@@ -45,13 +46,13 @@ def get_config(variant: str = "whole"):
   config.optim.update(
     name="muon_conv",
     learning_rate=1e-2,
-    schedule="cosine",
+    schedule="wsd",  # so that more steps can be added until its last fifth
     warmup_steps=100,
     clip_norm=1.0,
     ema_decay=0.995,
   )
   config.train.update(
-    steps=20_000,
+    steps=12_000,
     batch_size=8,
     log_every=50,
     save_every=500,

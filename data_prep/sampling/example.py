@@ -14,7 +14,7 @@ from data_prep.pipeline.splits import make_rng
 from data_prep.sampling import distances, inside_test, voxels
 from data_prep.sampling import points as points_lib
 from data_prep.sampling import surface as surface_lib
-from data_prep.sources import official, official_rooms, rooms
+from data_prep.sources import official, official_rooms, rooms, synthetic
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solid_lib
 from data_prep.watertight.framed import load_watertight
@@ -103,7 +103,7 @@ def is_rooms(settings: Settings) -> bool:
 
 def is_generated(settings: Settings) -> bool:
   """Whether `per_category` decides how many shapes the source has."""
-  return settings["source"] == "synthetic" or is_rooms(settings)
+  return settings["source"] in synthetic.SETS or is_rooms(settings)
 
 
 def prepare_one(task: Task) -> tuple[Row, bytes | None]:

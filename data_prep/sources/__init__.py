@@ -20,6 +20,7 @@ from data_prep.sources.entry import MeshEntry, check_names
 
 KINDS = (
   "synthetic",
+  "hollow",
   "folder:/path/to/meshes",
   "csv:/path/to/table.csv",
   "sh3f:debian",
@@ -59,9 +60,13 @@ def collect(
     ValueError: the source is none of KINDS, or its meshes cannot be listed.
   """
   kind, _, where = source.partition(":")
-  if source == "synthetic":
+  if source in synthetic.SETS:
     synthetic.write_meshes(
-      out / "meshes", per_category=per_category, seed=seed, workers=workers
+      out / "meshes",
+      per_category=per_category,
+      seed=seed,
+      categories=synthetic.SETS[source],
+      workers=workers,
     )
     return folder.list_meshes(out / "meshes")
   if kind == "rooms" and not where.startswith(("official", "rooms")):

@@ -31,6 +31,7 @@ from data_prep.sources.families import (
   car,
   chair,
   display,
+  hollow,
   lamp,
   loudspeaker,
   mug,
@@ -57,6 +58,8 @@ _FAMILIES: dict[str, Callable[[Draw], Manifold]] = {
   "vessel": vessel.vessel,
 }
 CATEGORIES: tuple[str, ...] = tuple(sorted(_FAMILIES))
+_FAMILIES["hollow"] = hollow.hollow  # on request: it is no category of ShapeNet
+SETS = {"synthetic": CATEGORIES, "hollow": ("hollow",)}  # by their names as sources
 
 _DECIMALS = 6  # coordinates are exact in a text file with this many decimals
 _SMALLEST_EDGE = 2e-4  # of an extent of about 1: removes slivers that booleans leave
@@ -111,7 +114,7 @@ def write_meshes(
     out: directory of the meshes, made if it does not exist.
     per_category: number of shapes of each category, with indices from 0.
     seed: seed of the whole set.
-    categories: some of CATEGORIES.
+    categories: names of families.
     workers: number of processes; 0 for one per core, 1 for this process.
 
   Raises:
@@ -152,7 +155,7 @@ def _check(categories: Sequence[str], **numbers: tuple[int, int]) -> None:
   """
   if unknown := [name for name in categories if name not in _FAMILIES]:
     raise ValueError(
-      f"category {unknown[0]!r} is unknown; want some of {', '.join(CATEGORIES)}"
+      f"category {unknown[0]!r} is unknown; want some of {', '.join(_FAMILIES)}"
     )
   for name, (value, least) in numbers.items():
     if value < least:

@@ -50,6 +50,11 @@ def test_each_kind_of_source_is_found_by_its_name(tmp_path):
   }
 
 
+def test_hollow_shapes_are_a_source_of_their_own(tmp_path):
+  entries = _collect("hollow", tmp_path)
+  assert {entry.category for entry in entries} == {"hollow"}
+
+
 def test_synthetic_shapes_are_made_where_the_data_set_lies(tmp_path):
   entries = _collect("synthetic", tmp_path)
   assert [entry.category for entry in entries] == list(synthetic.CATEGORIES)
@@ -58,7 +63,7 @@ def test_synthetic_shapes_are_made_where_the_data_set_lies(tmp_path):
 
 @pytest.mark.parametrize("source", ["", "folder", "folder:", "csv:", "sh3f", "web:x"])
 def test_an_unknown_source_is_refused_with_those_there_are(tmp_path, source):
-  with pytest.raises(ValueError, match="want one of: synthetic, folder:"):
+  with pytest.raises(ValueError, match="want one of: synthetic, hollow, folder:"):
     _collect(source, tmp_path)
 
 

@@ -18,7 +18,7 @@ def shapes():
   """The first shapes of every category, of seed 0."""
   return {
     category: [synthetic.make_shape(category, 0, i) for i in range(PER_CATEGORY)]
-    for category in synthetic.CATEGORIES
+    for category in (*synthetic.CATEGORIES, "hollow")
   }
 
 
@@ -121,6 +121,16 @@ def test_every_mug_has_a_handle_and_is_open_at_the_top(shapes):
     axis = np.stack([np.full(60, 1e-4), height, np.full(60, 2e-4)], 1)
     winding = igl.winding_number(vertices, faces.astype(np.int64), axis)
     np.testing.assert_allclose(winding, 0, atol=1e-6)
+
+
+def test_hollow_shapes_are_mostly_thin_walls(shapes):
+  """Of a thin wall two faces bound the volume, so it is half of area times thickness."""
+  thickness = [
+    2 * m.volume / m.area for m in map(lambda s: _mesh(*s), shapes["hollow"])
+  ]
+  assert max(thickness) < 0.09
+  assert min(thickness) < 0.03
+  assert "hollow" not in synthetic.CATEGORIES
 
 
 def test_seed_and_index_change_the_shape():
