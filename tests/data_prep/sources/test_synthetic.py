@@ -124,10 +124,9 @@ def test_every_mug_has_a_handle_and_is_open_at_the_top(shapes):
 
 
 def test_hollow_shapes_are_mostly_thin_walls(shapes):
-  """Of a thin wall two faces bound the volume, so it is half of area times thickness."""
-  thickness = [
-    2 * m.volume / m.area for m in map(lambda s: _mesh(*s), shapes["hollow"])
-  ]
+  """Two faces bound a thin wall, so its volume is half of its area times thickness."""
+  meshes = [_mesh(*shape) for shape in shapes["hollow"]]
+  thickness = [2 * mesh.volume / mesh.area for mesh in meshes]
   assert max(thickness) < 0.09
   assert min(thickness) < 0.03
   assert "hollow" not in synthetic.CATEGORIES
