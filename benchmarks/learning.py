@@ -62,7 +62,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
   ),
   "planes_knn": ("patches", {**PLANES, "model.knn": 8}),
   "patches": ("patches", {}),
-  "ifnet": ("local", {}),
+  "ifnet": ("local", {"optim.ema_batches": 16}),
 }
 TIMED_STEPS = 4
 VALIDATIONS = 8  # on the way of a run

@@ -16,7 +16,7 @@ from occnet_jax.migration import Config, migrate
 
 # Fields that may change when a run is resumed.
 MUTABLE_FIELDS = (
-  *("name", "prep", "data.dir", "data.placement", "data.workers"),
+  *("name", "prep", "data.dir", "data.mixture", "data.placement", "data.workers"),
   *("train.steps", "train.log_every", "train.save_every", "train.keep_every"),
   *("train.validate_every", "train.on_nonfinite", "train.preview_shapes"),
   *("model.tau_grid", "model.levels_used", "val", "test", "generation", "report"),
