@@ -25,7 +25,7 @@ from tests.helpers import ROOT  # noqa: E402
 # Tests spend most of their time in compilation, often of the same program in another
 # process; all of them share the results, and the next run has them, too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax-tests"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # lowers faster
 
 from jaxtyping import install_import_hook  # noqa: E402

