@@ -153,6 +153,7 @@ def test_nothing_was_asked_of_the_network_and_nothing_failed(page):
   complaints = [
     entry
     for entry in page.get_log("browser")
-    if entry["source"] != "rendering"  # how fast the software renderer is
+    # How fast the software renderer is, and model-viewer's wait for it.
+    if entry["source"] != "rendering" and "rAF timed out" not in entry["message"]
   ]
   assert complaints == []
