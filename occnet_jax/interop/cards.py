@@ -44,6 +44,10 @@ _FRAMES = {
     "A cloud may be in any unit. It is scaled to the unit cube, and the mesh is in the "
     "frame and the unit of the cloud. In training shapes stand upright along y."
   ),
+  "scan": (
+    "A cloud may be in any unit and stand in any way. It is scaled by the box of its "
+    "points without those that are alone, and the mesh is in its frame and unit."
+  ),
   "other": (
     "The mesh is in the frame of the unit cube, in which the largest extent of a shape "
     "is 1, y is up and the centre is the origin."
@@ -62,7 +66,7 @@ def generate(
     variables: its arrays.
     dtype: type of the stored numbers.
   """
-  kind = settings.data.inputs
+  kind, scan = settings.data.inputs, settings.data.scan
   count = sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"]))
   inputs = {
     "cloud": f"from a cloud of {settings.data.cloud_points} points",
@@ -70,13 +74,17 @@ def generate(
     "images": f"from images of {settings.data.image_side} pixels a side",
     "voxels": f"from a grid of {settings.data.voxel_side}^3 voxels",
   }.get(kind, "from a latent")
+  noise = f"{settings.data.cloud_sigma:g} cube units" if kind == "cloud" else None
+  if scan.points:
+    fewest, most = scan.points
+    inputs = f"from a cloud of {fewest:,} to {most:,} points"
+    noise, kind = f"up to {scan.sigma:g} cube units", "scan"
   level = record.get("level")
   scores = [
     f"{name} {value:.4g}"
     for name, value in record.items()
     if name not in ("step", "level") and type(value) in (float, int)
   ]
-  noise = f"{settings.data.cloud_sigma:g} cube units" if kind == "cloud" else None
   rows = {
     "System": settings.model["name"],
     "Stored numbers": dtype,

@@ -159,3 +159,13 @@ def test_the_default_sizes_have_so_many_parameters():
   method = registry.build(settings.model)
   specs = registry.variable_specs(method, example_batch(settings.data))
   assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_602
+
+
+def test_the_card_of_a_network_of_scans_says_what_its_clouds_were(net, tmp_path):
+  method, variables, config = net
+  record = {"step": 3, "iou": 0.5}
+  trained_model.Model(method, variables, config, record).save_pretrained(tmp_path / "m")
+  card = (tmp_path / "m" / "README.md").read_text()
+  assert "from a cloud of 64 to 500 points" in card
+  assert "up to 0.02 cube units" in card
+  assert "stand in any way" in card
