@@ -26,6 +26,7 @@ POSITIVE = {
   "model.unet_filters",
   "model.unet3d_filters",
 }
+FAR = 2.0  # cube units from the origin, four times as far as any shape reaches
 # Shares, with what is too large.
 SHARES = {"data.near_fraction": "more than 1", "optim.ema_decay": "1 or more"}
 
@@ -74,3 +75,19 @@ def to_finite(values: Any, dtype: Any, name: str) -> np.ndarray:
       "large for their type), want none; remove or mend them first"
     )
   return converted
+
+
+def check_in_frame(points: np.ndarray, name: str) -> None:
+  """Raises ValueError for points (..., 3) most of which are far from the unit cube.
+
+  Args:
+    points: in cube units.
+    name: subject of the message.
+  """
+  reach = float(np.median(np.abs(points).max(-1))) if points.size else 0.0
+  if reach > FAR:
+    raise ValueError(
+      f"{name}: half of the points are {reach:.4g} cube units or more from the origin "
+      "along an axis, want points of the unit cube about it; use reconstruct, which "
+      "scales a cloud, or scale it first"
+    )

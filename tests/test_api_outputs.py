@@ -39,10 +39,11 @@ def test_points_come_back_in_the_frame_of_the_cloud():
 
 def test_a_cloud_without_a_surface_is_named_in_its_batch():
   def filled_where_far(variables, latent):
-    return np.where(np.abs(latent).max() < 5, one_cell(variables, latent), -1.0)
+    return np.where(np.abs(latent).max() < 1.5, one_cell(variables, latent), -1.0)
 
   model = make_model(Grid(0.0), filled_where_far)
-  meshes = model.reconstruct_batch([CLOUD * 0.1, CLOUD, CLOUD * 0.1], normalise=False)
+  clouds = [factor * CLOUD for factor in (0.1, 0.15, 0.1)]
+  meshes = model.reconstruct_batch(clouds, normalise=False)
   assert len(next(meshes).faces)
   with pytest.raises(NoSurface, match=r"observed\[1\]: no surface: all 64 cells"):
     next(meshes)
@@ -68,6 +69,15 @@ def test_numbers_that_are_not_finite_are_refused_by_encode_and_decode(value):
     model.encode(clouds)
   with pytest.raises(ValueError, match=r"points: 2 of 300 numbers are not finite"):
     model.decode(None, clouds)
+
+
+def test_a_cloud_in_another_unit_is_refused_by_encode_and_scaled_by_reconstruct():
+  model = make_model(Grid(0.0), one_cell)
+  stray = np.concatenate([CLOUD / np.ptp(CLOUD), [[7.0, 0, 0]]])
+  model.encode(stray[None])  # an outlier is none of its business
+  with pytest.raises(ValueError, match=r"half of the points are \S+ cube units or m"):
+    model.encode(1000 * CLOUD[None])
+  assert model.reconstruct(1000 * CLOUD).volume > 0
 
 
 @pytest.mark.parametrize("together", [1, 2])

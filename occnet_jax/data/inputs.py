@@ -156,7 +156,8 @@ def as_batch(
     spec: zeros of the shape and type of the input of one shape, `Observation.spec`.
 
   Raises:
-    ValueError: inputs of another shape, or numbers that are not finite.
+    ValueError: inputs of another shape, numbers that are not finite, or a cloud in
+      another frame than the cube's.
   """
   inputs = np.asarray(inputs)
   free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])
@@ -164,7 +165,10 @@ def as_batch(
   if inputs.ndim != 1 + spec.ndim or inputs.shape[1 + len(free_axes) :] != fixed:
     shape = ", ".join(["b", *free_axes, *map(str, fixed)])
     raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
-  return ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
+  inputs = ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
+  if kind == "cloud":
+    ranges.check_in_frame(inputs, "inputs (cloud)")
+  return inputs
 
 
 def pad_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b m 3"]:
