@@ -217,9 +217,7 @@ def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> d
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument(
-    "--model", default="scan", help="as of occnet_jax.from_pretrained"
-  )
+  parser.add_argument("--model", required=True, help="as of occnet_jax.from_pretrained")
   parser.add_argument("--out", type=pathlib.Path, required=True)
   parser.add_argument("--objects", type=int, default=0, help="0 for all")
   parser.add_argument("--ways", nargs="+", help="some of those that are printed")
