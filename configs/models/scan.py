@@ -14,7 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   model.unet3d_patch = 2  # side of the patches of cells that are one of its cells
   # Nodes along a side of the grids in which moments of the points are measured.
   model.moment_sides = (16, 32, 64)
-  model.poisson_side = 64  # nodes along a side of the solver's grid
+  model.poisson_side = 64  # nodes along a side of the solver's grid in training
+  model.fine_poisson_side = 128  # the same in use and validation, for finer detail
   model.largest_offset = 0.03  # by which a point is moved, in cube units
   model.decoder_blocks = 2  # residual blocks of the decoder
   # Weight of the cross-entropy of the solver's field without the decoder.

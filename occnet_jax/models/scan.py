@@ -62,6 +62,7 @@ class Sizes(NamedTuple):
   unet3d_patch: int
   moment_sides: tuple[int, ...]
   poisson_side: int
+  fine_poisson_side: int
   largest_offset: float
   decoder_blocks: int
 
@@ -137,7 +138,6 @@ class ScanNetwork(nn.Module):
     self, cloud: Float[Array, "b n 3"], *, train: bool
   ) -> tuple[dict[str, Float[Array, "b ..."]], Oriented]:
     """The latent, and the oriented points that its field comes from."""
-    del train  # no layer behaves differently
     valid = (jnp.abs(cloud) < HALF_SIDE).all(-1)  # NaN is not
     points = jnp.where(valid[..., None], cloud, 0)
     unit = points / BOX + 0.5
@@ -162,7 +162,9 @@ class ScanNetwork(nn.Module):
     weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), poisson.TINY)
     moved = points + self.sizes.largest_offset * jnp.tanh(out[..., -3:])
     oriented = Oriented(moved, normals, weights, valid)
-    solid = solve(oriented, self.sizes.poisson_side)
+    # No weight depends on the grid, so training may use a coarser one.
+    side = self.sizes.poisson_side if train else self.sizes.fine_poisson_side
+    solid = solve(oriented, side)
     return {"grid": grid, "solid": solid}, oriented
 
   def read(

@@ -84,6 +84,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.unet3d_filters": 8,
     "model.moment_sides": (8, 32),
     "model.poisson_side": 16,
+    "model.fine_poisson_side": 32,
     "model.decoder_blocks": 1,
   },
   "single": {

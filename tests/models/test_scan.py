@@ -21,6 +21,7 @@ SMALL = {
   "unet3d_filters": 8,
   "moment_sides": (8, 32),
   "poisson_side": 32,
+  "fine_poisson_side": 32,
 }
 
 
@@ -93,6 +94,20 @@ def test_true_normals_enclose_the_ball():
   # The jump is 1 / area.
   jump = np.median(solid[0][radius < 0.3]) - np.median(solid[0][radius > 0.5])
   assert jump == pytest.approx(1 / (4 * np.pi * 0.4**2), rel=0.1)
+
+
+def test_the_solver_is_finer_in_use_than_in_training(net):
+  _, variables, config = net
+  batch, losses = make_batch(), []
+  for fine in (32, 48):
+    method = registry.build(config["model"] | {"fine_poisson_side": fine})
+    latent = method.encode(variables, batch["inputs"])
+    assert latent["solid"].shape == (2, fine, fine, fine)
+    losses.append(
+      [float(method.loss(variables, batch, KEY, train)[0]) for train in (True, False)]
+    )
+  assert losses[0][0] == losses[1][0]
+  assert losses[0][1] != losses[1][1]
 
 
 def test_errors_of_normals_are_those_of_angles():
