@@ -147,6 +147,9 @@ def _reconstruct_one(
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
     observed = _read(model, item)
+  used = model.observation.spec.shape[0]
+  if model.settings.data.inputs == "cloud" and len(observed) > used:
+    print(f"{source}: {len(observed)} points, {used} of them used, drawn at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = _reconstruct(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)

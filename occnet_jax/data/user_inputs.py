@@ -19,8 +19,9 @@ from jaxtyping import Float
 
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images
-from occnet_jax.geometry import frames, photos, pointcloud_io
+from occnet_jax.geometry import frames, photos, pointcloud_io, scan_checks
 
+FRAME_POINTS = 1_000_000  # of a larger cloud, by which its frame is measured
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
   "cloud": ("a point cloud or a mesh", pointcloud_io.SUFFIXES),
   "image": ("a photograph", photos.SUFFIXES),
@@ -104,16 +105,29 @@ def prepare(
   if cloud.ndim != 2 or cloud.shape[1] != 3:
     raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
   pointcloud_io.check_cloud(cloud)
+  rng = np.random.default_rng(seed)
   if normalise and scan:
-    loc, scale = frames.robust_frame(cloud)
-    scale /= scan.extent
+    loc, scale = _scan_frame(cloud, scan, rng)
   elif normalise:
     loc, scale = frames.cloud_frame(cloud)
   count = min(shape[0], len(cloud)) if scan else shape[0]
-  rng = np.random.default_rng(seed)
   chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
   points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
   return Prepared(points, loc, scale)
+
+
+def _scan_frame(
+  cloud: Float[np.ndarray, "n 3"], scan: ScanSettings, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "3"], float]:
+  """The frame of a scan, by the box of the points that are not alone."""
+  if len(cloud) > FRAME_POINTS:  # a box needs no more of them
+    cloud = cloud[rng.choice(len(cloud), FRAME_POINTS, replace=False)]
+  loc, scale = frames.robust_frame(cloud)
+  inside = (np.abs(frames.to_frame(cloud, loc, scale)) <= 0.5).all(1)
+  few, many = scan.points
+  trained = f"clouds of {few} to {many} points"
+  scan_checks.check_scan(cloud[inside], few // 3, trained)
+  return loc, scale / scan.extent
 
 
 def in_frame(

@@ -54,13 +54,14 @@ def load(path):
   return trimesh.load(path, force="mesh", process=False)
 
 
-def test_a_scan_becomes_a_mesh_in_its_frame_and_one_line(here, capsys):
+def test_a_scan_becomes_a_mesh_in_its_frame_and_two_lines(here, capsys):
   run("reconstruct", "scan.xyz", "-o", "mesh.ply")
   mesh = load(here / "mesh.ply")
   assert (np.abs(mesh.vertices - [100, 0, 0]) < 4.5).all()
   output = capsys.readouterr().out
   size = f"mesh.ply: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces, "
-  assert re.fullmatch(re.escape(size) + r"closed, \d+\.\d s\n", output)
+  used = "scan.xyz: 200 points, 32 of them used, drawn at random\n"
+  assert re.fullmatch(re.escape(used + size) + r"closed, \d+\.\d s\n", output)
   assert mesh.is_watertight
 
 
