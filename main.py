@@ -67,6 +67,11 @@ _MODEL = flags.DEFINE_string(
 _MASKS = flags.DEFINE_string(
   "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
 )
+_PREVIEW = flags.DEFINE_string(
+  "preview",
+  None,
+  "reconstruct: HTML page to write that shows one input beside its mesh, in 3D.",
+)
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
@@ -109,7 +114,13 @@ def main(argv: list[str]) -> None:
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(
-      workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config, _MODEL.value
+      workdir,
+      _INPUT.value,
+      _OUTPUT.value,
+      _MASKS.value,
+      config,
+      _MODEL.value,
+      _PREVIEW.value,
     )
     return
   if _MODEL.value:

@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     help="cells along a side; the model's own by default",
   )
   one.add_argument(
+    "--preview",
+    metavar="PAGE.html",
+    help="write a page that shows the input beside the mesh, for a browser",
+  )
+  one.add_argument(
     "--seed", type=int, default=0, metavar="N", help="seed of the points drawn (0)"
   )
   one.set_defaults(run=_reconstruct)
@@ -88,6 +93,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     pretrained=arguments.model or reconstruct_lib.DEFAULT_MODEL,
     resolution=arguments.resolution,
     seed=arguments.seed,
+    preview=arguments.preview,
   )
 
 

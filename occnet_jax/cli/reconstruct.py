@@ -36,7 +36,7 @@ from occnet_jax.geometry import mesh_io, photos
 from occnet_jax.interop import hub, weights
 from occnet_jax.models import finetuning
 from occnet_jax.types import Field
-from occnet_jax.viz import album, sheets
+from occnet_jax.viz import album, comparison, panes, sheets
 
 Row = dict[str, Any]
 DEFAULT_MODEL = "scan"
@@ -55,6 +55,7 @@ def reconstruct(
   config_override: dict[str, Any] | None = None,
   resolution: int | None = None,
   seed: int = 0,
+  preview: str | os.PathLike | None = None,
 ) -> None:
   """Writes meshes of the objects in a user's files.
 
@@ -73,6 +74,7 @@ def reconstruct(
     resolution: cells along a side of the cube, rounded up to a number that doublings of
       a coarse grid reach; None for that of the config.
     seed: seed of the points that are drawn from a cloud.
+    preview: HTML file to write for a single mesh: the input beside it, in 3D.
 
   Raises:
     ValueError: no file that the network could read, or, for a single mesh, an input
@@ -93,7 +95,12 @@ def reconstruct(
   items = user_inputs.find_items(source, target, model.settings.data.inputs, masks)
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
-    made = _reconstruct_one(model, items[0], source, target, options)
+    made = _reconstruct_one(model, items[0], source, target, options, preview)
+  elif preview:
+    raise ValueError(
+      f"--preview={preview} is for one mesh; a folder has its own page, "
+      f"{target / 'index.html'}: leave it out"
+    )
   elif is_mesh or target.is_file() or target.resolve() == source.resolve():
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
@@ -143,6 +150,7 @@ def _reconstruct_one(
   source: pathlib.Path,
   target: pathlib.Path,
   options: dict[str, Any],
+  preview: str | os.PathLike | None,
 ) -> str:
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
@@ -153,13 +161,30 @@ def _reconstruct_one(
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = _reconstruct(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
+  description = _describe(mesh)
+  written = f"{target}: {description}, {_size_of(target)}"
+  if not preview:
+    return written
+  facts = {"Mesh": description, "Input": str(source)}
+  observation = panes.viewable(model.settings.data.inputs, observed)
+  comparison.write_comparison(
+    preview, title=source.name, facts=facts, observation=observation, mesh=mesh
+  )
+  return f"{written}\n{preview}: input and mesh, {_size_of(preview)}"
+
+
+def _describe(mesh: trimesh.Trimesh) -> str:
   vertices, faces = len(mesh.vertices), len(mesh.faces)
-  size = f"{target}: {vertices} vertices, {faces} faces"
+  size = f"{vertices} vertices, {faces} faces"
   if not faces:
     return size
   open_edges = count_open_edges(np.asarray(mesh.faces))
   state = f"not closed ({open_edges} open edges)" if open_edges else "closed"
   return f"{size}, {state}"
+
+
+def _size_of(path: str | os.PathLike) -> str:
+  return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
 
 
 def _reconstruct_folder(

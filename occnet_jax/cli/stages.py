@@ -221,6 +221,7 @@ def reconstruct(
   masks: str | None = None,
   config_override: Config | None = None,
   pretrained: str | None = None,
+  preview: str | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`.
 
@@ -241,6 +242,7 @@ def reconstruct(
     pretrained=pretrained or reconstruct_lib.DEFAULT_MODEL,
     masks=masks,
     config_override=config_override,
+    preview=preview,
   )
 
 

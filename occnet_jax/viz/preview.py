@@ -10,8 +10,8 @@ from occnet_jax.config import Settings
 from occnet_jax.evaluation.validation_meshes import ValidationMeshes
 from occnet_jax.train.evaluators import Evaluator, Results
 from occnet_jax.types import Picture, Variables
-from occnet_jax.viz import report_data, sheets
-from occnet_jax.viz.report import ReportShape
+from occnet_jax.viz import panes, sheets
+from occnet_jax.viz.panes import ReportShape
 
 
 def make_preview(settings: Settings, workdir: pathlib.Path) -> Evaluator:
@@ -44,7 +44,7 @@ def _draw(
       id=str(shape["id"]),
       category=str(shape["category"]),
       metrics={},
-      observation=report_data.viewable(meshes.settings.data.inputs, shape["inputs"]),
+      observation=panes.viewable(meshes.settings.data.inputs, shape["inputs"]),
       reconstruction=(np.asarray(mesh.vertices), np.asarray(mesh.faces)),
       truth_points=shape["pointcloud"]["points"].astype(np.float32),
     )

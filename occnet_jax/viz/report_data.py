@@ -14,11 +14,12 @@ from occnet_jax.data import loader
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import evaluate, tables
 from occnet_jax.evaluation.tables import Row
-from occnet_jax.geometry import grids, mesh_io
+from occnet_jax.geometry import mesh_io
 from occnet_jax.train import metric_log
-from occnet_jax.viz import pages
+from occnet_jax.viz import pages, panes
 from occnet_jax.viz.charts import Chart
-from occnet_jax.viz.report import ReportShape, read_digest, write_report
+from occnet_jax.viz.panes import ReportShape
+from occnet_jax.viz.report import read_digest, write_report
 
 # Stages of extraction, as the page calls them; "evaluate" is a stage of a run there.
 STAGES = {
@@ -203,7 +204,7 @@ def _shape(settings, workdir, shapes, transform, row: Row, credits) -> ReportSha
     id=id,
     category=category,
     metrics=row,
-    observation=viewable(settings.data.inputs, inputs),
+    observation=panes.viewable(settings.data.inputs, inputs),
     reconstruction=reconstruction,
     truth=mesh_io.read_mesh(solid) if solid.exists() else None,
     truth_points=cloud["points"].astype(np.float32),
@@ -223,10 +224,3 @@ def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
       )
       for row in csv.DictReader(stream)
     }
-
-
-def viewable(kind: str, inputs: np.ndarray) -> np.ndarray | tuple | None:
-  """Inputs of a network as `ReportShape.observation`: a grid becomes a mesh."""
-  if kind == "voxels":
-    return grids.cube_surface(inputs > 0.5)
-  return None if kind in ("index", "none") else inputs

@@ -13,7 +13,7 @@ from PIL import Image
 
 from occnet_jax.files import atomic_write
 from occnet_jax.geometry import frames, photos, rendering
-from occnet_jax.viz.report import Mesh, ReportShape
+from occnet_jax.viz.panes import Mesh, ReportShape
 
 Picture = UInt8[np.ndarray, "h h 3"]
 MAX_BALLS = 2000  # points drawn of a true surface that has no mesh

@@ -1,5 +1,7 @@
 """The command `occnet`, and main.py with a pretrained model."""
 
+import base64
+import io
 import re
 import shutil
 import subprocess
@@ -61,8 +63,38 @@ def test_a_scan_becomes_a_mesh_in_its_frame_and_two_lines(here, capsys):
   output = capsys.readouterr().out
   size = f"mesh.ply: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces, "
   used = "scan.xyz: 200 points, 32 of them used, drawn at random\n"
-  assert re.fullmatch(re.escape(used + size) + r"closed, \d+\.\d s\n", output)
+  megabytes = (here / "mesh.ply").stat().st_size / 1e6
+  end = rf"closed, {megabytes:.1f} MB, \d+\.\d s\n"
+  assert re.fullmatch(re.escape(used + size) + end, output)
   assert mesh.is_watertight
+
+
+def test_a_preview_shows_the_cloud_beside_the_mesh(here, capsys):
+  run("reconstruct", "scan.xyz", "-o", "mesh.ply", "--preview", "page.html")
+  assert "page.html: input and mesh, 1." in capsys.readouterr().out
+  page = (here / "page.html").read_text()
+  assert "<title>scan.xyz</title>" in page
+  assert "200 points</figcaption>" in page
+  models = re.findall(r'src="data:model/gltf-binary;base64,([^"]*)"', page)
+  assert len(models) == 2
+  shown = trimesh.load(
+    io.BytesIO(base64.b64decode(models[1])), file_type="glb", force="mesh"
+  )
+  expected = load(here / "mesh.ply")
+  assert shown.area == pytest.approx(
+    expected.area / expected.extents.max() ** 2, rel=0.02
+  )
+  assert np.ptp(shown.vertices, axis=0).max() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_folder_has_a_page_already(here):
+  (here / "scans").mkdir()
+  shutil.copy("scan.xyz", here / "scans" / "a.xyz")
+  message = failure("reconstruct", "scans", "--preview", "page.html")
+  assert message == (
+    "error: --preview=page.html is for one mesh; a folder has its own page, "
+    "reconstructions/index.html: leave it out"
+  )
 
 
 def test_an_open_mesh_is_called_open(here, capsys, monkeypatch, model):

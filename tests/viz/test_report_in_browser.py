@@ -1,11 +1,13 @@
-"""The page in headless Chromium, opened from disk: pictures, cameras, no requests."""
+"""The pages in headless Chromium, opened from disk: pictures, cameras, no requests."""
 
+import contextlib
 import io
 import json
 import shutil
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -14,6 +16,7 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from occnet_jax.viz.comparison import write_comparison
 from tests.helpers.report_example import write
 
 PATIENCE = 60  # seconds; without a graphics card, on a busy machine
@@ -37,12 +40,10 @@ def find_browser():
   return browser, driver
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+@contextlib.contextmanager
+def opened(path, directory):
   """A browser that has the page open and the first shape on screen, loaded."""
   browser, driver = find_browser()
-  directory = tmp_path_factory.mktemp("browser")
-  write(directory / "report.html")
   options = webdriver.ChromeOptions()
   options.binary_location = browser
   for flag in (*FLAGS.split(), f"--user-data-dir={directory / 'profile'}"):
@@ -50,9 +51,35 @@ def page(tmp_path_factory):
   options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
   with webdriver.Chrome(options=options, service=Service(driver)) as chrome:
     chrome.set_page_load_timeout(PATIENCE)
-    chrome.get((directory / "report.html").as_uri())
+    chrome.get(path.as_uri())
     show_first_shape(chrome)
     yield chrome
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+  directory = tmp_path_factory.mktemp("browser")
+  write(directory / "report.html")
+  with opened(directory / "report.html", directory) as chrome:
+    yield chrome
+
+
+def test_the_comparison_of_a_cloud_and_its_mesh_is_on_screen(tmp_path):
+  """In any frame: the mesh fills its picture, wherever the scanner stood."""
+  mesh = trimesh.creation.icosphere(3).apply_scale(5).apply_translation([900, 0, 0])
+  write_comparison(
+    tmp_path / "page.html",
+    title="scan.ply",
+    facts={"Mesh": "closed"},
+    observation=np.asarray(mesh.vertices[::3]),
+    mesh=mesh,
+  )
+  with opened(tmp_path / "page.html", tmp_path) as chrome:
+    cloud, ball = (picture(viewer) for viewer in viewers(chrome))
+    for shown in (cloud, ball):
+      changed = np.abs(shown - shown[0, 0]).sum(-1) > 20
+      assert np.ptp(np.nonzero(changed)[0]) > 0.5 * len(shown)
+    assert np.abs(cloud - ball).mean() > 2
 
 
 def viewers(page):

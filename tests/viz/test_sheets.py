@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax.viz.report import ReportShape
+from occnet_jax.viz.panes import ReportShape
 
 pytest.importorskip("embreex")
 from occnet_jax.viz import sheets

@@ -1,0 +1,48 @@
+"""HTML page of one observation beside its mesh, both in 3D (host).
+
+Shape letters: n points, v vertices, f faces.
+"""
+
+import os
+
+import numpy as np
+import trimesh
+
+from occnet_jax import files
+from occnet_jax.geometry import frames
+from occnet_jax.viz import pages, panes
+
+
+def write_comparison(
+  path: str | os.PathLike,
+  *,
+  title: str,
+  facts: dict[str, str],
+  observation: np.ndarray | panes.Mesh,
+  mesh: trimesh.Trimesh,
+) -> None:
+  """Writes a page that holds all that it shows and fetches nothing.
+
+  Args:
+    path: HTML file to write.
+    title: title of the page.
+    facts: names and values to show at the top.
+    observation: as of `panes.ReportShape`; a cloud or the mesh of a grid is in the
+      frame of the reconstruction, in any unit.
+    mesh: the reconstruction.
+  """
+  vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+  if len(faces):
+    loc, scale = frames.unit_cube_frame(vertices)
+    vertices = frames.to_frame(vertices, loc, scale)
+    if isinstance(observation, tuple):
+      observation = frames.to_frame(observation[0], loc, scale), observation[1]
+    elif observation.ndim == 2:
+      observation = frames.to_frame(observation, loc, scale)
+      # Points far off the mesh, such as outliers, would lie beyond the picture.
+      observation = observation[(np.abs(observation) < 1).all(1)]
+  shape = panes.ReportShape(title, "", {}, observation, (vertices, faces))
+  both = [panes.input_pane(shape), panes.output_pane(shape)]
+  page = pages.render("comparison.html", title=title, facts=facts, panes=both)
+  with files.atomic_write(path) as scratch:
+    scratch.write_text(page, encoding="utf-8")
