@@ -1,4 +1,4 @@
-"""The direction of imports, as the README draws it, and what must not be imported."""
+"""The direction of imports, as docs/design.md has it, and what must not be imported."""
 
 import ast
 import functools

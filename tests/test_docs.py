@@ -1,0 +1,44 @@
+"""README and docs: links lead somewhere, and the README stays short."""
+
+import pathlib
+import re
+
+import pytest
+
+from tests.helpers import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PATH = re.compile(r"(?<![\w/.])((?:configs|notebooks|tests|docs)/[\w/]+\.\w+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+
+
+def anchors(page):
+  """The anchors of a page's headings, as GitHub makes them."""
+  headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+  plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+  return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading(page):
+  for path, anchor in LINK.findall(page.read_text()):
+    target = page.parent / path if path else page
+    assert target.exists(), path
+    assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_and_modules_that_commands_name_exist(page):
+  text = page.read_text()
+  for path in PATH.findall(text):
+    # NAME, MODEL and X stand for names.
+    assert (ROOT / path).exists() or pathlib.Path(path).stem.isupper(), path
+  for module in re.findall(r"python -m ((?:benchmarks|data_prep|tests)[\w.]*\w)", text):
+    path = ROOT / module.replace(".", "/")
+    assert path.is_dir() or path.with_suffix(".py").exists(), module
+
+
+def test_every_page_of_the_documents_is_named_in_the_readme():
+  text = (ROOT / "README.md").read_text()
+  assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text] == []
+  assert len(text.splitlines()) <= 150
