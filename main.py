@@ -65,7 +65,13 @@ _MODEL = flags.DEFINE_string(
   "Model.save_pretrained wrote, or owner/repo of the Hugging Face hub.",
 )
 _MASKS = flags.DEFINE_string(
-  "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
+  "masks", None, "reconstruct: PNG mask of an image, or folder of masks."
+)
+_INTRINSICS = flags.DEFINE_string(
+  "intrinsics", None, "reconstruct of depth images: camera file, see docs/depth.md."
+)
+_POSES = flags.DEFINE_string(
+  "poses", None, "reconstruct of depth images of one object: file of their poses."
 )
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
@@ -109,7 +115,14 @@ def main(argv: list[str]) -> None:
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(
-      workdir, _INPUT.value, _OUTPUT.value, _MASKS.value, config, _MODEL.value
+      workdir,
+      _INPUT.value,
+      _OUTPUT.value,
+      _MASKS.value,
+      config,
+      _MODEL.value,
+      intrinsics=_INTRINSICS.value,
+      poses=_POSES.value,
     )
     return
   if _MODEL.value:

@@ -1,4 +1,4 @@
-"""Reconstructs user files: clouds, photographs and grids, one or a folder (host).
+"""Reconstructs user files: clouds, images and grids, one or a folder (host).
 
 A file becomes a mesh file. A folder becomes a folder:
 
@@ -25,7 +25,8 @@ from PIL import Image
 
 from occnet_jax import api, files
 from occnet_jax.cli import process
-from occnet_jax.data import user_inputs
+from occnet_jax.data import user_depth, user_inputs
+from occnet_jax.data.user_depth import DepthInputs
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
@@ -52,6 +53,8 @@ def reconstruct(
   *,
   pretrained: str = DEFAULT_MODEL,
   masks: str | os.PathLike | None = None,
+  intrinsics: str | os.PathLike | None = None,
+  poses: str | os.PathLike | None = None,
   config_override: dict[str, Any] | None = None,
   resolution: int | None = None,
   seed: int = 0,
@@ -64,11 +67,15 @@ def reconstruct(
     workdir: directory of a trained run; None for a pretrained model.
     source: a file of the kind that the network was trained with
       (`user_inputs.ACCEPTED`), or a folder of such files at any depth. For a network of
-      several images a folder of images is one object, and a folder of folders many.
+      several images a folder of images is one object, and a folder of folders many;
+      likewise for depth images with poses.
     target: a mesh file, whose suffix names the format, or for a folder a folder, where
       only missing meshes are made; None for reconstruction.glb or reconstructions.
     pretrained: the model to use where there is no workdir, see `api.from_pretrained`.
-    masks: masks of photographs, see `photos.find_masks`.
+    masks: masks of photographs or depth images, see `photos.find_masks`.
+    intrinsics: camera file of depth images, see `depth_cameras.read_camera`, which a
+      network of clouds then takes in place of clouds.
+    poses: their poses, see `depth_cameras.read_poses`.
     config_override: config whose `test` and `generation` replace the network's own.
     resolution: cells along a side of the cube, rounded up to a number that doublings of
       a coarse grid reach; None for that of the config.
@@ -86,11 +93,15 @@ def reconstruct(
     mesh_io.check_written_suffix(target)
     if target.resolve() == source.resolve():
       raise ValueError(f"{target}: is the input; want another file for its mesh")
+  depth = user_depth.open_inputs(intrinsics, poses)
   with process.announced("loading the network"):
     model, origin = _load(workdir, pretrained, config_override)
   finetuning.check(model.method, model.settings.generation)
   options = _options(model, resolution, seed)
-  items = user_inputs.find_items(source, target, model.settings.data.inputs, masks)
+  kind = model.settings.data.inputs
+  items = user_inputs.find_items(source, target, kind, masks, depth)
+  if depth is not None:
+    origin |= depth.origin
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
     made = _reconstruct_one(model, items[0], source, target, options)
@@ -98,6 +109,7 @@ def reconstruct(
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
     made = _reconstruct_folder(model, items, source, target, origin, options)
+    _print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
 
 
@@ -147,6 +159,7 @@ def _reconstruct_one(
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
     observed = _read(model, item)
+  _print_pixels(item.depth)
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = _reconstruct(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
@@ -187,6 +200,11 @@ def _reconstruct_folder(
   tables.write_csv(target / "reconstruct_report.csv", report)
   made = sum(row["outcome"] == "mesh" for row in rows)
   return f"{made} of {len(rows)} meshes: {target / 'index.html'}"
+
+
+def _print_pixels(depth: DepthInputs | None) -> None:
+  if depth is not None and depth.pixels:  # else no image was read
+    print(f"depth: {depth.describe()}")  # noqa: T201
 
 
 def _read(model: api.Model, item: InputItem) -> np.ndarray:
