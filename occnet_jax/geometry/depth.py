@@ -20,8 +20,8 @@ from occnet_jax.geometry.depth_cameras import Camera, Pose, check_pose
 
 SUFFIXES = (".exr", ".npy", ".png", ".tif", ".tiff")
 # A step between two pixels that counts as an edge, as a share of the nearer depth. A
-# surface makes such a step if it is inclined by atan(0.03 fx) to the view, 87 degrees
-# at the 600 pixels of common sensors, whose noise is below 0.01 of the depth.
+# surface makes such a step if it is inclined by atan(0.03 fx) to the view: 87 degrees
+# for fx = 600. Noise of 0.005 of the depth makes one between 1 of 45,000 neighbours.
 EDGE_JUMP = 0.03
 MAX_POINTS = 100_000  # of the cloud of all views
 _CHANNELS = ("Z", "Y", "V", "R")  # of EXR: depth, or a picture that stands for it
