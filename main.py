@@ -65,7 +65,13 @@ _MODEL = flags.DEFINE_string(
   "Model.save_pretrained wrote, or owner/repo of the Hugging Face hub.",
 )
 _MASKS = flags.DEFINE_string(
-  "masks", None, "reconstruct: PNG mask of a photograph, or folder of masks."
+  "masks", None, "reconstruct: PNG mask of an image, or folder of masks."
+)
+_INTRINSICS = flags.DEFINE_string(
+  "intrinsics", None, "reconstruct of depth images: camera file, see docs/depth.md."
+)
+_POSES = flags.DEFINE_string(
+  "poses", None, "reconstruct of depth images of one object: file of their poses."
 )
 _PREVIEW = flags.DEFINE_string(
   "preview",
@@ -120,7 +126,9 @@ def main(argv: list[str]) -> None:
       _MASKS.value,
       config,
       _MODEL.value,
-      _PREVIEW.value,
+      preview=_PREVIEW.value,
+      intrinsics=_INTRINSICS.value,
+      poses=_POSES.value,
     )
     return
   if _MODEL.value:

@@ -1,6 +1,7 @@
 """The command `occnet`: meshes by pretrained models, without a clone (host).
 
 occnet reconstruct scan.ply -o mesh.glb
+occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
 occnet models
 """
 
@@ -68,6 +69,20 @@ def _parser() -> argparse.ArgumentParser:
   one.add_argument(
     "--seed", type=int, default=0, metavar="N", help="seed of the points drawn (0)"
   )
+  one.add_argument(
+    "--intrinsics",
+    metavar="JSON",
+    help="camera of depth images (16-bit PNG, TIFF, NPY, EXR), which a model of clouds "
+    "then takes; see docs/depth.md",
+  )
+  one.add_argument(
+    "--poses",
+    metavar="JSON",
+    help="poses of depth images; the images of a folder then are one object",
+  )
+  one.add_argument(
+    "--masks", help="PNG mask of an image, or folder of masks: other than 0 is object"
+  )
   one.set_defaults(run=_reconstruct)
   models = commands.add_parser("models", help="list the models of this package")
   models.set_defaults(run=_list_models)
@@ -91,6 +106,9 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     source,
     arguments.output or _default_output(source),
     pretrained=arguments.model or reconstruct_lib.DEFAULT_MODEL,
+    masks=arguments.masks,
+    intrinsics=arguments.intrinsics,
+    poses=arguments.poses,
     resolution=arguments.resolution,
     seed=arguments.seed,
     preview=arguments.preview,

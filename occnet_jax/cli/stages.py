@@ -221,6 +221,9 @@ def reconstruct(
   masks: str | None = None,
   config_override: Config | None = None,
   pretrained: str | None = None,
+  *,
+  intrinsics: str | None = None,
+  poses: str | None = None,
   preview: str | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`.
@@ -241,6 +244,8 @@ def reconstruct(
     target,
     pretrained=pretrained or reconstruct_lib.DEFAULT_MODEL,
     masks=masks,
+    intrinsics=intrinsics,
+    poses=poses,
     config_override=config_override,
     preview=preview,
   )

@@ -18,8 +18,10 @@ import trimesh
 from jaxtyping import Float
 
 from occnet_jax.config import ScanSettings
-from occnet_jax.data import images
+from occnet_jax.data import images, user_depth
+from occnet_jax.data.user_depth import DepthInputs
 from occnet_jax.geometry import frames, photos, pointcloud_io, scan_checks
+from occnet_jax.geometry.depth_cameras import Pose
 
 FRAME_POINTS = 1_000_000  # of a larger cloud, by which its frame is measured
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
@@ -50,14 +52,19 @@ class InputItem(NamedTuple):
   Attributes:
     name: path within the source, as reports name it.
     stem: path of the mesh within the target, without suffix.
-    paths: the files; several for a network of several images.
-    masks: masks of the photographs, in their order; [] without masks.
+    paths: the files; several for a network of several images, or for depth images with
+      poses.
+    masks: masks of the images, in their order; [] without masks.
+    depth: what reads the files if they are depth images.
+    poses: poses of depth images, in their order; empty without poses.
   """
 
   name: str
   stem: str
   paths: list[pathlib.Path]
   masks: list[pathlib.Path]
+  depth: DepthInputs | None = None
+  poses: Sequence[Pose] = ()
 
 
 def prepare(
@@ -161,6 +168,8 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   Raises:
     ValueError: a file that cannot be read, or a grid of another side.
   """
+  if item.depth is not None:
+    return item.depth.read(item.paths, item.masks, item.poses)
   if kind == "cloud":
     return pointcloud_io.read_cloud(item.paths[0])
   if kind == "voxels":
@@ -208,28 +217,40 @@ def find_items(
   target: pathlib.Path,
   kind: str,
   masks: str | os.PathLike | None = None,
+  depth: DepthInputs | None = None,
 ) -> list[InputItem]:
   """The objects in a file or folder, for a network of this kind of inputs.
 
-  Hidden files do not count, and neither `target` nor `masks` is searched.
+  Hidden files do not count, and neither `target` nor `masks` is searched. With `depth`
+  the files are depth images, and with poses those of a folder are one object.
 
   Raises:
-    ValueError: there are none, or masks for a network that takes no images.
+    ValueError: there are none, or masks where no images are read, or depth images that
+      lack a pose or are for a network that takes no clouds.
   """
   if kind not in ACCEPTED:
     raise ValueError(
       f"config.data.inputs of this network is {kind!r}, so it takes no files; want one "
       f"of {', '.join(ACCEPTED)}; occnet_jax.restore(...) has prior and fit for it"
     )
-  if masks and not kind.startswith("image"):
-    raise ValueError(f"{masks}: masks are for photographs, this network wants {kind}")
+  if depth is not None and kind != "cloud":
+    raise ValueError(
+      f"--intrinsics: depth images are for networks of clouds, this one wants {kind}; "
+      "leave it out, or name another network"
+    )
+  if masks and depth is None and not kind.startswith("image"):
+    raise ValueError(
+      f"{masks}: masks are for photographs and depth images, this network wants {kind}"
+    )
+  accepted = ACCEPTED[kind] if depth is None else user_depth.ACCEPTED
   files = [source] if not source.is_dir() else _list_files(source, (target, masks))
-  paths = [path for path in files if path.suffix.lower() in ACCEPTED[kind][1]]
+  paths = [path for path in files if path.suffix.lower() in accepted[1]]
   if not paths or not source.exists():
-    raise ValueError(_explain_nothing(kind, source, files))
+    raise ValueError(_explain_nothing(accepted, source, files))
   mask_of = photos.find_masks(masks, source, paths) if masks else {}
-  pooled = kind == "images" and source.is_dir()  # the images of a folder are one object
   root = source if source.is_dir() else source.parent
+  pose_of = {} if depth is None else depth.find_poses(paths, root)
+  pooled = source.is_dir() and (kind == "images" or bool(pose_of))  # into one object
   groups = collections.defaultdict(list)
   for path in paths:
     groups[(path.parent if pooled else path).relative_to(root).as_posix()].append(path)
@@ -245,7 +266,14 @@ def find_items(
     count = collections.Counter([*bare.values(), *groups])
     stems = {name: stem if count[stem] == 1 else name for name, stem in bare.items()}
   return [
-    InputItem(name, stems[name] or name, group, [mask_of[p] for p in group if mask_of])
+    InputItem(
+      name,
+      stems[name] or name,
+      group,
+      [mask_of[path] for path in group if mask_of],
+      depth,
+      [pose_of[path] for path in group if pose_of],
+    )
     for name, group in sorted(groups.items())
   ]
 
@@ -266,19 +294,26 @@ def _list_files(
 
 
 def _explain_nothing(
-  kind: str, source: pathlib.Path, files: Sequence[pathlib.Path]
+  accepted: tuple[str, tuple[str, ...]],
+  source: pathlib.Path,
+  files: Sequence[pathlib.Path],
 ) -> str:
   """Why there is nothing to reconstruct, and which network could read the files."""
   if not source.exists():
     return f"{source}: no such file or folder"
-  description, suffixes = ACCEPTED[kind]
+  description, suffixes = accepted
   present = {path.suffix.lower() for path in files}
   others = [k for k, (_, read) in ACCEPTED.items() if present.intersection(read)]
-  hint = f"; a network of config.data.inputs = {' or '.join(others)} would read it"
+  hint = ""
+  if accepted == user_depth.ACCEPTED:
+    hint = "; --intrinsics is for these alone, so leave it out for other files"
+  elif others:
+    hint = f"; a network of config.data.inputs = {' or '.join(others)} would read it"
+  if accepted == ACCEPTED["cloud"] and present.intersection(user_depth.ACCEPTED[1]):
+    hint += "; for depth images give --intrinsics=camera.json"
   return (
     f"{source}: this network wants {description} ({' '.join(suffixes)}), found "
-    f"{len(files)} files ({' '.join(sorted(present)) or 'none'})"
-    f"{hint if others else ''}"
+    f"{len(files)} files ({' '.join(sorted(present)) or 'none'}){hint}"
   )
 
 

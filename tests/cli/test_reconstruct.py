@@ -13,6 +13,7 @@ from PIL import Image
 
 from configs import base
 from occnet_jax.cli import reconstruct as reconstruct_lib
+from occnet_jax.cli import user_mesh
 from occnet_jax.cli.reconstruct import reconstruct
 from occnet_jax.config import parse
 from occnet_jax.data import inputs
@@ -137,10 +138,10 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
   (tmp_path / "in" / "c.png").write_bytes(b"nothing")
   args = run_of("image"), tmp_path / "in", tmp_path / "in" / "out"  # within the source
   asked = []
-  read = reconstruct_lib._read
+  read = user_mesh.read
   monkeypatch.setattr(
-    reconstruct_lib,
-    "_read",
+    user_mesh,
+    "read",
     lambda model, item: (asked.append(item.name), read(model, item))[1],
   )
   reconstruct(*args)

@@ -1,0 +1,153 @@
+"""A folder of a user -> a folder of meshes (host).
+
+<target>/
+  <name>.glb              a mesh for every input, under its relative name
+  index.html, pictures/   every input beside its mesh; the page is one file
+  reconstruct_report.csv  file, outcome, reason, seconds
+  reconstruct.jsonl       log of finished inputs, so that a second call does the rest
+"""
+
+import collections
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import tqdm
+from PIL import Image
+
+from occnet_jax import api, files
+from occnet_jax.cli import user_mesh
+from occnet_jax.data.user_inputs import InputItem
+from occnet_jax.evaluation import tables
+from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.extract.pipeline import NoSurface
+from occnet_jax.geometry import mesh_io, photos
+from occnet_jax.viz import album, sheets
+
+Row = dict[str, Any]
+# Pictures of an object: name in its file, caption on the page.
+CAPTIONS = {"input": "Input", "front": "Mesh", "back": "Mesh from behind"}
+
+
+def reconstruct_folder(
+  model: api.Model,
+  items: Sequence[InputItem],
+  source: pathlib.Path,
+  target: pathlib.Path,
+  origin: Row,
+  options: dict[str, Any],
+) -> str:
+  """Writes the meshes of a folder, its report and its page; what was made, in words."""
+  settings = {
+    **origin,
+    "step": model.record["step"],
+    "level": model.level,
+    "generation": model.extraction_settings() | options,
+    "margin": photos.MARGIN,
+  }
+  generation = model.settings.generation
+  if generation.finetune_steps:
+    rate = generation.finetune_learning_rate
+    settings["finetune"] = [generation.finetune_steps, rate]
+  rows = _reconstruct_all(model, items, target, settings, options)
+  _write_page(target, source, settings, rows)
+  names = ("outcome", "reason", "seconds")
+  report = [{"file": row["id"]} | {name: row[name] for name in names} for row in rows]
+  report = [{k: _printable(value) for k, value in row.items()} for row in report]
+  tables.write_csv(target / "reconstruct_report.csv", report)
+  made = sum(row["outcome"] == "mesh" for row in rows)
+  return f"{made} of {len(rows)} meshes: {target / 'index.html'}"
+
+
+def _reconstruct_all(
+  model: api.Model,
+  items: Sequence[InputItem],
+  out: pathlib.Path,
+  settings: Row,
+  options: dict[str, Any],
+) -> list[Row]:
+  """Makes the meshes that are missing or whose input has changed; a row per item."""
+  rows = []
+  with ResumeLog(out / "reconstruct.jsonl", settings) as log:
+    earlier = {row["id"]: row for row in log.rows()}
+    progress = tqdm.tqdm(
+      items, "reconstruct", unit="mesh", file=sys.stdout, mininterval=1, disable=None
+    )
+    for item in progress:
+      stats = [path.stat() for path in (*item.paths, *item.masks) if path.exists()]
+      stamp = [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+      row, path = earlier.get(item.name, {}), out / f"{item.stem}.glb"
+      has_mesh = row.get("outcome") == "mesh"
+      if row.get("stamp") != stamp or path.exists() != has_mesh:
+        start = time.perf_counter()
+        outcome, reason = _attempt(model, item, path, out, options)
+        row = {"category": "", "id": item.name, "stem": item.stem, "stamp": stamp}
+        row |= {"outcome": outcome, "reason": reason}
+        row["seconds"] = round(time.perf_counter() - start, 3)
+        log.add(row)
+      rows.append(row)
+  return rows
+
+
+def _attempt(
+  model: api.Model,
+  item: InputItem,
+  path: pathlib.Path,
+  out: pathlib.Path,
+  options: dict[str, Any],
+) -> tuple[str, str]:
+  """Writes one mesh and the pictures that could be drawn; outcome and reason."""
+  for old in (path, *(_picture_path(out, item.stem, name) for name in CAPTIONS)):
+    old.unlink(missing_ok=True)
+  pictures = {}
+  try:
+    observed = user_mesh.read(model, item)
+    pictures["input"] = sheets.draw_input(model.settings.data.inputs, observed)
+    mesh = user_mesh.make_mesh(model, observed, options)
+    pictures |= sheets.draw_front_and_back(mesh)
+    mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
+    return "mesh", ""
+  except (ValueError, FloatingPointError, OSError) as error:
+    is_empty = isinstance(error, NoSurface)
+    return "no surface" if is_empty else "failed", str(error)
+  finally:
+    for name, picture in pictures.items():
+      if picture is not None:
+        with files.atomic_write(_picture_path(out, item.stem, name)) as scratch:
+          Image.fromarray(picture).save(scratch)
+
+
+def _printable(value: Any) -> Any:
+  """Text without the surrogates that stand for bytes of file names outside UTF-8."""
+  if not isinstance(value, str):
+    return value
+  return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _picture_path(out: pathlib.Path, stem: str, name: str) -> pathlib.Path:
+  return out / "pictures" / f"{stem}-{name}.png"
+
+
+def _write_page(
+  out: pathlib.Path, source: pathlib.Path, settings: Row, rows: Sequence[Row]
+) -> None:
+  """Writes index.html, with every object and its pictures."""
+  count = collections.Counter(row["outcome"] for row in rows)
+  facts = {
+    "Network": _printable(settings.get("workdir") or settings["model"]),
+    "Step": str(settings["step"]),
+    "Level of the surface": user_mesh.show_level(settings["level"]),
+    "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
+  }
+  entries = []
+  for row in rows:
+    paths = {c: _picture_path(out, row["stem"], name) for name, c in CAPTIONS.items()}
+    pictures = {caption: path for caption, path in paths.items() if path.exists()}
+    name = row["stem"] if row["id"] == "." else row["id"]
+    note = f"{row['outcome']}, {row['seconds']:.1f} s"
+    reason = _printable(row["reason"])
+    entries.append(album.Entry(_printable(name), note, pictures, reason))
+  title = _printable(f"Reconstructions of {source.resolve().name}")
+  album.write_album(out / "index.html", title=title, facts=facts, entries=entries)

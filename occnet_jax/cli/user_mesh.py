@@ -1,0 +1,90 @@
+"""One object of a user -> a mesh file, and a page that shows it (host)."""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from occnet_jax import api
+from occnet_jax.cli import process
+from occnet_jax.data import user_inputs
+from occnet_jax.data.user_depth import DepthInputs
+from occnet_jax.data.user_inputs import InputItem
+from occnet_jax.extract.batch.parallel import naming_errors
+from occnet_jax.extract.mesh.checks import count_open_edges
+from occnet_jax.extract.pipeline import NoSurface
+from occnet_jax.geometry import mesh_io
+from occnet_jax.viz import comparison, panes
+
+
+def write_mesh_of(
+  model: api.Model,
+  item: InputItem,
+  source: pathlib.Path,
+  target: pathlib.Path,
+  options: dict[str, Any],
+  preview: str | os.PathLike | None,
+) -> str:
+  """Writes the mesh of one object; what was written, in words."""
+  with process.announced(f"reading {source}"):
+    observed = read(model, item)
+  print_pixels(item.depth)
+  used = model.observation.spec.shape[0]
+  if model.settings.data.inputs == "cloud" and len(observed) > used:
+    print(f"{source}: {len(observed)} points, {used} of them used, drawn at random")  # noqa: T201
+  with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
+    mesh = make_mesh(model, observed, options)
+  mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
+  description = _describe(mesh)
+  written = f"{target}: {description}, {_size_of(target)}"
+  if not preview:
+    return written
+  facts = {"Mesh": description, "Input": str(source)}
+  observation = panes.viewable(model.settings.data.inputs, observed)
+  comparison.write_comparison(
+    preview, title=source.name, facts=facts, observation=observation, mesh=mesh
+  )
+  return f"{written}\n{preview}: input and mesh, {_size_of(preview)}"
+
+
+def read(model: api.Model, item: InputItem) -> np.ndarray:
+  kind, shape = model.settings.data.inputs, model.observation.spec.shape
+  return user_inputs.read_item(item, kind, shape)
+
+
+def make_mesh(
+  model: api.Model, observed: np.ndarray, options: dict[str, Any]
+) -> trimesh.Trimesh:
+  try:
+    return model.reconstruct(observed, **options)
+  except NoSurface as error:
+    level = show_level(model.level)
+    raise NoSurface(
+      f"no surface: no value of the network exceeds the level {level}; show it the "
+      "object alone, or lower config.test.threshold"
+    ) from error
+
+
+def show_level(level: float | None) -> str:
+  return "none" if level is None else f"{level:.3g}"  # points and meshes have none
+
+
+def _describe(mesh: trimesh.Trimesh) -> str:
+  vertices, faces = len(mesh.vertices), len(mesh.faces)
+  size = f"{vertices} vertices, {faces} faces"
+  if not faces:
+    return size
+  open_edges = count_open_edges(np.asarray(mesh.faces))
+  state = f"not closed ({open_edges} open edges)" if open_edges else "closed"
+  return f"{size}, {state}"
+
+
+def _size_of(path: str | os.PathLike) -> str:
+  return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
+
+
+def print_pixels(depth: DepthInputs | None) -> None:
+  if depth is not None and depth.pixels:  # else no image was read
+    print(f"depth: {depth.describe()}")  # noqa: T201
