@@ -159,6 +159,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
 
   train = config.train = ml_collections.ConfigDict()
   train.steps = 300_000  # optimiser steps of the whole run
+  # Workdir of a run, or a pretrained model, whose weights this run starts with; "" for
+  # random ones.
+  train.start_from = ""
   train.batch_size = 64  # shapes per step over all devices
   # Operands of matrix products: float32, bfloat16 (sums in float32), or auto by device.
   train.precision = "float32"

@@ -87,6 +87,7 @@ class OptimSettings(NamedTuple):
 
 class TrainSettings(NamedTuple):
   steps: int
+  start_from: str
   batch_size: int
   precision: str
   steps_per_call: int

@@ -40,6 +40,7 @@ SINCE = {
   "optim.halve_every": 0,
   "train.precision": "float32",
   "train.steps_per_call": 1,
+  "train.start_from": "",
   "train.remat": False,
   "train.on_nonfinite": "stop",
   "train.preview_shapes": 0,

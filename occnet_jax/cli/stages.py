@@ -41,16 +41,17 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
+  from occnet_jax.cli import first_weights
   from occnet_jax.train import loop, multihost, workdir_lock
 
-  pretrained = functools.partial(_pretrained, config["model"])
+  initialise = functools.partial(first_weights.initialise, config)
   if not multihost.is_main_process():
-    loop.train(config, workdir, pretrained)
+    loop.train(config, workdir, initialise)
     return
   with workdir_lock.hold(workdir):
     check_workdir(config, workdir)
     with _timed(workdir, "train"):
-      loop.train(config, workdir, pretrained, _make_evaluators(config, workdir))
+      loop.train(config, workdir, initialise, _make_evaluators(config, workdir))
 
 
 def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
@@ -68,25 +69,6 @@ def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
   if settings.train.preview_shapes and rendering.is_available():
     evaluators.append(preview.make_preview(settings, workdir))
   return evaluators
-
-
-def _pretrained(model: Config, state: Any) -> Any:
-  """A fresh state with the features of config.model.pretrained, if that is set."""
-  if not model.get("pretrained"):
-    return state
-  from occnet_jax.interop import resnet_weights
-
-  fresh = {"params": state.params, "batch_stats": state.batch_stats}
-  encoder = {name: tree.get("encoder", {}) for name, tree in fresh.items()}
-  encoder = resnet_weights.with_pretrained_features(model["pretrained"], encoder)
-
-  def put(variables: dict) -> dict:
-    return {
-      name: {**tree, "encoder": encoder[name]} for name, tree in variables.items()
-    }
-
-  ema = None if state.ema is None else put(state.ema)
-  return state.replace(**put(fresh), ema=ema)
 
 
 def generate(config: Config, workdir: pathlib.Path) -> None:
