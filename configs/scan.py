@@ -3,17 +3,22 @@
   python main.py --config=configs/scan.py --workdir=runs/scan
 
 Trained on clouds as scanners make them: 300 to 10,000 points, turned at random, noisy,
-with outliers, uneven, three in ten with a part cut off. The shapes are procedural
-ones, and those of the data sets that `data.mixture` names, which are prepared first:
+with outliers, uneven, three in ten with a part cut off. Its shapes are procedural ones,
+hollow ones, Debian's furniture and PyBullet's objects (about 250 MB of downloads), each
+prepared in a directory of its own. Meshes of yours take the place of one of them by
 
-  python -m data_prep hollow --out data/hollow --set per_category=600 points=40000 \
-    near_points=20000 surface_points=40000 test_fraction=0.05 val_fraction=0.05
-  (and so on: sh3f:debian, pybullet, folder:PATH)
-  python main.py ... --config.data.mixture="(('data/hollow', 1), ('data/mine', 2))"
+  --config.prep.others.pybullet.source=folder:PATH
+  --config.prep.others.pybullet.out=data/scan-mine
+  --config.data.mixture="(('data/scan-hollow', 1), ('data/scan-mine', 2))"
+
+where 2 is how often each shape is in an epoch.
 
 configs/scan.py:partial is for scans of some sides of an object: three quarters of its
-clouds show what one to three cameras see, or lack a part.
+clouds show what one to three cameras see, or lack a part. It starts with the weights of
+the packaged network of whole scans.
 """
+
+import ml_collections
 
 from configs import base
 
@@ -33,6 +38,13 @@ def get_config(variant: str = "whole"):
     val_fraction=0.05,
     test_fraction=0.05,
   )
+  others = {
+    "hollow": {"source": "hollow", "out": "data/scan-hollow", "per_category": 600},
+    "furniture": {"source": "sh3f:debian", "out": "data/scan-furniture"},
+    "pybullet": {"source": "pybullet", "out": "data/scan-pybullet"},
+  }
+  config.prep.others = ml_collections.ConfigDict(others)
+  config.data.mixture = tuple((own["out"], 1) for own in others.values())
   config.data.update(
     points=1024,
     near_fraction=0.4,

@@ -19,6 +19,7 @@ RENAMED = {
 }
 # Fields that were added since, with the value that changes nothing.
 SINCE = {
+  "prep.others": {},
   "data.targets": (),
   "data.placement": "stream",
   "data.cloud_share": 1.0,
@@ -54,6 +55,7 @@ SINCE = {
 }
 # The same of config.model, by its name.
 MODEL_SINCE = {
+  "prep.others": {},
   "convonet": {"unet_up": "transposed"},
   "deepsdf": {"scale": 1.0},
   "ifnet": {"level_dropout": 0.0, "levels_used": 0},

@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import config_flags
 
 from data_prep.pipeline import report, worker_pool
-from data_prep.pipeline.prepare import prepare
+from data_prep.pipeline.prepare import prepare_all
 from data_prep.pipeline.shard_jobs import (
   Resources,
   ShardJob,
@@ -82,10 +82,11 @@ def main(argv: Sequence[str]) -> None:
   if config is None:
     raise ValueError("want --config=FILE, see configs/")
   options = PipelineOptions(list(argv[1:]))
-  prepared = prepare(
+  data_sets = prepare_all(
     **config.to_dict()["prep"], run=functools.partial(run_beam, options=options)
   )
-  print(report.summarise(prepared.directory))  # noqa: T201
+  for prepared in data_sets:
+    print(report.summarise(prepared.directory))  # noqa: T201
 
 
 def _run(argv: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ so a second call with the same settings makes only what is missing.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -64,6 +65,33 @@ class Prepared(NamedTuple):
   directory: pathlib.Path
   shapes: dict[str, int]
   rejected: int
+
+
+def prepare_all(
+  *, others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), **settings: Any
+) -> list[Prepared]:
+  """Prepares a data set, and those that are mixed with it, one after the other.
+
+  Args:
+    others: by name, the settings of each that differ, `source` and `out` among them.
+    **settings: arguments of `prepare`.
+
+  Raises:
+    ValueError: a setting that `prepare` lacks, or two data sets in one directory; else
+      as `prepare`.
+  """
+  names = inspect.signature(prepare).parameters
+  directories = {pathlib.Path(settings["out"]).resolve()}
+  for name, own in others.items():
+    if unknown := own.keys() - names:
+      raise ValueError(
+        f"prep.others.{name}: {min(unknown)!r} is no setting; want some of "
+        f"{', '.join(sorted(names))}"
+      )
+    if "out" not in own or (out := pathlib.Path(own["out"]).resolve()) in directories:
+      raise ValueError(f"prep.others.{name}.out: want a directory of its own")
+    directories.add(out)
+  return [prepare(**settings | dict(own)) for own in ({}, *others.values())]
 
 
 def prepare(

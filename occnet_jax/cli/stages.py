@@ -30,13 +30,13 @@ Config = dict[str, Any]
 
 
 def prepare(config: Config, workdir: pathlib.Path | None) -> None:
-  """Mesh files -> TFDS shards in config.prep.out, and a summary in words."""
+  """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others."""
   from data_prep.pipeline import prepare as prepare_lib
   from data_prep.pipeline import report as report_lib
 
   with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
-    prepared = prepare_lib.prepare(**config["prep"])
-  print(report_lib.summarise(prepared.directory))  # noqa: T201
+    for prepared in prepare_lib.prepare_all(**config["prep"]):
+      print(report_lib.summarise(prepared.directory))  # noqa: T201
 
 
 def train(config: Config, workdir: pathlib.Path) -> None:
