@@ -26,7 +26,7 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # rooms of convolutional occupancy networks).
   prep.source = "synthetic"
   prep.out = "data/synthetic"  # directory of the prepared data set
-  # Data sets that are mixed with it: a section each, with the fields of prep in which it
+  # Data sets that are mixed with it, a section each with the fields of prep in which it
   # differs, such as source and out; data.mixture names their directories.
   prep.others = ml_collections.ConfigDict()
   prep.seed = 0  # seed of shapes, samples and splits
