@@ -242,16 +242,20 @@ def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> d
   except Exception as error:  # a peer raises whatever it likes
     mesh, failure = trimesh.Trimesh(), (str(error).splitlines() or ["?"])[0]
   seconds = time.perf_counter() - start
+  # A peer may leave vertices without coordinates; their faces do not count.
+  vertices = np.asarray(mesh.vertices, np.float64).reshape(-1, 3)
+  faces = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+  faces = faces[np.isfinite(vertices).all(1)[faces].all(1)]
   figures = metrics.evaluate_mesh(
-    np.asarray(mesh.vertices, np.float64).reshape(-1, 3),
-    np.asarray(mesh.faces, np.int64).reshape(-1, 3),
+    np.nan_to_num(vertices),
+    faces,
     points=truth.points,
     occupancies=truth.inside,
     surface=truth.surface,
     normals=truth.normals,
     samples=SURFACE,
   )
-  closed = bool(len(mesh.faces)) and bool(mesh.is_watertight)
+  closed = bool(len(faces)) and bool(mesh.is_watertight)
   return {**figures, "closed": closed, "seconds": seconds, "failure": failure}
 
 

@@ -335,7 +335,8 @@ class Model:
         for the type; a system that is not in the package.
     """
     if card is None:
-      card = cards.generate(self.settings, self.record, self.variables, dtype)
+      settings = config_lib.parse(weights.shareable(self.config))
+      card = cards.generate(settings, self.record, self.variables, dtype)
     weights.write(
       directory, self.variables, self.config, self.record, card, dtype=dtype
     )

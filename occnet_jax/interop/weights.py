@@ -90,7 +90,7 @@ def write(
   Args:
     directory: a new or empty directory, or that of a model.
     variables: arrays of the network, {"params", "batch_stats"}.
-    config: config of its training, of this version.
+    config: config of its training, of this version; it is stored without paths.
     record: the step, and more that JSON can hold.
     card: text of README.md.
     dtype: type of the stored numbers, one of STORED.
@@ -107,7 +107,7 @@ def write(
   arrays = {name: _stored(name, x, dtype) for name, x in _named(variables).items()}
   description = {
     "format_version": FORMAT_VERSION,
-    "config": config,
+    "config": shareable(config),
     "record": record,
   }
   with files.scratch_directory(directory.parent) as scratch:
@@ -126,6 +126,22 @@ def write(
       if old.exists() and not directory.exists():
         old.rename(directory)
       raise
+
+
+def shareable(value: Any) -> Any:
+  """A config, or a part of it, whose absolute paths are their last names alone.
+
+  Directories of a machine are of no use on another, and say whose machine it was.
+  """
+  if isinstance(value, dict):
+    return {name: shareable(part) for name, part in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(shareable(part) for part in value)
+  if not isinstance(value, str):
+    return value
+  kind, colon, path = value.rpartition(":")  # as in folder:/path
+  path = pathlib.PurePath(path)
+  return f"{kind}{colon}{path.name}" if path.is_absolute() else value
 
 
 def _check_target(directory: pathlib.Path) -> None:

@@ -160,3 +160,24 @@ def test_a_system_of_somebodys_own_is_not_written(model, tmp_path):
     ValueError, match=r"'own_balls:build'; want one of: .*brings no co"
   ):
     weights.write(tmp_path, model.variables, config, model.record, "")
+
+
+def test_no_path_of_the_machine_is_shared(tmp_path):
+  model = pretrained.make_model()
+  model.config["prep"] |= {
+    "source": "folder:/home/ada/secret/chairs",
+    "out": "/home/ada/secret/data",
+    "others": {"more": {"source": "csv:/home/ada/secret/t.csv", "out": "data/more"}},
+  }
+  model.config["data"]["mixture"] = (("/home/ada/secret/more", 2), ("data/more", 1))
+  model.save_pretrained(tmp_path / "model")
+  for file in ("config.json", "README.md"):
+    assert "secret" not in (tmp_path / "model" / file).read_text()
+  config = weights.read(tmp_path / "model").config
+  assert config["prep"]["source"] == "folder:chairs"
+  assert config["prep"]["out"] == "data"
+  assert config["prep"]["others"]["more"] == {"source": "csv:t.csv", "out": "data/more"}
+  assert [list(pair) for pair in config["data"]["mixture"]] == [
+    ["more", 2],
+    ["data/more", 1],
+  ]
