@@ -1,9 +1,15 @@
-# Two commands from a fresh clone; each sets up what it needs.
+# Commands for a fresh clone; each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test format clean
+.PHONY: help quickstart test format clean
+
+help:
+	@echo "make quickstart  train on built-in shapes and write runs/quickstart/report.html"
+	@echo "make test        lint and every test"
+	@echo "make format      format the code"
+	@echo "make clean       remove .venv"
 
 # Meshes -> shards -> network -> meshes -> report, in runs/quickstart.
 quickstart: $(VENV)/.runs

@@ -33,7 +33,7 @@ def write_mesh_of(
   print_pixels(item.depth)
   used = model.observation.spec.shape[0]
   if model.settings.data.inputs == "cloud" and len(observed) > used:
-    print(f"{source}: {len(observed)} points, {used} of them used, drawn at random")  # noqa: T201
+    print(f"{source}: {len(observed):,} points, {used:,} of them used, at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)

@@ -62,7 +62,7 @@ def test_a_scan_becomes_a_mesh_in_its_frame_and_two_lines(here, capsys):
   assert (np.abs(mesh.vertices - [100, 0, 0]) < 4.5).all()
   output = capsys.readouterr().out
   size = f"mesh.ply: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces, "
-  used = "scan.xyz: 200 points, 32 of them used, drawn at random\n"
+  used = "scan.xyz: 200 points, 32 of them used, at random\n"
   megabytes = (here / "mesh.ply").stat().st_size / 1e6
   end = rf"closed, {megabytes:.1f} MB, \d+\.\d s\n"
   assert re.fullmatch(re.escape(used + size) + end, output)
