@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from tests.helpers import ROOT
@@ -42,3 +43,24 @@ def test_every_page_of_the_documents_is_named_in_the_readme():
   text = (ROOT / "README.md").read_text()
   assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text] == []
   assert len(text.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reconstruct.md"])
+def test_the_python_of_the_pages_runs_as_it_stands(
+  page, tiny_run, tmp_path, monkeypatch
+):
+  """In order, in one namespace, with a small run where the page has one."""
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "runs").mkdir()
+  for name in ("mine", "quickstart"):
+    (tmp_path / "runs" / name).symlink_to(tiny_run)
+  rng = np.random.default_rng(0)
+  cloud = rng.standard_normal((40, 3))
+  clouds = 0.4 * rng.standard_normal((2, 32, 3)).clip(-1, 1).astype(np.float32)
+  names = {"cloud": cloud, "clouds": clouds, "points": clouds}
+  blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+  assert blocks
+  for block in blocks:
+    exec(block, names)
+  assert names["logits"].shape == (2, 32)
+  assert names["mesh"].is_watertight and np.ptp(names["mesh"].bounds) > 0.5
