@@ -138,6 +138,21 @@ def test_the_grid_and_the_drawn_points_can_be_chosen(here, model):
   np.testing.assert_allclose(load("fine.ply").vertices, expected.vertices, atol=1e-4)
 
 
+def test_a_mesh_can_be_smoothed_and_simplified(here):
+  for name, options in {
+    "plain": [],
+    "smooth": ["--smooth", 5],
+    "few": ["--smooth", 5, "--faces", 300],
+  }.items():
+    run("reconstruct", "scan.xyz", "-o", f"{name}.ply", *options)
+  plain, smooth, few = (load(f"{name}.ply") for name in ("plain", "smooth", "few"))
+  assert len(few.faces) <= 300 < len(smooth.faces) == len(plain.faces)
+  assert smooth.area < plain.area
+  assert few.volume == pytest.approx(plain.volume, rel=0.05)
+  message = failure("reconstruct", "scan.xyz", "--faces", 2)
+  assert "simplify to 2 faces; want at least 4" in message
+
+
 @pytest.mark.parametrize(
   ("resolution", "coarse", "doublings"),
   [(1, 1, 0), (16, 16, 0), (31, 31, 0), (32, 16, 1), (33, 17, 1), (128, 16, 3)],
