@@ -1,6 +1,7 @@
 """The command `occnet`, and main.py with a pretrained model."""
 
 import base64
+import copy
 import io
 import re
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax import pretrained
+from occnet_jax import pretrained, types
 from occnet_jax.cli import occnet, process, stages
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from tests.helpers import ROOT
@@ -166,6 +167,23 @@ def test_a_resolution_is_reached_by_doublings(model, resolution, coarse, doublin
 def test_a_resolution_that_no_grid_has_is_refused():
   message = failure("reconstruct", "scan.xyz", "--resolution", -3)
   assert message == "error: --resolution=-3; want 1 or more cells along a side"
+
+
+@pytest.mark.parametrize(
+  ("option", "message"),
+  [
+    ("--resolution", "--resolution=64 is for networks of one cube with values at"),
+    ("--faces", "--smooth and --faces are for networks with values at points"),
+    ("--smooth", "--smooth and --faces are for networks with values at points"),
+  ],
+)
+def test_options_that_a_network_of_meshes_lacks_are_refused(
+  model, monkeypatch, option, message
+):
+  meshes = copy.copy(model)
+  meshes.method = model.method._replace(output=types.Mesh())
+  monkeypatch.setattr(reconstruct_lib.api, "from_pretrained", lambda *_, **__: meshes)
+  assert message in failure("reconstruct", "scan.xyz", option, 64)
 
 
 def test_a_folder_becomes_a_folder_and_other_choices_make_it_again(here, capsys):
