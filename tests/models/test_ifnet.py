@@ -70,6 +70,11 @@ def make(model, **options):
   return registry.build(fields.get_config().to_dict() | model, **options)
 
 
+def loss_of(method):
+  """The loss of a method, compiled."""
+  return jax.jit(method.loss, static_argnums=3)
+
+
 def make_batch(rng, side, shapes=2, points=9):
   return {
     "inputs": rng.integers(0, 2, (shapes, side, side, side)).astype(np.float32),
@@ -106,10 +111,10 @@ def twin_logits(state, batch, model, levels, *, train=False):
 def test_feature_grids_and_logits_are_those_of_the_twin(small):
   method, variables, state, batch, model, levels = small
   volumes, logits = twin_logits(state, batch, model, levels)
-  latent = method.encode(variables, batch["inputs"])
+  latent = jax.jit(method.encode)(variables, batch["inputs"])
   for ours, volume in zip(latent, volumes, strict=True):
     np.testing.assert_allclose(jnp.moveaxis(ours, -1, 1), volume, **TOLERANCE)
-  ours = method.decode(variables, latent, batch["points"])
+  ours = jax.jit(method.decode)(variables, latent, batch["points"])
   np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4)
 
 
@@ -119,9 +124,7 @@ def test_the_loss_is_a_sum_over_points_with_the_statistics_of_the_batch(small):
   inside = np.asarray(batch["occupancies"]) > 0.5
   # -log of the probability of the label, log(1 + exp(-+logit))
   errors = np.logaddexp(0, np.where(inside, -logits, logits))
-  value, (stats, scalars) = jax.jit(method.loss, static_argnums=3)(
-    variables, batch, KEY, True
-  )
+  value, (stats, scalars) = loss_of(method)(variables, batch, KEY, True)
   np.testing.assert_allclose(value, errors.sum(1).mean(), rtol=1e-4)
   np.testing.assert_allclose(scalars["loss_per_point"], errors.mean(), rtol=1e-4)
   union = (inside | (logits >= 0)).sum(1)
@@ -212,7 +215,7 @@ def test_the_running_variance_is_unbiased_on_request(unbiased):
   method = make({"levels": ((2,),), "unbiased_variance": unbiased})
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4))
   variables = jax.jit(method.init)(KEY, batch)
-  stats = method.loss(variables, batch, KEY, True)[1][0]
+  stats = loss_of(method)(variables, batch, KEY, True)[1][0]
   conv = variables["params"]["encoder"]["level_0"]["conv_0"]
   kernel = jnp.moveaxis(conv["kernel"], (-1, -2), (0, 1))
   x = ifnet_twin.convolve(batch["inputs"][:, None], np.asarray(kernel), conv["bias"])
@@ -224,12 +227,12 @@ def test_the_running_variance_is_unbiased_on_request(unbiased):
 def test_the_statistics_of_two_devices_are_those_of_one():
   model = {"levels": ((2,), (2, 3)), "hidden_sizes": (4,)}
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4, shapes=4))
-  variables = make(model).init(KEY, batch)
-  value, (stats, _) = make(model).loss(variables, batch, KEY, True)
+  variables = jax.jit(make(model).init)(KEY, batch)
+  value, (stats, _) = loss_of(make(model))(variables, batch, KEY, True)
   halves = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), batch)
-  apart = jax.vmap(
-    lambda half: make(model, axis_name="d").loss(variables, half, KEY, True),
-    axis_name="d",
+  method = make(model, axis_name="d")
+  apart = jax.jit(
+    jax.vmap(lambda half: method.loss(variables, half, KEY, True), axis_name="d")
   )
   values, (both, _) = apart(halves)
   np.testing.assert_allclose(values.mean(), value, rtol=1e-5)

@@ -56,11 +56,12 @@ def test_every_size_is_that_of_a_layer():
 def test_a_change_of_one_input_point_is_seen_near_it_alone_by_the_decoder():
   method, batch = build(), make_batch()
   variables = jax.jit(method.init)(jax.random.key(1), batch)
-  latent = method.encode(variables, batch["inputs"])
+  latent = jax.jit(method.encode)(variables, batch["inputs"])
+  decode = jax.jit(method.decode)
   changed = latent | {"features": latent["features"].at[0, 0].add(1.0)}
   queries = batch["points"]
   before, after = (
-    np.asarray(method.decode(variables, v, queries)[0]) for v in (latent, changed)
+    np.asarray(decode(variables, v, queries)[0]) for v in (latent, changed)
   )
   distances = np.linalg.norm(
     np.asarray(queries)[0][:, None] - np.asarray(batch["inputs"])[0][None], axis=-1
@@ -93,6 +94,6 @@ def test_there_are_no_blocks_to_compute_again_and_no_other_recipes():
 def test_a_cloud_of_fewer_points_than_neighbours_is_one_sentence():
   method, batch = build(), make_batch()
   variables = jax.jit(method.init)(jax.random.key(1), batch)
-  latent = method.encode(variables, batch["inputs"][:, :3])
+  latent = jax.jit(method.encode)(variables, batch["inputs"][:, :3])
   with pytest.raises(ValueError, match=r"cloud of 3 points; .* wants at least 4"):
     method.decode(variables, latent, batch["points"])
