@@ -11,8 +11,8 @@ PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
 os.environ["JAX_PLATFORMS"] = PLATFORM
 if PLATFORM == "cpu":
   # Small programs take longer to compile than to run: without LLVM's optimisations, and
-  # with XLA's older emitters of fusions, which take half the time. Every core runs tests,
-  # so that a program in several pieces, for several threads, would only take longer.
+  # with XLA's older emitters of fusions, which take half the time; in one piece, since
+  # no core is idle that could compile a second one meanwhile.
   os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
