@@ -16,6 +16,7 @@ from occnet_jax.interop import ifnet_weights
 from occnet_jax.models import registry
 from occnet_jax.nn.multiscale import voxelise
 from tests.helpers import ifnet_twin
+from tests.helpers.variables import draw
 
 KEY = jax.random.key(0)
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
@@ -178,7 +179,7 @@ def test_a_cloud_sets_the_nodes_that_are_nearest_to_its_points():
 def test_clouds_of_any_size_have_the_features_of_the_grid_that_they_make():
   model = {"levels": ((2,), (3, 2)), "resolution": 8}
   method, rng = make(model), np.random.default_rng(0)
-  variables = jax.jit(method.init)(KEY, jax.tree.map(jnp.asarray, make_batch(rng, 8)))
+  variables = draw(method.init, make_batch(rng, 8))
   for n in (1, 50):
     cloud = jnp.asarray(rng.uniform(-0.5, 0.5, (2, n, 3)).astype(np.float32))
     latent = method.encode(variables, cloud)
@@ -195,7 +196,7 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
   """The value of level 0 at the neighbour along +x moves it, and no other node near."""
   method, rng = make({"levels": ((2,),), "displacement": 0.5}), np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 5, shapes=1))
-  variables = jax.jit(method.init)(KEY, batch)
+  variables = draw(method.init, batch)
   grid, features = method.encode(variables, batch["inputs"])
   centre = jnp.zeros((1, 1, 3))  # node 2 of 5; 0.5 of half a side is one node
   slope = jax.grad(
@@ -214,7 +215,7 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
 def test_the_running_variance_is_unbiased_on_request(unbiased):
   method = make({"levels": ((2,),), "unbiased_variance": unbiased})
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4))
-  variables = jax.jit(method.init)(KEY, batch)
+  variables = draw(method.init, batch)
   stats = loss_of(method)(variables, batch, KEY, True)[1][0]
   conv = variables["params"]["encoder"]["level_0"]["conv_0"]
   kernel = jnp.moveaxis(conv["kernel"], (-1, -2), (0, 1))
@@ -227,7 +228,7 @@ def test_the_running_variance_is_unbiased_on_request(unbiased):
 def test_the_statistics_of_two_devices_are_those_of_one():
   model = {"levels": ((2,), (2, 3)), "hidden_sizes": (4,)}
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4, shapes=4))
-  variables = jax.jit(make(model).init)(KEY, batch)
+  variables = draw(make(model).init, batch)
   value, (stats, _) = loss_of(make(model))(variables, batch, KEY, True)
   halves = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), batch)
   method = make(model, axis_name="d")
@@ -278,7 +279,7 @@ def test_the_coarsest_grids_alone_give_logits_that_finer_ones_do_not_change():
   rng = np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 8))
   method = make(model)
-  variables = jax.jit(method.init)(KEY, batch)
+  variables = draw(method.init, batch)
   whole = method.encode(variables, batch["inputs"])
   for used in (1, 2, 3):
     method = make(model | {"levels_used": used})
