@@ -16,6 +16,8 @@ from occnet_jax.types import Windows
 from tests.helpers.compilations import count_compilations
 from tests.helpers.variables import draw
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 WINDOW = {"features": ("grid",), "unit_size": 0.01}
 PARAMETERS = {  # of the published networks
   "shapenet_1plane": 1_978_209,

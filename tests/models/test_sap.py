@@ -15,6 +15,8 @@ from occnet_jax.models import registry
 from occnet_jax.nn import poisson
 from tests.helpers.variables import draw
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 PLANES = {"model.features": ("xz", "xy", "yz")}
 SMALL = {
   "features": ("xz",),

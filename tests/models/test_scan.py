@@ -12,6 +12,8 @@ from occnet_jax.data.batches import example_batch
 from occnet_jax.models import registry, scan
 from tests.helpers.compilations import count_compilations
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 KEY = jax.random.key(0)
 SMALL = {
   "grid_resolution": 4,
