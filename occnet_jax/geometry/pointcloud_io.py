@@ -85,7 +85,9 @@ def _read_points(path: pathlib.Path, suffix: str) -> np.ndarray:
   if points.ndim != 2 or points.shape[1] < 3:
     raise ValueError(f"shape {points.shape}, want (n, 3)")
   text_points.check_orientation(*points.shape)
-  return points[:, :3].astype(np.float64)
+  points = points.astype(np.float64)
+  text_points.check_first_column(points)
+  return points[:, :3]
 
 
 def _read_npz(path: pathlib.Path) -> np.ndarray:
