@@ -12,7 +12,7 @@ import trimesh
 from jaxtyping import Float, Int
 
 from occnet_jax import files
-from occnet_jax.geometry import mesh_parsers, ply_parser
+from occnet_jax.geometry import collada, mesh_parsers, ply_parser
 
 SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -93,14 +93,13 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
     return mesh_parsers.parse_off(path.read_bytes())
   if suffix == ".ply":
     return ply_parser.parse_ply(path.read_bytes())
+  if suffix == ".dae":
+    return collada.parse_collada(path.read_bytes())
   if suffix == ".stl" and (arrays := mesh_parsers.parse_binary_stl(path.read_bytes())):
     return arrays
   if suffix in (".glb", ".gltf"):
     mesh_parsers.check_gltf(path.read_bytes(), binary=suffix == ".glb")
   mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
-  if suffix == ".dae":
-    upright = mesh_parsers.collada_upright(path.read_bytes())
-    return mesh.vertices @ upright.T, mesh.faces
   return mesh.vertices, mesh.faces
 
 

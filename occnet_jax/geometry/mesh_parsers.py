@@ -1,10 +1,10 @@
-"""OBJ, OFF and binary STL from bytes; checks of glTF and COLLADA (host, numpy).
+"""OBJ, OFF and binary STL from bytes, and checks of glTF (host, numpy).
 
 Trimesh 5.2 reads these and PLY wrongly. It counts relative OBJ indices from the end of
 the file instead of from their own line, and takes index 0 for the last vertex; refuses
-OFF and binary PLY with polygons of several sizes; accepts PLY that is cut off; reads
-sparse or compressed glTF data as zeros; and ignores COLLADA's up axis. Nothing here
-allocates by a number in a header before the file has shown that it holds that much.
+OFF and binary PLY with polygons of several sizes; accepts PLY that is cut off; and
+reads sparse or compressed glTF data as zeros. Nothing here allocates by a number in a
+header before the file has shown that it holds that much.
 
 A file without faces is a point cloud: its vertices are returned. Each function raises
 an exception of some kind if the file is not as its format says; `geometry.mesh_io`
@@ -25,12 +25,6 @@ Arrays = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
 _STL_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("", "<u2")])
 _GLTF_FLOAT, _GLTF_TRIANGLES, _GLTF_FAN = 5126, 4, 6
-
-_COLLADA_UPRIGHT = {
-  b"X": [[0, -1, 0], [1, 0, 0], [0, 0, 1]],
-  b"Y": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  b"Z": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
-}
 
 # Corners of all polygons, one after the other, and the number of corners of each.
 Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]
@@ -136,12 +130,6 @@ def check_gltf(data: bytes, *, binary: bool) -> None:
           raise ValueError(
             f"accessor {index} is quantised; export it without KHR_mesh_quantization"
           )
-
-
-def collada_upright(data: bytes) -> Float[np.ndarray, "3 3"]:
-  """The rotation that takes the file's up axis, Y if it names none, to y."""
-  match = re.search(rb"<up_axis>\s*([XYZ])_UP\s*</up_axis>", data)
-  return np.array(_COLLADA_UPRIGHT[match[1] if match else b"Y"], np.float64)
 
 
 def decode_text(data: bytes) -> str:

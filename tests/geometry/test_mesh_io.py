@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from occnet_jax.geometry import mesh_io, pointcloud_io
-from tests.helpers.meshes import pentagon_prism, volume
+from tests.helpers.meshes import l_prism, pentagon_prism, volume
 
 
 def _ply(form, vertices, faces):
@@ -212,17 +212,6 @@ def test_text_ply_whose_rows_span_two_lines_is_read(tmp_path):
     mesh_io.read_mesh(tmp_path / "a.ply")
 
 
-L_SHAPE = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]
-
-
-def _l_prism(start):
-  """Corners and polygons of an upright L, its caps begun at a chosen corner."""
-  corners = np.array([(x, y, z) for z in (0, 1) for x, y in L_SHAPE], float)
-  cap = [(i + start) % 6 for i in range(6)]
-  sides = [[i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6] for i in range(6)]
-  return corners, [cap[::-1], [i + 6 for i in cap], *sides]
-
-
 def _write_polygons(path, corners, polygons):
   if path.suffix == ".off":
     path.write_text(_off(corners, polygons))
@@ -241,7 +230,7 @@ def test_a_concave_polygon_is_covered_from_whichever_corner_it_begins(
   tmp_path, start, suffix
 ):
   path = tmp_path / f"a{suffix}"
-  _write_polygons(path, *_l_prism(start))
+  _write_polygons(path, *l_prism(start))
   mesh = trimesh.Trimesh(*mesh_io.read_mesh(path), process=False)
   np.testing.assert_allclose(mesh.area, 2 * 3 + 8)
   np.testing.assert_allclose(mesh.volume, 3)
