@@ -12,7 +12,7 @@ import trimesh
 from jaxtyping import Float, Int
 
 from occnet_jax import files
-from occnet_jax.geometry import collada, mesh_parsers, ply_parser
+from occnet_jax.geometry import collada, gltf, mesh_parsers, ply_parser
 
 SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -98,7 +98,7 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
   if suffix == ".stl" and (arrays := mesh_parsers.parse_binary_stl(path.read_bytes())):
     return arrays
   if suffix in (".glb", ".gltf"):
-    mesh_parsers.check_gltf(path.read_bytes(), binary=suffix == ".glb")
+    return gltf.read_gltf(path)
   mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
   return mesh.vertices, mesh.faces
 
