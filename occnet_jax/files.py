@@ -6,6 +6,7 @@ point, Ctrl-C included, removes them: nothing is made before its removal is cert
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -56,6 +57,25 @@ def remove_scratch(directory: str | os.PathLike) -> None:
       shutil.rmtree(scratch)
     else:
       scratch.unlink(missing_ok=True)  # gone with the directory that it was in
+
+
+def check_read(path: str | os.PathLike, error: Exception) -> None:
+  """Raises OSError if it was the system that failed to read a file.
+
+  Then the file may be whole: making it again, or removing it, would not help.
+
+  Args:
+    path: the file.
+    error: what a parser of its contents raised, perhaps over another error. Parsers
+      raise OSError on broken bytes as well, but only the system's have a number.
+  """
+  cause: BaseException | None = error
+  while cause is not None:
+    if isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT):
+      raise OSError(
+        f"{path}: cannot be read ({cause.strerror}); make it readable and try again"
+      ) from error
+    cause = cause.__cause__ or cause.__context__
 
 
 def describe_changes(

@@ -158,8 +158,8 @@ def prepare(
     workers: processes; 0 for one per core.
     time_limit: seconds per mesh; 0 for no limit.
     memory_limit: GiB of resident memory per process; 0 for no limit.
-    retry: whether to try meshes again that were lost to a crash or a limit. The other
-      meshes of their shards are made again with them, to the same bytes.
+    retry: whether to try meshes again that were lost to a crash, a limit or the disk.
+      The other meshes of their shards are made again with them, to the same bytes.
     shard_size: meshes per shard.
     run: function that makes the jobs that are not done; the default starts processes on
       this machine.

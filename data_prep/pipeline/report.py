@@ -13,7 +13,8 @@ from occnet_jax import files
 
 FILE = "prepare_report.csv"
 _FIXED = ("id", "category", "split", "outcome", "reason", "seconds")
-LOST = ("crash", "timeout", "memory")  # outcomes that another call may change
+# Outcomes that another call may change.
+LOST = ("crash", "timeout", "memory", "system")
 COLUMNS = (*_FIXED, *RepairReport._fields, "attribution", "licence")
 _MAX_REASONS = 8  # shown in the summary
 
@@ -41,8 +42,9 @@ def make_row(
   Args:
     entry: the mesh.
     split: the split that it was meant for.
-    outcome: "ok"; "rejected" if it is no solid; "crash", "timeout" or "memory" if it
-      ended its process or was ended at a limit; "duplicate" if it was left out.
+    outcome: "ok"; "rejected" if it is no solid; "system" if its file could not be
+      read, or its surface not be written; "crash", "timeout" or "memory" if it ended
+      its process or was ended at a limit; "duplicate" if it was left out.
     reason: why the outcome is not "ok".
     seconds: wall time.
     quality: fields of `RepairReport`, of meshes that were repaired.

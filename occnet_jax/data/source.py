@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow_datasets as tfds
 
+from occnet_jax import files
+
 WAITS = (1.0, 4.0, 15.0)  # seconds before each further attempt to read
 # What failing storage raises: array_record has RuntimeError for files that cannot be
 # opened and for checksums that differ.
@@ -161,6 +163,7 @@ def open_split(
   except MemoryError:
     raise
   except Exception as error:  # TFDS raises whatever its parsers meet first
+    files.check_read(directory / "dataset_info.json", error)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise ValueError(
       f"{directory}: dataset_info.json or features.json cannot be read ({reason}); "

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images, user_depth
 from occnet_jax.data.user_depth import DepthInputs
+from occnet_jax.files import check_read
 from occnet_jax.geometry import frames, photos, pointcloud_io, scan_checks
 from occnet_jax.geometry.depth_cameras import Pose
 
@@ -198,6 +199,7 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
       grid = np.load(path, allow_pickle=False)
       grid = grid if isinstance(grid, np.ndarray) else grid["voxels"]
   except Exception as error:  # whatever a parser may raise on a broken file
+    check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a grid ({type(error).__name__}: {error}); want NPY, "
       "NPZ with the array voxels, or binvox"

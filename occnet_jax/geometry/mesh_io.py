@@ -40,6 +40,7 @@ def read_mesh(
     ValueError: the file is missing, broken, cut off, compressed with Draco, of another
       format, without faces, or has indices out of range or coordinates that are not
       finite.
+    OSError: the system cannot read it.
   """
   vertices, faces = read_geometry(path)
   check_mesh(path, vertices, faces)
@@ -68,6 +69,7 @@ def read_geometry(
   Raises:
     ValueError: the file is missing, broken, cut off, compressed with Draco or of
       another format, or has indices out of range.
+    OSError: the system cannot read it.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -82,6 +84,7 @@ def read_geometry(
     vertices = np.array(vertices, np.float64).reshape(-1, 3)
     faces = np.array(faces, np.int64).reshape(-1, 3)
   except Exception as error:  # whatever a parser may raise on a broken file
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); "
       "export it again, for example as OBJ or PLY"

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
+from occnet_jax import files
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 # In pictures of `geometry.rendering` the longer side of an object's bounding box takes
 # 0.61 of the picture's on average: 24 views each of 8 shapes of the 13 synthetic
@@ -201,6 +203,7 @@ def _load(path: str | os.PathLike) -> Image.Image:
       image.load()
       return ImageOps.exif_transpose(image)
   except Exception as error:  # whatever a parser may raise on broken bytes
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be decoded ({type(error).__name__}: {error}); want a whole PNG, "
       "JPEG, WebP or BMP file, save it again"

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float, Int
 
+from occnet_jax import files
 from occnet_jax.geometry import mesh_io, surface_sampling, text_points
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
@@ -36,6 +37,7 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
     ValueError: the file is missing, broken, cut off or of another format, has fewer
       than MIN_POINTS points or all of them in one place, or has coordinates that are
       not finite.
+    OSError: the system cannot read it.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -51,6 +53,7 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
     try:
       points = _read_points(path, suffix)
     except Exception as error:  # whatever a parser may raise on a broken file
+      files.check_read(path, error)
       raise ValueError(
         f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
         "want x y z per line, or export it as PLY"
