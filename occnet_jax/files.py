@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,39 @@ def check_read(path: str | os.PathLike, error: Exception) -> None:
         f"{path}: cannot be read ({cause.strerror}); make it readable and try again"
       ) from error
     cause = cause.__cause__ or cause.__context__
+
+
+def printable(name: str) -> str:
+  """A file name as text in UTF-8: U+FFFD stands for bytes that are none."""
+  return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def check_utf_8(path: str | os.PathLike) -> None:
+  """Raises ValueError for a name that is no UTF-8, in which storage libraries fail."""
+  name = os.fspath(path)
+  if printable(name) != name:
+    raise ValueError(
+      f"{printable(name)}: its name is no UTF-8 and cannot be written to; rename it, "
+      "or choose another"
+    )
+
+
+def expand_home(value: Any) -> Any:
+  """Paths with the home directory in place of ~, as a shell expands a word that begins
+  with it; in nested settings too.
+
+  Args:
+    value: a path, also behind the kind of a source ("folder:~/meshes"), or settings of
+      any type, of which only such texts change.
+  """
+  if isinstance(value, Mapping):
+    return {key: expand_home(each) for key, each in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(map(expand_home, value))
+  if not isinstance(value, str):
+    return value
+  kind, home, rest = re.match(r"((?:\w+:)*)(~[^/]*)?(.*)", value, re.DOTALL).groups()
+  return f"{kind}{os.path.expanduser(home or '')}{rest}"
 
 
 def describe_changes(

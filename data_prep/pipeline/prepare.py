@@ -165,10 +165,11 @@ def prepare(
       this machine.
 
   Raises:
-    ValueError: a setting is out of range, `out` holds data of other settings, or no
-      mesh could be used.
+    ValueError: a setting is out of range, `out` holds data of other settings or has a
+      name that is no UTF-8, or no mesh could be used.
   """
   out = pathlib.Path(out)
+  files.check_utf_8(out)
   settings = {
     "format": _FORMAT,
     "source": source,

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import io
 import os
 import pathlib
 import re
@@ -92,8 +93,11 @@ def quiet_pipe() -> Iterator[None]:
   """Ends the process without a word if the reader of its output has gone, as head.
 
   The exit code is that of a process that SIGPIPE ended: 128 + 13. The sentence of
-  another error is still printed.
+  another error is still printed. Characters of file names that the output has no code
+  for are printed as escapes, rather than end the process.
   """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")
   try:
     try:
       yield

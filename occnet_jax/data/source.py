@@ -150,6 +150,7 @@ def open_split(
     ValueError: there is no complete data set here, or it lacks the split or a field.
   """
   directory = pathlib.Path(directory)
+  files.check_utf_8(directory)
   remedy = "prepare it: python main.py --mode=prepare --config=..."
   if not directory.is_dir():
     raise ValueError(f"{directory}: no such data directory; {remedy}")
