@@ -17,6 +17,10 @@ _CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as w
 SUFFIXES = tuple(sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz")))
 MIN_POINTS = 3
 MESH_SAMPLES = 100_000
+# Points in one place, such as the zeros of pixels without a depth, that are refused:
+# so many, and such a share of the cloud. Meshes' vertices repeat a few times each.
+REPEATED, REPEATED_SHARE = 10, 0.02
+_SAMPLE = 20_000  # points that are searched for such a place
 Points = Float[np.ndarray, "n 3"]
 
 
@@ -106,7 +110,8 @@ def _read_npz(path: pathlib.Path) -> np.ndarray:
 
 
 def check_cloud(points: Points, name: str = "the cloud") -> None:
-  """Raises ValueError for a cloud that is not finite or has no extent.
+  """Raises ValueError for a cloud that is not finite, has no extent, or has many points
+  in one place.
 
   Args:
     points: the cloud, in any frame.
@@ -126,4 +131,13 @@ def check_cloud(points: Points, name: str = "the cloud") -> None:
     raise ValueError(
       f"{name}: all {len(points)} points lie at {points[0].tolist()}, want a shape "
       "with an extent; check the columns of the file"
+    )
+  sample = points[:: -(-len(points) // _SAMPLE)]
+  places, counts = np.unique(sample, axis=0, return_counts=True)
+  place = places[counts.argmax()]
+  repeated = np.count_nonzero((points == place).all(axis=1))
+  if repeated >= REPEATED and repeated > REPEATED_SHARE * len(points):
+    raise ValueError(
+      f"{name}: {repeated:,} of {len(points):,} points lie at {place.tolist()}, as "
+      "those do that a scanner did not measure; remove them"
     )
