@@ -26,6 +26,14 @@ _RENAMED = {
   "lost": "surface_lost",
 }
 
+_MORE = "prepare more meshes of each category"
+_REMEDIES = {  # what to do about a split without shapes
+  "train": _MORE,
+  "val": f"train with --config.val.split=train, or {_MORE}, or with another "
+  "prep.val_fraction, in another prep.out",
+  "test": f"evaluate with --config.test.split=val, or {_MORE}, or with another "
+  "prep.test_fraction, in another prep.out",
+}
 Row = dict[str, Any]  # some of COLUMNS: those whose value is known
 
 
@@ -95,6 +103,9 @@ def summarise(out: pathlib.Path) -> str:
   methods = Counter(row["method"] for row in rows if row.get("method"))
   if methods:
     lines.append("methods: " + ", ".join(f"{n} {m}" for m, n in methods.most_common()))
+  for split, used in count(rows).items():
+    if not used:
+      lines.append(f"warning: no shape for {split}; {_REMEDIES[split]}")
   if warned := [row for row in rows if row.get("warning")]:
     first = f"{warned[0]['category']}/{warned[0]['id']}: {warned[0]['warning']}"
     lines.append(f"warnings: {len(warned)}; the first, {first}")

@@ -171,10 +171,14 @@ def open_split(
       "restore them, or prepare the data again"
     ) from error
   if split not in builder.info.splits:
-    names = ", ".join(sorted(builder.info.splits)) or "none"
+    names = sorted(builder.info.splits)
+    remedy = "prepare more meshes of each category"
+    if split in ("val", "test"):
+      choice = f"--config.{split}.split={'train' if 'train' in names else '...'}"
+      remedy = f"use {choice}, or {remedy} or with another prep.{split}_fraction"
     raise ValueError(
-      f"{directory}: has no split {split!r}, but: {names}; choose one of these, or "
-      "prepare the data again"
+      f"{directory}: has no split {split!r}, but: {', '.join(names) or 'none'}; "
+      f"{remedy}"
     )
   missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
   if missing:
