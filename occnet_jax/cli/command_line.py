@@ -46,6 +46,12 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
       f"--{unknown} changes a field of a config, but the command has none; put "
       "--config=FILE before it, such as --config=configs/onet.py"
     )
+  number = re.match(
+    r"flag (--config\.\S+): (could not convert|invalid lit)", str(error)
+  )
+  if number:
+    kind = "a number" if number[2].startswith("could") else "a whole number"
+    return f"{number[1]}: want {kind}; leave it out for the config's own value"
   if isinstance(error, LookupError | AttributeError):
     return _explain_field(str(error.args[0]) if error.args else "", argv)
   # absl hides the error of a config file behind two others.

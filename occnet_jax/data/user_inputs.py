@@ -10,6 +10,7 @@ Shape letters: n points, h w sides of an image, k images, r grid side.
 import collections
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,10 @@ READERS = {  # kind of inputs: what reads a file as the array that `prepare` tak
   "images": f"[{_PHOTO} for path in paths]",
   "voxels": "occnet_jax.data.user_inputs.read_grid(path, side)",
 }
+
+
+class GridShapeError(ValueError):
+  """A grid of another side than the network's."""
 
 
 class Prepared(NamedTuple):
@@ -181,24 +186,41 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
   """
   try:
     if pathlib.Path(path).suffix.lower() == ".binvox":
+      _check_side(path, _binvox_shape(path), side)
       grid = np.asarray(trimesh.load(path).matrix)
     else:
       grid = np.load(path, allow_pickle=False)
       grid = grid if isinstance(grid, np.ndarray) else grid["voxels"]
+  except GridShapeError:
+    raise
   except Exception as error:  # whatever a parser may raise on a broken file
     check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a grid ({type(error).__name__}: {error}); want NPY, "
       "NPZ with the array voxels, or binvox"
     ) from error
-  if grid.shape != (side,) * 3:
-    raise ValueError(
-      f"{path}: a grid of shape {grid.shape}, want {(side,) * 3} as the network was "
-      "trained with (config.data.voxel_side); make it again in that size"
-    )
+  _check_side(path, grid.shape, side)
   if not np.isin(grid, (0, 1)).all():
     raise ValueError(f"{path}: values other than 0 and 1; make it bool by a threshold")
   return grid.astype(np.float32)
+
+
+def _binvox_shape(path: str | os.PathLike) -> tuple[int, ...]:
+  """The shape in the header of a binvox file; Trimesh reads cubes only."""
+  with open(path, "rb") as stream:
+    head = stream.read(1000)
+  dim = re.search(rb"^dim((?: +\d+){3})\s*$", head, re.MULTILINE)
+  if dim is None:
+    raise ValueError("has no line with dim and three numbers")
+  return tuple(map(int, dim[1].split()))
+
+
+def _check_side(path: str | os.PathLike, shape: tuple[int, ...], side: int) -> None:
+  if shape != (side,) * 3:
+    raise GridShapeError(
+      f"{path}: a grid of shape {shape}, want {(side,) * 3} as the network was trained "
+      "with (config.data.voxel_side); make it again in that size"
+    )
 
 
 def find_items(

@@ -71,6 +71,8 @@ def read_depth(path: str | os.PathLike, scale: float | None = None) -> Depth:
       f"{path}: EXR needs the package OpenEXR: pip install OpenEXR, or convert the "
       "image to a 32-bit TIFF"
     ) from error
+  except Image.DecompressionBombError as error:
+    raise photos.too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
     files.check_read(path, error)
     raise ValueError(
