@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 SCRATCH_PREFIX = ".part-"
+_OF_CONTENTS = (None, errno.ENOENT, errno.EINVAL)
 
 
 @contextlib.contextmanager
@@ -68,11 +69,12 @@ def check_read(path: str | os.PathLike, error: Exception) -> None:
   Args:
     path: the file.
     error: what a parser of its contents raised, perhaps over another error. Parsers
-      raise OSError on broken bytes as well, but only the system's have a number.
+      raise OSError on broken bytes as well, but only the system's have a number (and
+      EINVAL where broken bytes name a place before the file).
   """
   cause: BaseException | None = error
   while cause is not None:
-    if isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT):
+    if isinstance(cause, OSError) and cause.errno not in _OF_CONTENTS:
       raise OSError(
         f"{path}: cannot be read ({cause.strerror}); make it readable and try again"
       ) from error

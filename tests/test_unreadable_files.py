@@ -14,6 +14,7 @@ from data_prep.sources import official
 from occnet_jax import files
 from occnet_jax.data import source, user_inputs
 from occnet_jax.geometry import depth, mesh_io, photos, pointcloud_io
+from occnet_jax.interop.torch_format import file as torch_file
 
 CLOUD = np.random.default_rng(0).normal(size=(50, 3))
 BOX = trimesh.creation.box()
@@ -51,6 +52,7 @@ FILES = {  # name: how it is written, and read
     lambda path: np.savez(path, points=CLOUD),
     lambda path: official.read_arrays(path, "points"),
   ),
+  "i.pt": (lambda path: torch_file.write(path, {"a": CLOUD}), torch_file.read),
   "dataset_info.json": (lambda path: path.write_text("{}"), open_split),
 }
 
@@ -78,5 +80,6 @@ def test_a_file_that_the_system_cannot_read_is_not_called_broken(
 def test_an_error_without_a_number_is_of_the_file(tmp_path):
   files.check_read(tmp_path, OSError("image file is truncated"))
   files.check_read(tmp_path, ValueError("no point"))
+  files.check_read(tmp_path, OSError(22, "Invalid argument"))  # a seek before the file
   with pytest.raises(OSError, match="Input/output error"):
     files.check_read(tmp_path, OSError(5, "Input/output error"))

@@ -136,7 +136,7 @@ def _read_names(path: pathlib.Path) -> dict[str, str]:
   if not path.exists():
     return {}
   try:
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     return {str(synset): about["name"] for synset, about in tree.items()}
   except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
     raise ValueError(
@@ -152,7 +152,7 @@ def read_lists(folder: pathlib.Path) -> dict[str, str] | None:
   if not any(path.exists() for path in paths.values()):
     return None
   for split, path in paths.items():
-    models = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    models = path.read_text(encoding="utf-8-sig").split("\n") if path.exists() else []
     for model in filter(None, map(str.strip, models)):
       if splits.setdefault(model, split) != split:
         raise ValueError(

@@ -107,8 +107,10 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
     return ply_parser.parse_ply(path.read_bytes())
   if suffix == ".dae":
     return collada.parse_collada(path.read_bytes())
-  if suffix == ".stl" and (arrays := mesh_parsers.parse_binary_stl(path.read_bytes())):
-    return arrays
+  if suffix == ".stl":
+    if arrays := mesh_parsers.parse_binary_stl(path.read_bytes()):
+      return arrays
+    mesh_parsers.check_text_stl(path.read_bytes())
   if suffix in (".glb", ".gltf"):
     return gltf.read_gltf(path)
   mesh = trimesh.load_mesh(path, process=False, skip_materials=True)

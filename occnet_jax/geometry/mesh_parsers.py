@@ -90,6 +90,17 @@ def parse_binary_stl(data: bytes) -> Arrays | None:
   return corners.reshape(-1, 3).astype(np.float64), faces
 
 
+def check_text_stl(data: bytes) -> None:
+  """Raises ValueError for text that ends within a solid, which Trimesh leaves out."""
+  text = data.lower().replace(b"\r", b"\n")
+  begun, ended = (
+    len(re.findall(rb"(?m)^[ \t]*%s\b" % word, text))
+    for word in (b"solid", b"endsolid")
+  )
+  if ended < begun and b"facet" in text:
+    raise ValueError(f"begins {begun} solids, but ends {ended}; the file is cut off")
+
+
 def decode_text(data: bytes) -> str:
   """Text in UTF-8, or in UTF-16 if its byte order mark says so.
 

@@ -253,6 +253,17 @@ def test_stl_is_read_as_text_or_binary_whatever_its_first_word(tmp_path):
     np.testing.assert_array_equal(vertices[faces[-1]], _TRIANGLE)
 
 
+def test_stl_text_of_several_solids_is_read_whole_or_refused(tmp_path):
+  text = trimesh.creation.box().export(file_type="stl_ascii")
+  (tmp_path / "a.stl").write_text(text + text)
+  assert len(mesh_io.read_mesh(tmp_path / "a.stl")[1]) == 24
+  for cut in (text[: len(text) // 2], text[: text.rindex("endsolid")]):
+    for whole in ("", text):
+      (tmp_path / "a.stl").write_text(whole + cut)
+      with pytest.raises(ValueError, match=r"begins [12] solids, but ends [01]; "):
+        mesh_io.read_mesh(tmp_path / "a.stl")
+
+
 def test_coordinates_far_from_the_origin_keep_their_digits(tmp_path):
   (tmp_path / "a.obj").write_text(
     "v 500000.1234567 4500000.7654321 1e30\nv 500001 4500000 0\nv 500000 0 0\nf 1 2 3\n"
