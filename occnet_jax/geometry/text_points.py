@@ -56,9 +56,14 @@ def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
     return _load(rows, named)
   if columns == 6 and _delimiter(rows[0]) == ",":
     _check_decimal_marks(rows)
-  points = _load(rows, tuple(range(min(columns, 4))))
-  check_first_column(points)
-  return points[:, :3]
+  points = _load(rows, (0, 1, 2))
+  if columns > 3 and (points[:, 0] == np.rint(points[:, 0])).all():
+    try:
+      fourth = _load(rows, (3,))
+    except ValueError:
+      return points  # names of the points
+    check_first_column(np.hstack([points, fourth]))
+  return points
 
 
 def check_orientation(rows: int, columns: int) -> None:

@@ -159,6 +159,7 @@ UNUSUAL = {
   + text(np.hstack([CLOUD + 9, CLOUD]), ","),
   "survey.csv": "Northing;Easting;Height\n" + text(CLOUD[:, [1, 0, 2]], ";"),
   "sentence.txt": "Object X, with y and z in mm\n" + text(CLOUD),
+  "labels.xyz": text(CLOUD).replace("\n", " chair\n"),
   "quoted.csv": '"x";"y";"z"\n' + text(CLOUD, ";"),
   "comment.txt": "# z y x\n" + text(CLOUD[:, ::-1]),
   "cloudcompare.txt": "//X Y Z R G B\n50\n" + text(np.hstack([CLOUD, CLOUD])),
@@ -224,6 +225,9 @@ def test_an_array_that_starts_with_the_number_of_the_row_is_refused(tmp_path):
 
 
 def test_a_cloud_with_whole_coordinates_is_read(tmp_path):
+  whole = np.array([[3, 0.5, 0.25], [1, 2.5, 0.5], [7, 0.5, 2.5]])
+  (tmp_path / "a.xyz").write_text(text(whole).replace("\n", " chair\n"))
+  np.testing.assert_array_equal(pointcloud_io.read_cloud(tmp_path / "a.xyz"), whole)
   lattice = np.argwhere(np.ones((5, 5, 5)))
   np.save(tmp_path / "a.npy", np.hstack([lattice, lattice]))
   (tmp_path / "a.xyz").write_text(text(np.hstack([lattice, lattice]), ","))
