@@ -208,6 +208,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   generation.method = "mise_roots"
   generation.resolution_0 = 16  # cells along a side of the first grid; mise wants 32
   generation.upsampling_steps = 3  # doublings of it; 2 for the reference's grid
+  # Parts of less volume than this share of the largest's are left out; 0 keeps all.
+  generation.least_part = 0.0
+  generation.smooth_steps = 0  # steps of Taubin's smoothing
   # Largest number of faces after simplification; None keeps all.
   generation.simplify_faces = placeholder(int)
   # Whether z is drawn from its prior; for a model with model.z_dim only.

@@ -121,6 +121,8 @@ class GenerationSettings(NamedTuple):
   method: str
   resolution_0: int
   upsampling_steps: int
+  least_part: float
+  smooth_steps: int
   simplify_faces: int | None
   sample: bool
   refine_steps: int

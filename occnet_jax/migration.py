@@ -48,6 +48,8 @@ SINCE = {
   "val.mesh_shapes": 0,
   "test.threshold": None,
   "test.trim": 0.0,
+  "generation.least_part": 0.0,
+  "generation.smooth_steps": 0,
   "generation.precision": "float32",
   "generation.cell_size": None,
   "generation.finetune_steps": 0,

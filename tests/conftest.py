@@ -11,11 +11,12 @@ PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
 os.environ["JAX_PLATFORMS"] = PLATFORM
 if PLATFORM == "cpu":
   # Small programs take longer to compile than to run: without LLVM's optimisations, and
-  # with XLA's older emitters of fusions, which take half the time.
+  # with XLA's older emitters of fusions, which take half the time; in one piece, since
+  # no core is idle that could compile a second one meanwhile.
   os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    " --xla_cpu_use_fusion_emitters=false",
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
   )
 else:  # TF32 products have errors of 1e-3, above all tolerances here
   os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")

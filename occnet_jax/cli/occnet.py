@@ -64,6 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     help="cells along a side; the model's own by default",
   )
   one.add_argument(
+    "--smooth",
+    type=int,
+    metavar="STEPS",
+    help="smooth the mesh, which does not shrink; the model's own by default",
+  )
+  one.add_argument(
+    "--faces",
+    type=int,
+    metavar="N",
+    help="simplify the mesh to so many faces; all are kept by default",
+  )
+  one.add_argument(
     "--preview",
     metavar="PAGE.html",
     help="write a page that shows the input beside the mesh, for a browser",
@@ -112,6 +124,8 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     intrinsics=arguments.intrinsics,
     poses=arguments.poses,
     resolution=arguments.resolution,
+    smooth=arguments.smooth,
+    faces=arguments.faces,
     seed=arguments.seed,
     preview=arguments.preview,
   )

@@ -32,6 +32,8 @@ def reconstruct(
   poses: str | os.PathLike | None = None,
   config_override: dict[str, Any] | None = None,
   resolution: int | None = None,
+  smooth: int | None = None,
+  faces: int | None = None,
   seed: int = 0,
   preview: str | os.PathLike | None = None,
 ) -> None:
@@ -55,6 +57,8 @@ def reconstruct(
     config_override: config whose `test` and `generation` replace the network's own.
     resolution: cells along a side of the cube, rounded up to a number that doublings of
       a coarse grid reach; None for that of the config.
+    smooth: steps of smoothing, see `extract_mesh`; None for that of the config.
+    faces: largest number of faces, see `extract_mesh`; None for that of the config.
     seed: seed of the points that are drawn from a cloud.
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
 
@@ -75,6 +79,14 @@ def reconstruct(
     model, origin = _load(workdir, pretrained, config_override)
   finetuning.check(model.method, model.settings.generation)
   options = _options(model, resolution, seed)
+  finished = {"smooth_steps": smooth, "simplify_faces": faces}
+  finished = {name: value for name, value in finished.items() if value is not None}
+  if finished and not isinstance(model.method.output, Field):
+    raise ValueError(
+      "--smooth and --faces are for networks with values at points; leave them out for "
+      "this one"
+    )
+  options |= finished
   kind = model.settings.data.inputs
   items = user_inputs.find_items(source, target, kind, masks, depth)
   if depth is not None:

@@ -28,7 +28,7 @@ class Clock:
   """
 
   def __init__(self):
-    stages = ("octree", "evaluate", "roots", "surface", "simplify", "refine", "normals")
+    stages = ("octree", "evaluate", "roots", "surface", "finish", "refine", "normals")
     self.seconds = {f"seconds_{stage}": 0.0 for stage in stages}
 
   @contextmanager

@@ -23,10 +23,10 @@ from occnet_jax.extract.grid.marching_cubes import (
 )
 from occnet_jax.extract.grid.mise import Samples, SplitRule, sample_surface
 from occnet_jax.extract.grid.thin_parts import near_level
+from occnet_jax.extract.mesh.finish import finish
 from occnet_jax.extract.mesh.normals import crossing_normals, field_normals
 from occnet_jax.extract.mesh.projection import mean_error, project
 from occnet_jax.extract.mesh.refine import refine
-from occnet_jax.extract.mesh.simplify import simplify
 from occnet_jax.geometry.grids import PADDING
 
 METHODS = ("mise_roots", "dual", "mise")
@@ -48,6 +48,8 @@ def extract_mesh(
   upsampling_steps: int = 3,
   level: float = 0.0,
   padding: float = PADDING,
+  least_part: float = 0.0,
+  smooth_steps: int = 0,
   simplify_faces: int | None = None,
   refine_steps: int = 0,
   normals: bool = True,
@@ -77,6 +79,10 @@ def extract_mesh(
       dense grid of resolution_0 points, so one cell fewer, a side.
     level: value at the surface: log(tau / (1 - tau)) for logits and a probability tau.
     padding: the cube is [-(1 + padding) / 2, (1 + padding) / 2]^3.
+    least_part: parts and cavities of less volume than this share of the largest part's
+      are left out; 0 keeps all.
+    smooth_steps: number of steps of Taubin's smoothing, after which normals are those
+      of the mesh; 0 for none.
     simplify_faces: number of faces to keep, or None for all.
     refine_steps: number of steps that fit the vertices to the field; the reference took
       30. After them vertices are projected onto the surface. A mesh that did not come
@@ -96,7 +102,7 @@ def extract_mesh(
     simplified, of a refinement `loss_first` and `loss_last`, and `error_first` and
     `error_last`, mean distances from the surface in cube units; and seconds by stage:
     `seconds_octree`, `seconds_evaluate`, `seconds_roots`, `seconds_surface`,
-    `seconds_simplify`, `seconds_refine`, `seconds_normals`.
+    `seconds_finish`, `seconds_refine`, `seconds_normals`.
 
   Raises:
     NoSurface: no surface and on_empty="raise"; a ValueError.
@@ -114,15 +120,21 @@ def extract_mesh(
   vertices = run.to_cube(vertices)
   if not len(faces) and on_empty == "raise":
     raise NoSurface(describe_values(facts, level))
-  if simplify_faces is not None:
-    with run.clock.stage("simplify"):
-      vertices, faces = simplify(vertices, faces, simplify_faces)
+  if least_part or smooth_steps or simplify_faces is not None:
+    with run.clock.stage("finish"):
+      vertices, faces = finish(
+        vertices,
+        faces,
+        least_part=least_part,
+        smooth_steps=smooth_steps,
+        simplify_faces=simplify_faces,
+      )
   if refine_steps and len(faces):
     with run.clock.stage("refine"):
       vertices, losses = refine_and_project(run, vertices, faces, refine_steps, seed)
     facts |= losses
   vertex_normals = None
-  if normals and len(faces):
+  if normals and len(faces) and not smooth_steps:
     with run.clock.stage("normals"):
       vertex_normals = field_normals(field, vertices, faces)
   return trimesh.Trimesh(

@@ -107,7 +107,10 @@ class ScanNetwork(nn.Module):
     self.head_blocks = [ResnetBlockFC(WIDTH) for _ in range(2)]
     # A weight, a vector, another for each scale, and an offset.
     self.head_out = Linear(1 + 3 + 3 * len(s.moment_sides) + 3)
-    self.sharpness = self.param("sharpness", lambda key: jnp.log(SHARPNESS))
+    # A weak type would not survive a step, which would then be compiled twice.
+    self.sharpness = self.param(
+      "sharpness", lambda key: jnp.log(jnp.float32(SHARPNESS))
+    )
     self.decoder_in = Linear(s.hidden_size)
     self.decoder_c = [Linear(s.hidden_size) for _ in range(s.decoder_blocks)]
     self.decoder_blocks = [

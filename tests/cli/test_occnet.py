@@ -1,6 +1,7 @@
 """The command `occnet`, and main.py with a pretrained model."""
 
 import base64
+import copy
 import io
 import re
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax import pretrained
+from occnet_jax import pretrained, types
 from occnet_jax.cli import occnet, process, stages
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from tests.helpers import ROOT
@@ -152,6 +153,21 @@ def test_the_grid_and_the_drawn_points_can_be_chosen(here, model):
   np.testing.assert_allclose(load("fine.ply").vertices, expected.vertices, atol=1e-4)
 
 
+def test_a_mesh_can_be_smoothed_and_simplified(here):
+  for name, options in {
+    "plain": [],
+    "smooth": ["--smooth", 5],
+    "few": ["--smooth", 5, "--faces", 300],
+  }.items():
+    run("reconstruct", "scan.xyz", "-o", f"{name}.ply", *options)
+  plain, smooth, few = (load(f"{name}.ply") for name in ("plain", "smooth", "few"))
+  assert len(few.faces) <= 300 < len(smooth.faces) == len(plain.faces)
+  assert smooth.area < plain.area
+  assert few.volume == pytest.approx(plain.volume, rel=0.05)
+  message = failure("reconstruct", "scan.xyz", "--faces", 2)
+  assert "simplify to 2 faces; want at least 4" in message
+
+
 @pytest.mark.parametrize(
   ("resolution", "coarse", "doublings"),
   [(1, 1, 0), (16, 16, 0), (31, 31, 0), (32, 16, 1), (33, 17, 1), (128, 16, 3)],
@@ -165,6 +181,23 @@ def test_a_resolution_is_reached_by_doublings(model, resolution, coarse, doublin
 def test_a_resolution_that_no_grid_has_is_refused():
   message = failure("reconstruct", "scan.xyz", "--resolution", -3)
   assert message == "error: --resolution=-3; want 1 or more cells along a side"
+
+
+@pytest.mark.parametrize(
+  ("option", "message"),
+  [
+    ("--resolution", "--resolution=64 is for networks of one cube with values at"),
+    ("--faces", "--smooth and --faces are for networks with values at points"),
+    ("--smooth", "--smooth and --faces are for networks with values at points"),
+  ],
+)
+def test_options_that_a_network_of_meshes_lacks_are_refused(
+  model, monkeypatch, option, message
+):
+  meshes = copy.copy(model)
+  meshes.method = model.method._replace(output=types.Mesh())
+  monkeypatch.setattr(reconstruct_lib.api, "from_pretrained", lambda *_, **__: meshes)
+  assert message in failure("reconstruct", "scan.xyz", option, 64)
 
 
 def test_a_folder_becomes_a_folder_and_other_choices_make_it_again(here, capsys):

@@ -166,7 +166,7 @@ def test_metadata_counts_what_was_done_and_how_long_it_took():
   assert facts["faces_extracted"] > len(mesh.faces) == 2000
   assert facts["value_min"] < 0 < facts["value_max"]
   assert facts["loss_first"] > 0 and facts["loss_last"] > 0
-  stages = ["octree", "evaluate", "roots", "surface", "simplify", "refine", "normals"]
+  stages = ["octree", "evaluate", "roots", "surface", "finish", "refine", "normals"]
   assert all(facts[f"seconds_{stage}"] > 0 for stage in stages)
 
 

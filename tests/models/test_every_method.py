@@ -75,7 +75,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.poisson_resolution": 16,
   },
   "scan": {
-    "data.scan.points": (40, 60),
+    "data.scan.points": (20, 32),
     "data.targets": ("cloud_normals",),
     "model.grid_resolution": 4,
     "model.c_dim": 8,
@@ -122,7 +122,7 @@ def make_config(name, data):
       "val.points": 500,
       "val.shapes": 4,
       "val.mesh_shapes": 2,
-      "test.shapes": 2,
+      "test.shapes": 1,  # each device compiles; test_variants.py uses both
       "test.samples": 2000,
       "generation.resolution_0": 8,
       "generation.upsampling_steps": 1,
@@ -156,6 +156,8 @@ def test_a_batch_is_as_promised_and_scores_are_per_shape(config):
   config = config_lib.with_codes(config, len(examples))
   method = registry.build(config["model"])
   variables = jax.eval_shape(method.init, jax.random.key(0), example)
+  # A step returns strong types: of weak ones it would be compiled a second time.
+  assert not any(leaf.weak_type for leaf in jax.tree.leaves(variables))
   scores = jax.eval_shape(method.score, variables, example)
   assert scores["loss"].shape == (8,)
   if isinstance(method.output, Field) and method.output.candidates:
@@ -176,7 +178,7 @@ def test_steps_lower_a_finite_loss_and_what_was_saved_is_what_is_loaded(
   stages.report(config, tmp_path)
   with (tmp_path / "evaluation" / "per_mesh.csv").open() as stream:
     rows = list(csv.DictReader(stream))
-  assert len(rows) == 2 and all(0 <= float(row["iou"]) <= 1 for row in rows)
+  assert len(rows) == 1 and 0 <= float(rows[0]["iou"]) <= 1
 
   model, again = occnet_jax.restore(tmp_path), occnet_jax.restore(tmp_path)
   assert model.method.decode is again.method.decode  # nothing is compiled twice

@@ -16,6 +16,7 @@ from occnet_jax.interop import ifnet_weights
 from occnet_jax.models import registry
 from occnet_jax.nn.multiscale import voxelise
 from tests.helpers import ifnet_twin
+from tests.helpers.variables import draw
 
 KEY = jax.random.key(0)
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
@@ -70,6 +71,11 @@ def make(model, **options):
   return registry.build(fields.get_config().to_dict() | model, **options)
 
 
+def loss_of(method):
+  """The loss of a method, compiled."""
+  return jax.jit(method.loss, static_argnums=3)
+
+
 def make_batch(rng, side, shapes=2, points=9):
   return {
     "inputs": rng.integers(0, 2, (shapes, side, side, side)).astype(np.float32),
@@ -106,10 +112,10 @@ def twin_logits(state, batch, model, levels, *, train=False):
 def test_feature_grids_and_logits_are_those_of_the_twin(small):
   method, variables, state, batch, model, levels = small
   volumes, logits = twin_logits(state, batch, model, levels)
-  latent = method.encode(variables, batch["inputs"])
+  latent = jax.jit(method.encode)(variables, batch["inputs"])
   for ours, volume in zip(latent, volumes, strict=True):
     np.testing.assert_allclose(jnp.moveaxis(ours, -1, 1), volume, **TOLERANCE)
-  ours = method.decode(variables, latent, batch["points"])
+  ours = jax.jit(method.decode)(variables, latent, batch["points"])
   np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4)
 
 
@@ -119,9 +125,7 @@ def test_the_loss_is_a_sum_over_points_with_the_statistics_of_the_batch(small):
   inside = np.asarray(batch["occupancies"]) > 0.5
   # -log of the probability of the label, log(1 + exp(-+logit))
   errors = np.logaddexp(0, np.where(inside, -logits, logits))
-  value, (stats, scalars) = jax.jit(method.loss, static_argnums=3)(
-    variables, batch, KEY, True
-  )
+  value, (stats, scalars) = loss_of(method)(variables, batch, KEY, True)
   np.testing.assert_allclose(value, errors.sum(1).mean(), rtol=1e-4)
   np.testing.assert_allclose(scalars["loss_per_point"], errors.mean(), rtol=1e-4)
   union = (inside | (logits >= 0)).sum(1)
@@ -175,7 +179,7 @@ def test_a_cloud_sets_the_nodes_that_are_nearest_to_its_points():
 def test_clouds_of_any_size_have_the_features_of_the_grid_that_they_make():
   model = {"levels": ((2,), (3, 2)), "resolution": 8}
   method, rng = make(model), np.random.default_rng(0)
-  variables = jax.jit(method.init)(KEY, jax.tree.map(jnp.asarray, make_batch(rng, 8)))
+  variables = draw(method.init, make_batch(rng, 8))
   for n in (1, 50):
     cloud = jnp.asarray(rng.uniform(-0.5, 0.5, (2, n, 3)).astype(np.float32))
     latent = method.encode(variables, cloud)
@@ -192,7 +196,7 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
   """The value of level 0 at the neighbour along +x moves it, and no other node near."""
   method, rng = make({"levels": ((2,),), "displacement": 0.5}), np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 5, shapes=1))
-  variables = jax.jit(method.init)(KEY, batch)
+  variables = draw(method.init, batch)
   grid, features = method.encode(variables, batch["inputs"])
   centre = jnp.zeros((1, 1, 3))  # node 2 of 5; 0.5 of half a side is one node
   slope = jax.grad(
@@ -211,8 +215,8 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
 def test_the_running_variance_is_unbiased_on_request(unbiased):
   method = make({"levels": ((2,),), "unbiased_variance": unbiased})
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4))
-  variables = jax.jit(method.init)(KEY, batch)
-  stats = method.loss(variables, batch, KEY, True)[1][0]
+  variables = draw(method.init, batch)
+  stats = loss_of(method)(variables, batch, KEY, True)[1][0]
   conv = variables["params"]["encoder"]["level_0"]["conv_0"]
   kernel = jnp.moveaxis(conv["kernel"], (-1, -2), (0, 1))
   x = ifnet_twin.convolve(batch["inputs"][:, None], np.asarray(kernel), conv["bias"])
@@ -224,12 +228,12 @@ def test_the_running_variance_is_unbiased_on_request(unbiased):
 def test_the_statistics_of_two_devices_are_those_of_one():
   model = {"levels": ((2,), (2, 3)), "hidden_sizes": (4,)}
   batch = jax.tree.map(jnp.asarray, make_batch(np.random.default_rng(0), 4, shapes=4))
-  variables = make(model).init(KEY, batch)
-  value, (stats, _) = make(model).loss(variables, batch, KEY, True)
+  variables = draw(make(model).init, batch)
+  value, (stats, _) = loss_of(make(model))(variables, batch, KEY, True)
   halves = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), batch)
-  apart = jax.vmap(
-    lambda half: make(model, axis_name="d").loss(variables, half, KEY, True),
-    axis_name="d",
+  method = make(model, axis_name="d")
+  apart = jax.jit(
+    jax.vmap(lambda half: method.loss(variables, half, KEY, True), axis_name="d")
   )
   values, (both, _) = apart(halves)
   np.testing.assert_allclose(values.mean(), value, rtol=1e-5)
@@ -275,7 +279,7 @@ def test_the_coarsest_grids_alone_give_logits_that_finer_ones_do_not_change():
   rng = np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 8))
   method = make(model)
-  variables = jax.jit(method.init)(KEY, batch)
+  variables = draw(method.init, batch)
   whole = method.encode(variables, batch["inputs"])
   for used in (1, 2, 3):
     method = make(model | {"levels_used": used})
@@ -290,13 +294,14 @@ def test_the_coarsest_grids_alone_give_logits_that_finer_ones_do_not_change():
     make(model | {"levels_used": 4})
 
 
+@pytest.mark.usefixtures("plain_convolutions")  # till the end of this file
 def test_dropped_levels_train_the_coarsest_grids_to_do_without_the_others():
   """Loss of the coarsest grids alone after some steps, with and without dropout."""
   model = {"levels": ((4,), (4, 4)), "resolution": 8, "hidden_sizes": (16,)}
   rng = np.random.default_rng(0)
   batch = make_batch(rng, 8, shapes=4, points=40)
   batch = jax.tree.map(jnp.asarray, batch)
-  coarse, losses = make(model | {"levels_used": 2}), []
+  score, losses = jax.jit(make(model | {"levels_used": 2}).score), []
   for share in (0.0, 1.0):
     method = make(model | {"level_dropout": share})
     variables = jax.jit(method.init)(KEY, batch)
@@ -312,5 +317,5 @@ def test_dropped_levels_train_the_coarsest_grids_to_do_without_the_others():
 
     for key in jax.random.split(KEY, 60):
       variables = step(variables, key)
-    losses.append(float(coarse.score(variables, batch)["loss"].mean()))
+    losses.append(float(score(variables, batch)["loss"].mean()))
   assert losses[1] < 0.97 * losses[0]

@@ -11,6 +11,7 @@ from configs import base, poco
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
 from occnet_jax.models import registry
+from tests.helpers.variables import draw
 
 # The published counts; of the network without its branch of layers cv5 and bn5, whose
 # result it overwrites.
@@ -55,12 +56,13 @@ def test_every_size_is_that_of_a_layer():
 
 def test_a_change_of_one_input_point_is_seen_near_it_alone_by_the_decoder():
   method, batch = build(), make_batch()
-  variables = jax.jit(method.init)(jax.random.key(1), batch)
-  latent = method.encode(variables, batch["inputs"])
+  variables = draw(method.init, batch)
+  latent = jax.jit(method.encode)(variables, batch["inputs"])
+  decode = jax.jit(method.decode)
   changed = latent | {"features": latent["features"].at[0, 0].add(1.0)}
   queries = batch["points"]
   before, after = (
-    np.asarray(method.decode(variables, v, queries)[0]) for v in (latent, changed)
+    np.asarray(decode(variables, v, queries)[0]) for v in (latent, changed)
   )
   distances = np.linalg.norm(
     np.asarray(queries)[0][:, None] - np.asarray(batch["inputs"])[0][None], axis=-1
@@ -92,7 +94,7 @@ def test_there_are_no_blocks_to_compute_again_and_no_other_recipes():
 
 def test_a_cloud_of_fewer_points_than_neighbours_is_one_sentence():
   method, batch = build(), make_batch()
-  variables = jax.jit(method.init)(jax.random.key(1), batch)
-  latent = method.encode(variables, batch["inputs"][:, :3])
+  variables = draw(method.init, batch)
+  latent = jax.jit(method.encode)(variables, batch["inputs"][:, :3])
   with pytest.raises(ValueError, match=r"cloud of 3 points; .* wants at least 4"):
     method.decode(variables, latent, batch["points"])

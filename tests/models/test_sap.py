@@ -13,6 +13,9 @@ from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
 from occnet_jax.models import registry
 from occnet_jax.nn import poisson
+from tests.helpers.variables import draw
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 PLANES = {"model.features": ("xz", "xy", "yz")}
 SMALL = {
@@ -53,7 +56,7 @@ def batch():
 @pytest.fixture(scope="module")
 def variables(batch):
   """Weights, all of which are in use."""
-  fresh = jax.jit(build().init)(jax.random.key(0), batch)
+  fresh = draw(build().init, batch)
   leaves, tree = jax.tree.flatten(fresh)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   drawn = [

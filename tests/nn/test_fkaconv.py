@@ -1,5 +1,7 @@
 """Convolutions of point clouds against loops, and the levels of their network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from scipy.spatial import KDTree
 
 from occnet_jax.nn.fkaconv import FKAConv, FKAConvNetwork, make_pyramid
+from tests.helpers.variables import draw as draw_variables
 
 RNG = np.random.default_rng(0)
 
@@ -154,9 +157,7 @@ def test_a_moved_cloud_has_the_same_features_in_use():
   cloud = draw(1, 80, 3)
   net = FKAConvNetwork(8, hidden=8)
   pyramid = make_pyramid(jnp.asarray(cloud))
-  variables = jax.jit(net.init, static_argnames="train")(
-    jax.random.key(0), pyramid, train=True
-  )
+  variables = draw_variables(functools.partial(net.init, train=True), pyramid)
   moved = pyramid._replace(points=tuple(p + 0.25 for p in pyramid.points))
   apply = jax.jit(lambda pyramid: net.apply(variables, pyramid, train=False))
   features = apply(pyramid)

@@ -7,6 +7,8 @@ import pytest
 
 from occnet_jax.nn.unet import UNet, UNet3D, upsample_nearest
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
 
 @pytest.mark.parametrize(("old", "new"), [(3, 6), (5, 11), (4, 9)])
 def test_nearest_upsampling_repeats_the_entry_below(old, new):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
+from configs import base
+from occnet_jax.cli import stages
 from occnet_jax.data import loader
 from occnet_jax.evaluation import evaluate, resume_log
 from occnet_jax.train import checkpoint, metric_log, multihost
@@ -38,8 +40,7 @@ CONFIG = {
 }
 
 
-def start(workdir, data, mode, *flags):
-  fields = {**CONFIG, "data.dir": data}
+def start(workdir, fields, mode, *flags):
   return subprocess.Popen(
     [
       sys.executable,
@@ -70,14 +71,16 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def runs(tiny_data, tmp_path_factory):
-  """The same run by one process and by two."""
+  """The same run by one process, which is this one, and by two."""
   folder = tmp_path_factory.mktemp("hosts")
-  for mode in ("train", "generate"):
-    finish(start(folder / "one", tiny_data, mode))
+  fields = {**CONFIG, "data.dir": str(tiny_data)}
+  config = base.get_config()
+  config.update_from_flattened_dict(fields)
+  for mode, stage in {"train": stages.train, "generate": stages.generate}.items():
+    stage(config.to_dict(), folder / "one")
     together = [f"--coordinator=localhost:{free_port()}", "--processes=2"]
     pair = [
-      start(folder / "two", tiny_data, mode, *together, f"--process={i}")
-      for i in range(2)
+      start(folder / "two", fields, mode, *together, f"--process={i}") for i in range(2)
     ]
     for process in pair:
       finish(process)

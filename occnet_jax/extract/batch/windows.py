@@ -36,7 +36,7 @@ from occnet_jax.extract.grid.block_lattice import (
   BlockLattice,
   box_resolution,
 )
-from occnet_jax.extract.mesh.simplify import simplify
+from occnet_jax.extract.mesh.finish import finish
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import pointcloud_io
 from occnet_jax.types import Latent, Method, Variables, Windows
@@ -55,6 +55,8 @@ def reconstruct_scene(
   cell_size: float | None = None,
   points_per_cell: int = 2,
   level: float | None = None,
+  least_part: float = 0.0,
+  smooth_steps: int = 0,
   simplify_faces: int | None = None,
   points_per_batch: int | None = None,
   max_memory: int | None = None,
@@ -72,7 +74,7 @@ def reconstruct_scene(
       for scans in metres by the paper's.
     points_per_cell: points of the lattice along a cell.
     level: value at the surface, in place of the method's own.
-    simplify_faces: number of faces to keep, or None for all.
+    least_part, smooth_steps, simplify_faces: as of `extract_mesh`.
     points_per_batch: number of points decoded at a time; None chooses.
     max_memory: bytes that the lattice may take; None for the memory that is free.
     on_empty: for a scene without a surface "raise" an error, or "empty", a mesh without
@@ -131,8 +133,13 @@ def reconstruct_scene(
       f"{surface_level:.6g}; check cell_size={cell_size:g} against the unit of the "
       "cloud, or pass on_empty='empty'"
     )
-  if simplify_faces is not None:
-    vertices, faces = simplify(vertices, faces, simplify_faces)
+  vertices, faces = finish(
+    vertices,
+    faces,
+    least_part=least_part,
+    smooth_steps=smooth_steps,
+    simplify_faces=simplify_faces,
+  )
   # Point i of the lattice is half a step from the faces of cells, where positions jump.
   vertices = (vertices + 0.5) * (cell_size / points_per_cell)
   return trimesh.Trimesh(vertices, faces, metadata=facts, process=False)
@@ -149,7 +156,8 @@ def _require_windows(method: Method) -> Windows:
 
 def settings_of(generation: GenerationSettings) -> dict[str, Any]:
   """The arguments of `reconstruct_scene` that a run's config sets."""
-  names = ("cell_size", "simplify_faces", "points_per_batch")
+  names = ("cell_size", "least_part", "smooth_steps", "simplify_faces")
+  names += ("points_per_batch",)
   return {name: getattr(generation, name) for name in names}
 
 

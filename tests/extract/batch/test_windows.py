@@ -78,8 +78,8 @@ def test_windows_together_are_the_scene_as_one_window():
   cloud = np.random.default_rng(0).uniform(-0.35, 1.15, (200, 3))
   points = jnp.asarray(cloud[None], jnp.float32)
   centres = (jnp.floor(points / 0.1) + 0.5) * 0.1  # of cells, as the lattice has them
-  latent = method.encode(variables, points)
-  level = float(np.median(method.decode(variables, latent, centres)))
+  latent = jax.jit(method.encode)(variables, points)
+  level = float(np.median(jax.jit(method.decode)(variables, latent, centres)))
   several = windows.reconstruct_scene(
     method, variables, cloud, level=level, points_per_cell=1
   )
