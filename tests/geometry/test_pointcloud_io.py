@@ -225,7 +225,7 @@ def test_an_array_that_starts_with_the_number_of_the_row_is_refused(tmp_path):
 
 
 def test_a_cloud_with_whole_coordinates_is_read(tmp_path):
-  whole = np.array([[3, 0.5, 0.25], [1, 2.5, 0.5], [7, 0.5, 2.5]])
+  whole = np.array([[3, 0.5, 0.25], [1, 2.5, 0.5], [7, 0.5, 2.5], [2, 0.5, 0.5]])
   (tmp_path / "a.xyz").write_text(text(whole).replace("\n", " chair\n"))
   np.testing.assert_array_equal(pointcloud_io.read_cloud(tmp_path / "a.xyz"), whole)
   lattice = np.argwhere(np.ones((5, 5, 5)))
