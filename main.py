@@ -14,6 +14,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from occnet_jax import files
 from occnet_jax.cli import command_line, process, stages
 
 STAGES = {
@@ -98,7 +99,14 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
-  config = _CONFIG.value.to_dict() if _CONFIG.value else None
+  config = files.expand_home(_CONFIG.value.to_dict()) if _CONFIG.value else None
+  paths = {
+    flag.name: files.expand_home(flag.value)
+    for flag in (
+      *(_WORKDIR, _CHECKPOINT, _INPUT, _OUTPUT, _MODEL),
+      *(_MASKS, _INTRINSICS, _POSES, _PREVIEW),
+    )
+  }
   if _COORDINATOR.value:
     from occnet_jax.train import multihost  # imports JAX, which prepare does not need
 
@@ -113,22 +121,24 @@ def main(argv: list[str]) -> None:
       f"--mode={_MODE.value} needs --workdir=DIR, the directory of the run, as in: "
       "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
     )
-  workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
-  if workdir and (files := [p for p in (workdir, *workdir.parents) if p.is_file()]):
-    raise ValueError(f"--workdir={workdir}: {files[0]} is a file; want a directory")
+  workdir = pathlib.Path(paths["workdir"]) if paths["workdir"] else None
+  if workdir:
+    files.check_utf_8(workdir)
+    if above := [p for p in (workdir, *workdir.parents) if p.is_file()]:
+      raise ValueError(f"--workdir={workdir}: {above[0]} is a file; want a directory")
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(
       workdir,
-      _INPUT.value,
-      _OUTPUT.value,
-      _MASKS.value,
+      paths["input"],
+      paths["output"],
+      paths["masks"],
       config,
-      _MODEL.value,
-      preview=_PREVIEW.value,
-      intrinsics=_INTRINSICS.value,
-      poses=_POSES.value,
+      paths["model"],
+      preview=paths["preview"],
+      intrinsics=paths["intrinsics"],
+      poses=paths["poses"],
     )
     return
   if _MODEL.value:
@@ -139,12 +149,12 @@ def main(argv: list[str]) -> None:
   if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
     raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE, see --help")
   if _MODE.value == "export_torch":
-    stages.export_torch(workdir, _CHECKPOINT.value)
+    stages.export_torch(workdir, paths["checkpoint"])
     return
   if config is None:
     raise ValueError(f"--mode={_MODE.value} needs --config=FILE, see configs/")
   if _MODE.value == "import":
-    stages.import_torch(config, workdir, _CHECKPOINT.value)
+    stages.import_torch(config, workdir, paths["checkpoint"])
     return
   if _MODE.value == "interpolate":
     stages.interpolate(config, workdir, _STEPS.value)

@@ -18,6 +18,7 @@ from data_prep import sources
 from data_prep.pipeline import report
 from data_prep.pipeline.prepare import prepare
 from data_prep.watertight.solid import RepairOptions
+from occnet_jax import files
 
 _ARGUMENTS = ("source", "out")  # of the command line themselves
 _INTERRUPTED = 130  # exit code, as shells have it for SIGINT
@@ -131,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   arguments = _parser().parse_args(argv)
   try:
     settings = parse_settings(arguments.set)
-    prepared = prepare(source=arguments.source, out=arguments.out, **settings)
+    source, out = files.expand_home([arguments.source, arguments.out])
+    prepared = prepare(source=source, out=out, **settings)
   except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:

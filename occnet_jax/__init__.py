@@ -9,11 +9,23 @@ import importlib
 _PUBLIC = {
   "restore": "api",
   "from_pretrained": "api",
+  "read_cloud": "api",
+  "read_mesh": "api",
+  "write_mesh": "api",
   "Model": "api",
   "extract_mesh": "extract.pipeline",
   "audit": "extract.certify.audit",
 }
-__all__ = ["Model", "audit", "extract_mesh", "from_pretrained", "restore"]
+__all__ = [
+  "Model",
+  "audit",
+  "extract_mesh",
+  "from_pretrained",
+  "read_cloud",
+  "read_mesh",
+  "restore",
+  "write_mesh",
+]
 
 
 def __getattr__(name: str):

@@ -2,22 +2,38 @@
 
   model = occnet_jax.restore("runs/quickstart")      # a run
   model = occnet_jax.from_pretrained("owner/repo")   # a model that others share
+  cloud = occnet_jax.read_cloud("scan.ply")          # (n, 3)
   mesh = model.reconstruct(cloud)                    # (n, 3) -> trimesh.Trimesh
+  occnet_jax.write_mesh("mesh.glb", mesh)
 
 Everything takes and gives host arrays; networks run on JAX's default device.
 """
 
+import os
 import pathlib
 from typing import Any
 
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
 from occnet_jax import config as config_lib
 from occnet_jax.extract.pipeline import extract_mesh
+from occnet_jax.geometry import mesh_io, pointcloud_io
 from occnet_jax.interop import hub, weights
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
 from occnet_jax.trained_model import Model
 
-__all__ = ["Model", "extract_mesh", "from_pretrained", "restore"]
+__all__ = [
+  "Model",
+  "extract_mesh",
+  "from_pretrained",
+  "read_cloud",
+  "read_mesh",
+  "restore",
+  "write_mesh",
+]
 
 
 def restore(
@@ -61,3 +77,56 @@ def from_pretrained(
   """
   saved = weights.read(hub.find(name), config_override)
   return Model(saved.method, saved.variables, saved.config, saved.record)
+
+
+def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Float[np.ndarray, "n 3"]:
+  """The points (n, 3) of a file in float64, in the file's own frame and unit.
+
+  Of a mesh file they are 100,000 points, drawn uniformly on its surface.
+
+  Args:
+    path: PLY, OBJ or OFF with or without faces; STL, GLB, GLTF or DAE; XYZ, PTS, TXT or
+      CSV with a point per line; NPY (n, 3) or more columns; NPZ with `points`.
+    seed: seed of the points drawn on a mesh.
+
+  Raises:
+    ValueError: the file is missing, broken, cut off or of another format; it is not
+      clear which columns are meant; fewer than 3 points, points that are not finite,
+      all in one place, or many in one.
+    OSError: the system cannot read it.
+  """
+  return pointcloud_io.read_cloud(path, seed=seed)
+
+
+def read_mesh(path: str | os.PathLike) -> trimesh.Trimesh:
+  """The triangles of a file, in its own frame and unit; y is up in DAE files.
+
+  Polygons are triangulated, the parts of a scene put together where they stand, and
+  vertices that the file repeats stay apart.
+
+  Args:
+    path: PLY, OBJ, OFF, STL, GLB, GLTF or, with the package pycollada, DAE.
+
+  Raises:
+    ValueError: the file is missing, broken, cut off, of another format or without
+      faces, or holds what is not read, such as compressed data or bones.
+    OSError: the system cannot read it.
+  """
+  return trimesh.Trimesh(*mesh_io.read_mesh(path), process=False)
+
+
+def write_mesh(path: str | os.PathLike, mesh: trimesh.Trimesh) -> None:
+  """Writes a mesh in its frame and unit, whole or not at all.
+
+  Vertices are exact to a millionth of the mesh's extent wherever it lies.
+
+  Args:
+    path: GLB, PLY and OBJ, which keep vertex normals, OFF or STL.
+    mesh: the mesh, as `Model.reconstruct` returns it.
+
+  Raises:
+    ValueError: another format, or STL so far from the origin that its float32 would
+      change the mesh.
+    OSError: the file cannot be written.
+  """
+  mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)

@@ -6,14 +6,17 @@ point, Ctrl-C included, removes them: nothing is made before its removal is cert
 """
 
 import contextlib
+import errno
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 SCRATCH_PREFIX = ".part-"
+_OF_CONTENTS = (None, errno.ENOENT, errno.EINVAL)
 
 
 @contextlib.contextmanager
@@ -56,6 +59,59 @@ def remove_scratch(directory: str | os.PathLike) -> None:
       shutil.rmtree(scratch)
     else:
       scratch.unlink(missing_ok=True)  # gone with the directory that it was in
+
+
+def check_read(path: str | os.PathLike, error: Exception) -> None:
+  """Raises OSError if it was the system that failed to read a file.
+
+  Then the file may be whole: making it again, or removing it, would not help.
+
+  Args:
+    path: the file.
+    error: what a parser of its contents raised, perhaps over another error. Parsers
+      raise OSError on broken bytes as well, but only the system's have a number (and
+      EINVAL where broken bytes name a place before the file).
+  """
+  cause: BaseException | None = error
+  while cause is not None:
+    if isinstance(cause, OSError) and cause.errno not in _OF_CONTENTS:
+      raise OSError(
+        f"{path}: cannot be read ({cause.strerror}); make it readable and try again"
+      ) from error
+    cause = cause.__cause__ or cause.__context__
+
+
+def printable(name: str) -> str:
+  """A file name as text in UTF-8: U+FFFD stands for bytes that are none."""
+  return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def check_utf_8(path: str | os.PathLike) -> None:
+  """Raises ValueError for a name that is no UTF-8, in which storage libraries fail."""
+  name = os.fspath(path)
+  if printable(name) != name:
+    raise ValueError(
+      f"{printable(name)}: its name is no UTF-8 and cannot be written to; rename it, "
+      "or choose another"
+    )
+
+
+def expand_home(value: Any) -> Any:
+  """Paths with the home directory in place of ~, as a shell expands a word that begins
+  with it; in nested settings too.
+
+  Args:
+    value: a path, also behind the kind of a source ("folder:~/meshes"), or settings of
+      any type, of which only such texts change.
+  """
+  if isinstance(value, Mapping):
+    return {key: expand_home(each) for key, each in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(map(expand_home, value))
+  if not isinstance(value, str):
+    return value
+  kind, home, rest = re.match(r"((?:\w+:)*)(~[^/]*)?(.*)", value, re.DOTALL).groups()
+  return f"{kind}{os.path.expanduser(home or '')}{rest}"
 
 
 def describe_changes(

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Shaped
 from occnet_jax import config as config_lib
 from occnet_jax import ranges, types
 from occnet_jax.data import inputs as inputs_lib
-from occnet_jax.data import user_inputs
+from occnet_jax.data import user_clouds, user_inputs
 from occnet_jax.extract.batch import windows
 from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
@@ -260,7 +260,7 @@ class Model:
     Args and errors: those of `extract.batch.windows.reconstruct_scene`.
     """
     settings = {**windows.settings_of(self.settings.generation), **settings}
-    scene = np.asarray(cloud, np.float64)
+    scene = user_clouds.as_cloud(cloud)
     return windows.reconstruct_scene(self.method, self.variables, scene, **settings)
 
   def reconstruct_batch(

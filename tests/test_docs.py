@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import trimesh
 
 from tests.helpers import ROOT
 
@@ -56,6 +57,7 @@ def test_the_python_of_the_pages_runs_as_it_stands(
     (tmp_path / "runs" / name).symlink_to(tiny_run)
   rng = np.random.default_rng(0)
   cloud = rng.standard_normal((40, 3))
+  trimesh.PointCloud(cloud).export(tmp_path / "scan.ply")
   clouds = 0.4 * rng.standard_normal((2, 32, 3)).clip(-1, 1).astype(np.float32)
   names = {"cloud": cloud, "clouds": clouds, "points": clouds}
   blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

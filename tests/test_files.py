@@ -119,3 +119,27 @@ def test_settings_that_differ_are_named_with_both_values():
     "b.c": "b.c is [1, 3], there [1, 2]",
     "b.f": "b.f is True, there None",
   }
+
+
+def test_the_home_directory_stands_for_a_tilde_where_a_path_begins(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/me")
+  given = {
+    "a": "~/x",
+    "b": ["folder:~/m", "rooms:folder:~/m", "rooms:synthetic"],
+    "c": (("~", 3), None, 0.5),
+    "d": {"e": "a~/b", "f": "run~"},
+  }
+  assert files.expand_home(given) == {
+    "a": "/home/me/x",
+    "b": ["folder:/home/me/m", "rooms:folder:/home/me/m", "rooms:synthetic"],
+    "c": (("/home/me", 3), None, 0.5),
+    "d": {"e": "a~/b", "f": "run~"},
+  }
+
+
+def test_names_of_any_bytes_can_be_shown_and_those_of_utf_8_be_stored():
+  name = os.fsdecode(b"caf\xe9/st\xc3\xbchle")
+  assert files.printable(name) == "caf\ufffd/stühle"
+  files.check_utf_8("stühle/椅子")
+  with pytest.raises(ValueError, match="caf\ufffd/stühle: its name is no UTF-8"):
+    files.check_utf_8(name)

@@ -8,7 +8,9 @@ import nbformat
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
+from occnet_jax.geometry import photos
 from tests.helpers import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -87,6 +89,22 @@ def test_the_official_checkpoint_reconstructs_a_cloud_and_an_image(tmp_path):
   # The stand-ins have half of the padded cube inside, at the tau that was imported.
   for mesh, side in ((from_cloud, 1.1 * np.ptp(box, axis=0).max()), (from_image, 1.1)):
     np.testing.assert_allclose(mesh.volume, side**3 / 2, rtol=0.05)
+
+
+def test_the_notebook_of_published_weights_turns_a_photograph_upright(tmp_path):
+  notebook = nbformat.read(ROOT / "notebooks/official_checkpoint.ipynb", as_version=4)
+  (cell,) = [cell for cell in notebook.cells if cell.source.startswith("if IMAGE:")]
+  upright = np.zeros((30, 20, 3), np.uint8)
+  upright[:10] = 255, 0, 0  # the top is red
+  exif = Image.Exif()
+  exif[274] = 6  # the orientation: to be turned by a quarter clockwise
+  path = tmp_path / "photo.jpg"
+  Image.fromarray(np.rot90(upright)).save(path, exif=exif, quality=95)
+  names = {"IMAGE": path, "photos": photos}
+  (branch,) = [n for n in ast.parse(cell.source).body if isinstance(n, ast.If)]
+  exec(compile(ast.Module(branch.body, []), "cell", "exec"), names)
+  assert names["picture"].shape == upright.shape
+  np.testing.assert_allclose(names["picture"][:8].mean((0, 1)), (255, 0, 0), atol=10)
 
 
 def check_in_padded_box(mesh, box):

@@ -158,17 +158,18 @@ def prepare(
     workers: processes; 0 for one per core.
     time_limit: seconds per mesh; 0 for no limit.
     memory_limit: GiB of resident memory per process; 0 for no limit.
-    retry: whether to try meshes again that were lost to a crash or a limit. The other
-      meshes of their shards are made again with them, to the same bytes.
+    retry: whether to try meshes again that were lost to a crash, a limit or the disk.
+      The other meshes of their shards are made again with them, to the same bytes.
     shard_size: meshes per shard.
     run: function that makes the jobs that are not done; the default starts processes on
       this machine.
 
   Raises:
-    ValueError: a setting is out of range, `out` holds data of other settings, or no
-      mesh could be used.
+    ValueError: a setting is out of range, `out` holds data of other settings or has a
+      name that is no UTF-8, or no mesh could be used.
   """
   out = pathlib.Path(out)
+  files.check_utf_8(out)
   settings = {
     "format": _FORMAT,
     "source": source,

@@ -13,7 +13,8 @@ from occnet_jax import files
 
 FILE = "prepare_report.csv"
 _FIXED = ("id", "category", "split", "outcome", "reason", "seconds")
-LOST = ("crash", "timeout", "memory")  # outcomes that another call may change
+# Outcomes that another call may change.
+LOST = ("crash", "timeout", "memory", "system")
 COLUMNS = (*_FIXED, *RepairReport._fields, "attribution", "licence")
 _MAX_REASONS = 8  # shown in the summary
 
@@ -25,6 +26,14 @@ _RENAMED = {
   "lost": "surface_lost",
 }
 
+_MORE = "prepare more meshes of each category"
+_REMEDIES = {  # what to do about a split without shapes
+  "train": _MORE,
+  "val": f"train with --config.val.split=train, or {_MORE}, or with another "
+  "prep.val_fraction, in another prep.out",
+  "test": f"evaluate with --config.test.split=val, or {_MORE}, or with another "
+  "prep.test_fraction, in another prep.out",
+}
 Row = dict[str, Any]  # some of COLUMNS: those whose value is known
 
 
@@ -41,8 +50,9 @@ def make_row(
   Args:
     entry: the mesh.
     split: the split that it was meant for.
-    outcome: "ok"; "rejected" if it is no solid; "crash", "timeout" or "memory" if it
-      ended its process or was ended at a limit; "duplicate" if it was left out.
+    outcome: "ok"; "rejected" if it is no solid; "system" if its file could not be
+      read, or its surface not be written; "crash", "timeout" or "memory" if it ended
+      its process or was ended at a limit; "duplicate" if it was left out.
     reason: why the outcome is not "ok".
     seconds: wall time.
     quality: fields of `RepairReport`, of meshes that were repaired.
@@ -93,6 +103,9 @@ def summarise(out: pathlib.Path) -> str:
   methods = Counter(row["method"] for row in rows if row.get("method"))
   if methods:
     lines.append("methods: " + ", ".join(f"{n} {m}" for m, n in methods.most_common()))
+  for split, used in count(rows).items():
+    if not used:
+      lines.append(f"warning: no shape for {split}; {_REMEDIES[split]}")
   if warned := [row for row in rows if row.get("warning")]:
     first = f"{warned[0]['category']}/{warned[0]['id']}: {warned[0]['warning']}"
     lines.append(f"warnings: {len(warned)}; the first, {first}")

@@ -120,10 +120,12 @@ def prepare_one(task: Task) -> tuple[Row, bytes | None]:
   except MemoryError as error:
     return row("memory", f"the machine has too little memory: {error}"), None
   except Exception as error:  # a mesh must not end the preparation of the others
-    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    is_of_system = isinstance(error, OSError)  # says nothing about the mesh
+    is_plain = isinstance(error, ValueError) or is_of_system
+    kind = "" if is_plain else f"{type(error).__name__}: "
     # The report names the mesh already.
     reason = f"{kind}{error}".removeprefix(f"{task.entry.path}: ")
-    return row("rejected", reason), None
+    return row("system" if is_of_system else "rejected", reason), None
   return row("ok", quality=example.get("quality")), record
 
 

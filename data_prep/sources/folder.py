@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from data_prep.sources.entry import MeshEntry
+from occnet_jax import files
 from occnet_jax.geometry import mesh_io
 
 
@@ -61,5 +62,4 @@ def _stem(name: str) -> str:
 
 def _readable(name: str) -> str:
   """The name as text in UTF-8; a file system allows any bytes."""
-  name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-  return re.sub(r"[\0-\x1f]", "\ufffd", name)
+  return re.sub(r"[\0-\x1f]", "\ufffd", files.printable(name))

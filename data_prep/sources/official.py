@@ -29,6 +29,7 @@ from trimesh.exchange import binvox
 
 from data_prep.sources import shapenet, table
 from data_prep.sources.entry import SPLITS, MeshEntry
+from occnet_jax import files
 
 IMAGES = "img_choy2016"
 
@@ -135,7 +136,7 @@ def _read_names(path: pathlib.Path) -> dict[str, str]:
   if not path.exists():
     return {}
   try:
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     return {str(synset): about["name"] for synset, about in tree.items()}
   except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
     raise ValueError(
@@ -151,7 +152,7 @@ def read_lists(folder: pathlib.Path) -> dict[str, str] | None:
   if not any(path.exists() for path in paths.values()):
     return None
   for split, path in paths.items():
-    models = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    models = path.read_text(encoding="utf-8-sig").split("\n") if path.exists() else []
     for model in filter(None, map(str.strip, models)):
       if splits.setdefault(model, split) != split:
         raise ValueError(
@@ -167,6 +168,7 @@ def read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
       return {name: arrays[name] for name in names}
   except Exception as error:  # whatever a reader may raise on a broken file
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read ({type(error).__name__}: {error}); want the arrays "
       f"{', '.join(names)}; get the data set again"
@@ -216,6 +218,7 @@ def _read_voxels(path: pathlib.Path, side: int) -> UInt8[np.ndarray, "r r r"]:
     with path.open("rb") as stream:
       cells = binvox.load_binvox(stream, axis_order="xzy").matrix
   except Exception as error:  # whatever a parser may raise on a broken file
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read ({type(error).__name__}: {error}); get it again"
     ) from error

@@ -126,6 +126,7 @@ def read_room(path: str | os.PathLike) -> Room:
       solid = Solid(arrays["vertices"], arrays["faces"].astype(np.int64))
       return Room(solid, arrays["weights"])
   except Exception as error:  # whatever a reader may raise on a broken file
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a room ({type(error).__name__}: {error}); delete it, "
       "and the next preparation makes it again"

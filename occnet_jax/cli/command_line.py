@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import io
 import os
 import pathlib
 import re
@@ -45,6 +46,12 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
       f"--{unknown} changes a field of a config, but the command has none; put "
       "--config=FILE before it, such as --config=configs/onet.py"
     )
+  number = re.match(
+    r"flag (--config\.\S+): (could not convert|invalid lit)", str(error)
+  )
+  if number:
+    kind = "a number" if number[2].startswith("could") else "a whole number"
+    return f"{number[1]}: want {kind}; leave it out for the config's own value"
   if isinstance(error, LookupError | AttributeError):
     return _explain_field(str(error.args[0]) if error.args else "", argv)
   # absl hides the error of a config file behind two others.
@@ -92,8 +99,11 @@ def quiet_pipe() -> Iterator[None]:
   """Ends the process without a word if the reader of its output has gone, as head.
 
   The exit code is that of a process that SIGPIPE ended: 128 + 13. The sentence of
-  another error is still printed.
+  another error is still printed. Characters of file names that the output has no code
+  for are printed as escapes, rather than end the process.
   """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")
   try:
     try:
       yield

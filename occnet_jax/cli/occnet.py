@@ -11,6 +11,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from occnet_jax import files
 from occnet_jax.cli import command_line, process
 
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
     arguments = _parser().parse_args(argv)
+    vars(arguments).update(files.expand_home(vars(arguments)))
     try:
       arguments.run(arguments)
     except (ValueError, FloatingPointError, OSError) as error:

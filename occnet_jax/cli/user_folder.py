@@ -55,7 +55,10 @@ def reconstruct_folder(
   _write_page(target, source, settings, rows)
   names = ("outcome", "reason", "seconds")
   report = [{"file": row["id"]} | {name: row[name] for name in names} for row in rows]
-  report = [{k: _printable(value) for k, value in row.items()} for row in report]
+  report = [
+    {k: files.printable(v) if isinstance(v, str) else v for k, v in row.items()}
+    for row in report
+  ]
   tables.write_csv(target / "reconstruct_report.csv", report)
   made = sum(row["outcome"] == "mesh" for row in rows)
   return f"{made} of {len(rows)} meshes: {target / 'index.html'}"
@@ -119,13 +122,6 @@ def _attempt(
           Image.fromarray(picture).save(scratch)
 
 
-def _printable(value: Any) -> Any:
-  """Text without the surrogates that stand for bytes of file names outside UTF-8."""
-  if not isinstance(value, str):
-    return value
-  return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _picture_path(out: pathlib.Path, stem: str, name: str) -> pathlib.Path:
   return out / "pictures" / f"{stem}-{name}.png"
 
@@ -136,7 +132,7 @@ def _write_page(
   """Writes index.html, with every object and its pictures."""
   count = collections.Counter(row["outcome"] for row in rows)
   facts = {
-    "Network": _printable(settings.get("workdir") or settings["model"]),
+    "Network": files.printable(settings.get("workdir") or settings["model"]),
     "Step": str(settings["step"]),
     "Level of the surface": user_mesh.show_level(settings["level"]),
     "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
@@ -147,7 +143,7 @@ def _write_page(
     pictures = {caption: path for caption, path in paths.items() if path.exists()}
     name = row["stem"] if row["id"] == "." else row["id"]
     note = f"{row['outcome']}, {row['seconds']:.1f} s"
-    reason = _printable(row["reason"])
-    entries.append(album.Entry(_printable(name), note, pictures, reason))
-  title = _printable(f"Reconstructions of {source.resolve().name}")
+    reason = files.printable(row["reason"])
+    entries.append(album.Entry(files.printable(name), note, pictures, reason))
+  title = files.printable(f"Reconstructions of {source.resolve().name}")
   album.write_album(out / "index.html", title=title, facts=facts, entries=entries)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from occnet_jax import api
+from occnet_jax import api, files
 from occnet_jax.cli import process
 from occnet_jax.data import user_inputs
 from occnet_jax.data.user_depth import DepthInputs
@@ -41,10 +41,14 @@ def write_mesh_of(
   written = f"{target}: {description}, {_size_of(target)}"
   if not preview:
     return written
-  facts = {"Mesh": description, "Input": str(source)}
+  facts = {"Mesh": description, "Input": files.printable(str(source))}
   observation = panes.viewable(model.settings.data.inputs, observed)
   comparison.write_comparison(
-    preview, title=source.name, facts=facts, observation=observation, mesh=mesh
+    preview,
+    title=files.printable(source.name),
+    facts=facts,
+    observation=observation,
+    mesh=mesh,
   )
   return f"{written}\n{preview}: input and mesh, {_size_of(preview)}"
 

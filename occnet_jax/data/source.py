@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow_datasets as tfds
 
+from occnet_jax import files
+
 WAITS = (1.0, 4.0, 15.0)  # seconds before each further attempt to read
 # What failing storage raises: array_record has RuntimeError for files that cannot be
 # opened and for checksums that differ.
@@ -148,6 +150,7 @@ def open_split(
     ValueError: there is no complete data set here, or it lacks the split or a field.
   """
   directory = pathlib.Path(directory)
+  files.check_utf_8(directory)
   remedy = "prepare it: python main.py --mode=prepare --config=..."
   if not directory.is_dir():
     raise ValueError(f"{directory}: no such data directory; {remedy}")
@@ -161,16 +164,21 @@ def open_split(
   except MemoryError:
     raise
   except Exception as error:  # TFDS raises whatever its parsers meet first
+    files.check_read(directory / "dataset_info.json", error)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise ValueError(
       f"{directory}: dataset_info.json or features.json cannot be read ({reason}); "
       "restore them, or prepare the data again"
     ) from error
   if split not in builder.info.splits:
-    names = ", ".join(sorted(builder.info.splits)) or "none"
+    names = sorted(builder.info.splits)
+    remedy = "prepare more meshes of each category"
+    if split in ("val", "test"):
+      choice = f"--config.{split}.split={'train' if 'train' in names else '...'}"
+      remedy = f"use {choice}, or {remedy} or with another prep.{split}_fraction"
     raise ValueError(
-      f"{directory}: has no split {split!r}, but: {names}; choose one of these, or "
-      "prepare the data again"
+      f"{directory}: has no split {split!r}, but: {', '.join(names) or 'none'}; "
+      f"{remedy}"
     )
   missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
   if missing:

@@ -10,6 +10,7 @@ Shape letters: n points, h w sides of an image, k images, r grid side.
 import collections
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,18 +19,31 @@ import trimesh
 from jaxtyping import Float
 
 from occnet_jax.config import ScanSettings
-from occnet_jax.data import images, user_depth
+from occnet_jax.data import images, user_clouds, user_depth
 from occnet_jax.data.user_depth import DepthInputs
-from occnet_jax.geometry import frames, photos, pointcloud_io, scan_checks
+from occnet_jax.files import check_read
+from occnet_jax.geometry import frames, photos, pointcloud_io
 from occnet_jax.geometry.depth_cameras import Pose
 
-FRAME_POINTS = 1_000_000  # of a larger cloud, by which its frame is measured
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
   "cloud": ("a point cloud or a mesh", pointcloud_io.SUFFIXES),
   "image": ("a photograph", photos.SUFFIXES),
   "images": ("photographs of an object", photos.SUFFIXES),
   "voxels": ("an occupancy grid", (".binvox", ".npy", ".npz")),
 }
+
+
+_PHOTO = "occnet_jax.geometry.photos.read_photo(path)"
+READERS = {  # kind of inputs: what reads a file as the array that `prepare` takes
+  "cloud": user_clouds.READER,
+  "image": _PHOTO,
+  "images": f"[{_PHOTO} for path in paths]",
+  "voxels": "occnet_jax.data.user_inputs.read_grid(path, side)",
+}
+
+
+class GridShapeError(ValueError):
+  """A grid of another side than the network's."""
 
 
 class Prepared(NamedTuple):
@@ -92,9 +106,12 @@ def prepare(
       inputs, up to the number in `shape`, and its box leaves out points that are alone.
 
   Raises:
-    ValueError: a cloud of another shape, with NaN, too few points or no extent; an
-      image of another form or without an opaque pixel.
+    ValueError: a cloud of another shape, with NaN, too few points or no extent, with
+      many points in one place or some far away; an image of another form or without an
+      opaque pixel; the path of a file.
   """
+  if kind in READERS:
+    user_clouds.check_array(observed, READERS[kind])
   loc, scale = np.zeros(3), 1.0
   if kind == "image":
     return Prepared(_fit_photo(observed, shape[-2]), loc, scale)
@@ -103,38 +120,14 @@ def prepare(
     return Prepared(fitted, loc, scale)
   if kind != "cloud":
     return Prepared(np.asarray(observed), loc, scale)
-  try:
-    cloud = np.asarray(observed, np.float64)
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-      f"a {type(observed).__name__} in place of a cloud; want an array (n, 3)"
-    ) from error
-  if cloud.ndim != 2 or cloud.shape[1] != 3:
-    raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
-  pointcloud_io.check_cloud(cloud)
+  cloud = user_clouds.as_cloud(observed)
   rng = np.random.default_rng(seed)
-  if normalise and scan:
-    loc, scale = _scan_frame(cloud, scan, rng)
-  elif normalise:
-    loc, scale = frames.cloud_frame(cloud)
+  if normalise:
+    loc, scale = user_clouds.frame(cloud, scan, rng)
   count = min(shape[0], len(cloud)) if scan else shape[0]
   chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
   points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
   return Prepared(points, loc, scale)
-
-
-def _scan_frame(
-  cloud: Float[np.ndarray, "n 3"], scan: ScanSettings, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "3"], float]:
-  """The frame of a scan, by the box of the points that are not alone."""
-  if len(cloud) > FRAME_POINTS:  # a box needs no more of them
-    cloud = cloud[rng.choice(len(cloud), FRAME_POINTS, replace=False)]
-  loc, scale = frames.robust_frame(cloud)
-  inside = (np.abs(frames.to_frame(cloud, loc, scale)) <= 0.5).all(1)
-  few, many = scan.points
-  trained = f"clouds of {few} to {many} points"
-  scan_checks.check_scan(cloud[inside], few // 3, trained)
-  return loc, scale / scan.extent
 
 
 def in_frame(
@@ -193,23 +186,41 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
   """
   try:
     if pathlib.Path(path).suffix.lower() == ".binvox":
+      _check_side(path, _binvox_shape(path), side)
       grid = np.asarray(trimesh.load(path).matrix)
     else:
       grid = np.load(path, allow_pickle=False)
       grid = grid if isinstance(grid, np.ndarray) else grid["voxels"]
+  except GridShapeError:
+    raise
   except Exception as error:  # whatever a parser may raise on a broken file
+    check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a grid ({type(error).__name__}: {error}); want NPY, "
       "NPZ with the array voxels, or binvox"
     ) from error
-  if grid.shape != (side,) * 3:
-    raise ValueError(
-      f"{path}: a grid of shape {grid.shape}, want {(side,) * 3} as the network was "
-      "trained with (config.data.voxel_side); make it again in that size"
-    )
+  _check_side(path, grid.shape, side)
   if not np.isin(grid, (0, 1)).all():
     raise ValueError(f"{path}: values other than 0 and 1; make it bool by a threshold")
   return grid.astype(np.float32)
+
+
+def _binvox_shape(path: str | os.PathLike) -> tuple[int, ...]:
+  """The shape in the header of a binvox file; Trimesh reads cubes only."""
+  with open(path, "rb") as stream:
+    head = stream.read(1000)
+  dim = re.search(rb"^dim((?: +\d+){3})\s*$", head, re.MULTILINE)
+  if dim is None:
+    raise ValueError("has no line with dim and three numbers")
+  return tuple(map(int, dim[1].split()))
+
+
+def _check_side(path: str | os.PathLike, shape: tuple[int, ...], side: int) -> None:
+  if shape != (side,) * 3:
+    raise GridShapeError(
+      f"{path}: a grid of shape {shape}, want {(side,) * 3} as the network was trained "
+      "with (config.data.voxel_side); make it again in that size"
+    )
 
 
 def find_items(

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from occnet_jax import files
 from occnet_jax.geometry import photos
 from occnet_jax.geometry.depth_cameras import Camera, Pose, check_pose
 
@@ -70,7 +71,10 @@ def read_depth(path: str | os.PathLike, scale: float | None = None) -> Depth:
       f"{path}: EXR needs the package OpenEXR: pip install OpenEXR, or convert the "
       "image to a 32-bit TIFF"
     ) from error
+  except Image.DecompressionBombError as error:
+    raise photos.too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a depth image ({type(error).__name__}: {error}); "
       f"{_WANTED}"

@@ -6,16 +6,25 @@ Shape letters: v vertices, f faces.
 import importlib.util
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 
 from occnet_jax import files
-from occnet_jax.geometry import mesh_parsers, ply_parser
+from occnet_jax.geometry import collada, gltf, mesh_parsers, ply_parser, ply_writer
 
 SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
+# Errors of written vertices, relative to the mesh's extent: float32 may have the first,
+# a thousandth of a cell of fine grids, and STL, which has nothing else, the second.
+PRECISE, COARSE = 1e-6, 1e-4
+_NORMALS_OPTION = {  # of Trimesh
+  ".glb": "include_normals",
+  ".obj": "include_normals",
+  ".ply": "vertex_normal",
+}
 
 
 def read_mesh(
@@ -31,6 +40,7 @@ def read_mesh(
     ValueError: the file is missing, broken, cut off, compressed with Draco, of another
       format, without faces, or has indices out of range or coordinates that are not
       finite.
+    OSError: the system cannot read it.
   """
   vertices, faces = read_geometry(path)
   check_mesh(path, vertices, faces)
@@ -59,6 +69,7 @@ def read_geometry(
   Raises:
     ValueError: the file is missing, broken, cut off, compressed with Draco or of
       another format, or has indices out of range.
+    OSError: the system cannot read it.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -73,6 +84,7 @@ def read_geometry(
     vertices = np.array(vertices, np.float64).reshape(-1, 3)
     faces = np.array(faces, np.int64).reshape(-1, 3)
   except Exception as error:  # whatever a parser may raise on a broken file
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); "
       "export it again, for example as OBJ or PLY"
@@ -93,14 +105,15 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
     return mesh_parsers.parse_off(path.read_bytes())
   if suffix == ".ply":
     return ply_parser.parse_ply(path.read_bytes())
-  if suffix == ".stl" and (arrays := mesh_parsers.parse_binary_stl(path.read_bytes())):
-    return arrays
-  if suffix in (".glb", ".gltf"):
-    mesh_parsers.check_gltf(path.read_bytes(), binary=suffix == ".glb")
-  mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
   if suffix == ".dae":
-    upright = mesh_parsers.collada_upright(path.read_bytes())
-    return mesh.vertices @ upright.T, mesh.faces
+    return collada.parse_collada(path.read_bytes())
+  if suffix == ".stl":
+    if arrays := mesh_parsers.parse_binary_stl(path.read_bytes()):
+      return arrays
+    mesh_parsers.check_text_stl(path.read_bytes())
+  if suffix in (".glb", ".gltf"):
+    return gltf.read_gltf(path)
+  mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
   return mesh.vertices, mesh.faces
 
 
@@ -112,24 +125,74 @@ def write_mesh(
 ) -> None:
   """Writes a mesh in the format of the suffix, atomically.
 
+  PLY and GLB keep float32 where that is exact to PRECISE of the mesh's extent. Farther
+  from the origin PLY has doubles, and GLB a node that moves the mesh to its place.
+
   Args:
     path: the file, with one of WRITTEN_SUFFIXES.
-    vertices: positions in any frame; PLY, GLB and STL keep float32.
+    vertices: positions in any frame and unit.
     faces: triangles, counter-clockwise seen from outside.
     normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL do not store them.
 
   Raises:
-    ValueError: the suffix names no format that can be written.
+    ValueError: the suffix names no format that can be written, or it is STL, whose
+      float32 would move vertices by more than COARSE of the mesh's extent.
   """
   suffix = check_written_suffix(path)
-  mesh = trimesh.Trimesh(vertices, faces, vertex_normals=normals, process=False)
-  options = {}
-  if suffix == ".ply":
-    options["vertex_normal"] = normals is not None
-  elif suffix in (".glb", ".obj"):
-    options["include_normals"] = normals is not None
+  loss = _float32_loss(vertices)
+  if suffix == ".stl" and loss > COARSE:
+    raise ValueError(
+      f"{path}: STL keeps float32, which so far from the origin moves vertices by "
+      f"{loss:.2g} of the mesh's extent; want .ply, .glb, .obj or .off"
+    )
   with files.atomic_write(path) as scratch:
-    mesh.export(scratch, file_type=suffix[1:], **options)
+    if suffix == ".ply" and loss > PRECISE:
+      scratch.write_bytes(ply_writer.encode(vertices, faces, normals))
+    elif suffix == ".glb" and loss > PRECISE:
+      centre = (vertices.min(0) + vertices.max(0)) / 2
+      mesh = _with_normals(vertices - centre, faces, normals)
+      move = trimesh.transformations.translation_matrix(centre)
+      scene = trimesh.Scene()
+      scene.add_geometry(mesh, transform=move)
+      scene.export(scratch, file_type="glb", include_normals=normals is not None)
+    else:
+      options: dict[str, Any] = {}
+      if suffix in _NORMALS_OPTION:
+        options[_NORMALS_OPTION[suffix]] = normals is not None
+      if suffix in (".obj", ".off") and (digits := _decimals(vertices)) > 8:
+        options["digits"] = digits
+      mesh = _with_normals(vertices, faces, normals)
+      mesh.export(scratch, file_type=suffix[1:], **options)
+
+
+def _with_normals(
+  vertices: Float[np.ndarray, "v 3"],
+  faces: Int[np.ndarray, "f 3"],
+  normals: Float[np.ndarray, "v 3"] | None,
+) -> trimesh.Trimesh:
+  return trimesh.Trimesh(vertices, faces, vertex_normals=normals, process=False)
+
+
+def _float32_loss(vertices: Float[np.ndarray, "v 3"]) -> float:
+  """The largest error of a coordinate in float32, relative to the mesh's extent."""
+  extent = _extent(vertices)
+  if not extent > 0:
+    return 0.0
+  with np.errstate(over="ignore"):  # infinity is its own error
+    rounded = vertices.astype(np.float32).astype(np.float64)
+  return float(np.abs(rounded - vertices).max() / extent)
+
+
+def _decimals(vertices: Float[np.ndarray, "v 3"]) -> int:
+  """Digits behind the point that are exact to 1e-8 of the mesh's extent."""
+  extent = _extent(vertices)
+  return 8 - int(np.floor(np.log10(extent))) if extent > 0 else 0
+
+
+def _extent(vertices: Float[np.ndarray, "v 3"]) -> float:
+  """The largest side of the bounding box; 0 if that is no finite number."""
+  extent = float(np.ptp(vertices, axis=0).max()) if len(vertices) else 0.0
+  return extent if np.isfinite(extent) else 0.0
 
 
 def check_written_suffix(path: str | os.PathLike) -> str:

@@ -1,19 +1,17 @@
-"""OBJ, OFF and binary STL from bytes; checks of glTF and COLLADA (host, numpy).
+"""OBJ, OFF and binary STL from bytes (host, numpy).
 
 Trimesh 5.2 reads these and PLY wrongly. It counts relative OBJ indices from the end of
 the file instead of from their own line, and takes index 0 for the last vertex; refuses
-OFF and binary PLY with polygons of several sizes; accepts PLY that is cut off; reads
-sparse or compressed glTF data as zeros; and ignores COLLADA's up axis. Nothing here
-allocates by a number in a header before the file has shown that it holds that much.
+OFF and binary PLY with polygons of several sizes; and accepts PLY that is cut off.
+Nothing here allocates by a number in a header before the file has shown that it holds
+that much.
 
 A file without faces is a point cloud: its vertices are returned. Each function raises
 an exception of some kind if the file is not as its format says; `geometry.mesh_io`
 turns it into a message for the user. Shape letters: v vertices, f faces.
 """
 
-import json
 import re
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,13 +22,6 @@ from occnet_jax.geometry import polygons
 Arrays = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
 _STL_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("", "<u2")])
-_GLTF_FLOAT, _GLTF_TRIANGLES, _GLTF_FAN = 5126, 4, 6
-
-_COLLADA_UPRIGHT = {
-  b"X": [[0, -1, 0], [1, 0, 0], [0, 0, 1]],
-  b"Y": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  b"Z": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
-}
 
 # Corners of all polygons, one after the other, and the number of corners of each.
 Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]
@@ -99,49 +90,15 @@ def parse_binary_stl(data: bytes) -> Arrays | None:
   return corners.reshape(-1, 3).astype(np.float64), faces
 
 
-def check_gltf(data: bytes, *, binary: bool) -> None:
-  """Raises ValueError for a file that Trimesh would read wrongly or in part.
-
-  Args:
-    data: the file.
-    binary: whether it is GLB; otherwise it is the JSON of glTF.
-  """
-  if binary:
-    magic, _, total, length, _ = struct.unpack("<4sIIII", data[:20])
-    if magic != b"glTF":
-      raise ValueError("does not start with glTF")
-    check_held("bytes", total, len(data))
-    data = data[20 : 20 + length]
-  tree = json.loads(data)
-  packed = [name for name in tree.get("extensionsUsed", ()) if "compression" in name]
-  if any(name in tree.get("extensionsRequired", ()) for name in packed):
-    raise ValueError(f"uses {packed[0]}; export it again without compression (Draco)")
-  accessors = tree.get("accessors", [])
-  for mesh in tree.get("meshes", []):
-    for primitive in mesh["primitives"]:
-      mode = primitive.get("mode", _GLTF_TRIANGLES)
-      if mode < _GLTF_TRIANGLES:
-        continue  # points and lines are not read
-      if mode == _GLTF_FAN:
-        raise ValueError("has triangle fans, which are not read; triangulate them")
-      position = primitive["attributes"].get("POSITION")
-      for index in (position, primitive.get("indices")):
-        accessor = accessors[index] if index is not None else {"bufferView": 0}
-        if "bufferView" not in accessor or "sparse" in accessor:
-          raise ValueError(
-            f"accessor {index} has no plain data (sparse, or packed by "
-            f"{', '.join(packed) or 'an extension'}); export it without compression"
-          )
-        if accessor.get("normalized") and accessor["componentType"] != _GLTF_FLOAT:
-          raise ValueError(
-            f"accessor {index} is quantised; export it without KHR_mesh_quantization"
-          )
-
-
-def collada_upright(data: bytes) -> Float[np.ndarray, "3 3"]:
-  """The rotation that takes the file's up axis, Y if it names none, to y."""
-  match = re.search(rb"<up_axis>\s*([XYZ])_UP\s*</up_axis>", data)
-  return np.array(_COLLADA_UPRIGHT[match[1] if match else b"Y"], np.float64)
+def check_text_stl(data: bytes) -> None:
+  """Raises ValueError for text that ends within a solid, which Trimesh leaves out."""
+  text = data.lower().replace(b"\r", b"\n")
+  begun, ended = (
+    len(re.findall(rb"(?m)^[ \t]*%s\b" % word, text))
+    for word in (b"solid", b"endsolid")
+  )
+  if ended < begun and b"facet" in text:
+    raise ValueError(f"begins {begun} solids, but ends {ended}; the file is cut off")
 
 
 def decode_text(data: bytes) -> str:

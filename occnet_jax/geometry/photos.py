@@ -8,11 +8,14 @@ Shape letters: h, w sides of a photograph, s of a square one, c channels, k pict
 import math
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
+
+from occnet_jax import files
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 # In pictures of `geometry.rendering` the longer side of an object's bounding box takes
@@ -191,6 +194,16 @@ def _centre(
   return square
 
 
+def too_many_pixels(path: pathlib.Path, error: Exception) -> ValueError:
+  """The error for an image that Pillow refuses to decode for its size."""
+  size = re.search(r"\d+", str(error))
+  pixels = f"{int(size[0]):,}" if size else "too many"
+  return ValueError(
+    f"{path}: has {pixels} pixels, want at most {2 * Image.MAX_IMAGE_PIXELS:,}; scale "
+    "it down"
+  )
+
+
 def _load(path: str | os.PathLike) -> Image.Image:
   """The first picture of a file, with its EXIF orientation applied."""
   path = pathlib.Path(path)
@@ -200,7 +213,10 @@ def _load(path: str | os.PathLike) -> Image.Image:
     with Image.open(path) as image:
       image.load()
       return ImageOps.exif_transpose(image)
+  except Image.DecompressionBombError as error:
+    raise too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: cannot be decoded ({type(error).__name__}: {error}); want a whole PNG, "
       "JPEG, WebP or BMP file, save it again"

@@ -4,6 +4,7 @@ Nothing here allocates by a number in the header before the file has shown that 
 that much. Shape letters: v vertices, f faces.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,7 +49,7 @@ def parse_ply(data: bytes) -> Arrays:
   words: list[str] = []
   if not order:
     lines = [line for line in decode_text(body).splitlines() if line.strip()]
-    if _spans_lines(lines, elements):
+    if not _is_row_per_line(lines, elements):
       words = " ".join(lines).split()
   vertices, corners = np.zeros((0, 3)), (_NONE, _NONE)
   start = 0  # byte, word or line
@@ -60,7 +61,7 @@ def parse_ply(data: bytes) -> Arrays:
     else:
       rows, size = lines[start : start + count], count
       check_held(f"elements {name!r}", count, len(rows))
-      columns = _parse_lines(rows, name, properties)
+      columns = _parse_lines(rows, properties)
     start += size
     if name == "vertex":
       if missing := set(_AXES) - columns.keys():
@@ -74,20 +75,32 @@ def parse_ply(data: bytes) -> Arrays:
   return vertices, polygons.triangulate(vertices, *corners)
 
 
-def _spans_lines(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
-  """Whether the first row of a text PLY continues in the next line."""
-  properties = next((properties for _, count, properties in elements if count), [])
-  words = lines[0].split() if lines else []
-  return bool(words) and len(words) < len(properties)
+def _is_row_per_line(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
+  """Whether the first row of every element of a text PLY ends with its line, and no
+  property of a face comes before its corners."""
+  start = 0
+  for name, count, properties in elements:
+    if name == "face" and properties and properties[0][0] not in _CORNERS:
+      return False
+    words = lines[start].split() if count and start < len(lines) else []
+    size = 0
+    for *_, length in properties if words else ():
+      is_list = length and size < len(words)
+      size += 1 + max(int(words[size]), 0) if is_list else 1
+    if size > len(words):
+      return False
+    start += count
+  return True
 
 
 def _parse_header(
   data: bytes,
 ) -> tuple[str, list[_Element], bytes]:
   """Byte order ("" for text), elements as (name, count, properties), and the rest."""
-  head, mark, rest = data.partition(b"end_header")
+  mark = re.search(rb"[\r\n]end_header *(\r?\n|\r|$)", data)
   if not data.startswith(b"ply") or not mark:
     raise ValueError("has no PLY header")
+  head, rest = data[: mark.start()], data[mark.end() :]
   order = None
   elements: list[_Element] = []
   for line in decode_text(head).splitlines():
@@ -104,20 +117,16 @@ def _parse_header(
         elements[-1][2].append((name, _TYPES[kind], ""))
   if order is None:
     raise ValueError("has no PLY format")
-  return order, elements, rest.partition(b"\n")[2]
+  return order, elements, rest
 
 
-def _parse_lines(
-  lines: Sequence[str], name: str, properties: Sequence[_Property]
-) -> _Columns:
+def _parse_lines(lines: Sequence[str], properties: Sequence[_Property]) -> _Columns:
   """Columns of an element in text with a line for every row.
 
   They are positions, or one list of corners at the start of the line.
   """
   if properties and properties[0][2]:
     return {properties[0][0]: parse_polygons(lines)}
-  if name == "face":
-    raise ValueError("has faces whose corners do not come first; export it as binary")
   chosen = [i for i, (key, *_) in enumerate(properties) if key in _AXES]
   if not lines or not chosen:
     return {properties[i][0]: np.zeros(0) for i in chosen}
@@ -134,7 +143,8 @@ def _parse_words(
 ) -> tuple[_Columns, int]:
   """Columns of an element in text that begins at word `start`, and its size in words.
 
-  For files whose rows span several lines, as RealSense writes the colours.
+  For files whose rows span several lines, as RealSense writes the colours, and for
+  faces with something before their corners.
   """
   width = len(properties)
   if not any(length for *_, length in properties):
@@ -163,6 +173,7 @@ def _parse_words(
   polygons = {
     key: (np.array(corners, np.int64), np.array(sizes, np.int64))
     for key, (corners, sizes) in lists.items()
+    if key in _CORNERS  # others may hold fractions, such as coordinates of textures
   }
   return polygons, at - start
 

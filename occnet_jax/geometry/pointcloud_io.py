@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float, Int
 
+from occnet_jax import files
 from occnet_jax.geometry import mesh_io, surface_sampling, text_points
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
@@ -16,6 +17,10 @@ _CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as w
 SUFFIXES = tuple(sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz")))
 MIN_POINTS = 3
 MESH_SAMPLES = 100_000
+# Points in one place, such as the zeros of pixels without a depth, that are refused:
+# so many, and such a share of the cloud. Meshes' vertices repeat a few times each.
+REPEATED, REPEATED_SHARE = 10, 0.02
+_SAMPLE = 20_000  # points that are searched for such a place
 Points = Float[np.ndarray, "n 3"]
 
 
@@ -36,6 +41,7 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
     ValueError: the file is missing, broken, cut off or of another format, has fewer
       than MIN_POINTS points or all of them in one place, or has coordinates that are
       not finite.
+    OSError: the system cannot read it.
   """
   path = pathlib.Path(path)
   suffix = path.suffix.lower()
@@ -51,6 +57,7 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
     try:
       points = _read_points(path, suffix)
     except Exception as error:  # whatever a parser may raise on a broken file
+      files.check_read(path, error)
       raise ValueError(
         f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
         "want x y z per line, or export it as PLY"
@@ -85,7 +92,9 @@ def _read_points(path: pathlib.Path, suffix: str) -> np.ndarray:
   if points.ndim != 2 or points.shape[1] < 3:
     raise ValueError(f"shape {points.shape}, want (n, 3)")
   text_points.check_orientation(*points.shape)
-  return points[:, :3].astype(np.float64)
+  points = points.astype(np.float64)
+  text_points.check_first_column(points)
+  return points[:, :3]
 
 
 def _read_npz(path: pathlib.Path) -> np.ndarray:
@@ -101,7 +110,8 @@ def _read_npz(path: pathlib.Path) -> np.ndarray:
 
 
 def check_cloud(points: Points, name: str = "the cloud") -> None:
-  """Raises ValueError for a cloud that is not finite or has no extent.
+  """Raises ValueError for a cloud that is not finite, has no extent, or has many points
+  in one place.
 
   Args:
     points: the cloud, in any frame.
@@ -121,4 +131,13 @@ def check_cloud(points: Points, name: str = "the cloud") -> None:
     raise ValueError(
       f"{name}: all {len(points)} points lie at {points[0].tolist()}, want a shape "
       "with an extent; check the columns of the file"
+    )
+  sample = points[:: -(-len(points) // _SAMPLE)]
+  places, counts = np.unique(sample, axis=0, return_counts=True)
+  place = places[counts.argmax()]
+  repeated = np.count_nonzero((points == place).all(axis=1))
+  if repeated >= REPEATED and repeated > REPEATED_SHARE * len(points):
+    raise ValueError(
+      f"{name}: {repeated:,} of {len(points):,} points lie at {place.tolist()}, as "
+      "those do that a scanner did not measure; remove them"
     )

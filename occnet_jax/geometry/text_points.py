@@ -18,6 +18,12 @@ from occnet_jax.geometry.mesh_parsers import check_held, decode_text
 _COMMENTS = ("#", "//")  # CloudCompare writes its heading after the second
 _AXES = ("x", "y", "z")
 _UNIT = re.compile(r"[\s_]*[\[(].*")  # behind a name: "x [m]"
+_ALIASES = {  # names of ParaView, and of surveyors
+  name: axis
+  for names in ("points:0 points:1 points:2", "easting northing height")
+  for name, axis in zip(names.split(), _AXES, strict=True)
+}
+_NORMAL = re.compile(r"n|norm.*")  # a word of a name such as "normal_x"
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 
 
@@ -46,13 +52,17 @@ def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
   columns = len(_fields(rows[0]))
   check_orientation(len(rows), columns)
   named = _named_columns(heading, columns, comment)
-  points = _load(rows, named or (0, 1, 2))
-  steps = np.diff(points[:, 0])
-  if not named and columns > 3 and len(rows) > 2 and (steps == 1).all():
-    raise ValueError(
-      f"the first of {columns} columns counts the rows; want x y z first, or a heading "
-      "that names them"
-    )
+  if named:
+    return _load(rows, named)
+  if columns == 6 and _delimiter(rows[0]) == ",":
+    _check_decimal_marks(rows)
+  points = _load(rows, (0, 1, 2))
+  if columns > 3 and (points[:, 0] == np.rint(points[:, 0])).all():
+    try:
+      fourth = _load(rows, (3,))
+    except ValueError:
+      return points  # names of the points
+    check_first_column(np.hstack([points, fourth]))
   return points
 
 
@@ -62,6 +72,37 @@ def check_orientation(rows: int, columns: int) -> None:
     raise ValueError(
       f"shape ({rows}, {columns}) has fewer rows than columns, want (n, 3) with a "
       "point in every row; transpose it"
+    )
+
+
+def check_first_column(table: Float[np.ndarray, "n _"]) -> None:
+  """Raises ValueError for a table of more than three columns that starts with a number
+  of the row or a label rather than with x.
+
+  Labels are integers, while the three columns behind them are not.
+  """
+  if table.shape[1] < 4 or len(table) < 3:
+    return
+  with np.errstate(invalid="ignore"):  # coordinates that are not finite: refused later
+    whole = (table[:, :4] % 1 == 0).all(0)
+    counts = (np.diff(table[:, 0]) == 1).all()
+  if counts or (whole[0] and not whole[1:].any()):
+    raise ValueError(
+      f"the first of {table.shape[1]} or more columns holds integers, such as "
+      f"{table[0, 0]:g} and {table[-1, 0]:g}, that number or label the points; want "
+      "x y z first, or a heading that names them"
+    )
+
+
+def _check_decimal_marks(rows: Sequence[str]) -> None:
+  """Raises ValueError for "1,50,2,07,3,10", where every second comma may be a mark."""
+  if any("." in row for row in rows):
+    return
+  fractions = [field for row in rows for field in _fields(row)[1::2]]
+  if any(field.startswith("0") and len(field) > 1 for field in fractions):
+    raise ValueError(
+      f"in {rows[0][:60]!r} a comma may be a decimal mark or separate columns; write "
+      "decimal points"
     )
 
 
@@ -120,20 +161,43 @@ def _named_columns(heading: str, columns: int, comment: str) -> tuple[int, ...]:
     line = line.rstrip(";,\t ")
     split = re.split(r"[;,\t]" if re.search(r"[;,\t]", line) else r"\s+", line)
     names = [_UNIT.sub("", name.strip(" \"'").lower()) for name in split]
-    if all(names.count(axis) == 1 for axis in _AXES):
-      chosen = tuple(names.index(axis) for axis in _AXES)
+    if chosen := _find_axes(names, loosely=is_heading):
       if len(names) == columns or (not is_heading and max(chosen) < columns):
         return chosen
       if is_heading:
         raise ValueError(
-          f"{len(names)} columns are named {names}, but there are {columns}"
+          f"{len(names)} columns are named {names[:9]}, but there are {columns}"
         )
     elif is_heading and columns > 3 and len(names) == columns:
       raise ValueError(f"columns are named {names[:9]}; want x, y and z among them")
   return ()
 
 
-def _load(rows: Sequence[str], columns: tuple[int, ...]) -> Float[np.ndarray, "n 3"]:
+def _find_axes(names: Sequence[str], *, loosely: bool) -> tuple[int, ...]:
+  """The places of x, y and z among the names of columns; () if they are not clear.
+
+  Args:
+    names: in lower case.
+    loosely: whether "pos_x" and "x-coord" count too, and for three names "posx" or
+      "xpos"; those of normals never do.
+  """
+  words = [[] if not loosely else re.findall(r"[a-z]+", name) for name in names]
+  words = [[] if any(map(_NORMAL.fullmatch, each)) else each for each in words]
+  readings = [
+    [[_ALIASES.get(name, name)] for name in names],
+    words,
+    *(
+      [[name[i] for name in names if name] for i in (-1, 0)] if len(names) == 3 else ()
+    ),
+  ]
+  for reading in readings[: None if loosely else 1]:
+    places = [[i for i, name in enumerate(reading) if axis in name] for axis in _AXES]
+    if all(len(place) == 1 for place in places) and len({*map(tuple, places)}) == 3:
+      return tuple(place[0] for place in places)
+  return ()
+
+
+def _load(rows: Sequence[str], columns: tuple[int, ...]) -> Float[np.ndarray, "n _"]:
   delimiter = _delimiter(rows[0])
   if delimiter in (";", "\t"):
     rows = [row.replace(",", ".") for row in rows]

@@ -46,6 +46,16 @@ def at_root(monkeypatch):
       "none; put --config=FILE before it, such as --config=configs/onet.py",
     ),
     (
+      ["--config=configs/onet.py", "--config.test.threshold=None"],
+      "error: --config.test.threshold=None: want a number; leave it out for the "
+      "config's own value",
+    ),
+    (
+      ["--config=configs/onet.py", "--config.train.steps=1e5"],
+      "error: --config.train.steps=1e5: want a whole number; leave it out for the "
+      "config's own value",
+    ),
+    (
       ["--config", "nowhere/onet.py"],
       "error: --config=nowhere/onet.py: no such config file; want one of those in "
       "configs/",

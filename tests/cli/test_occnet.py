@@ -88,6 +88,20 @@ def test_a_preview_shows_the_cloud_beside_the_mesh(here, capsys):
   assert np.ptp(shown.vertices, axis=0).max() == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("suffix", ["glb", "ply", "obj"])
+def test_a_scan_in_national_coordinates_keeps_its_form(here, suffix):
+  place = np.array([500_000, 4_500_000, 100])
+  np.savetxt(here / "utm.xyz", make_cloud() + place)
+  run("reconstruct", "utm.xyz", "-o", f"mesh.{suffix}")
+  run("reconstruct", "scan.xyz", "-o", f"here.{suffix}")  # ten times as large
+  mesh, same = load(here / f"mesh.{suffix}"), load(here / f"here.{suffix}")
+  assert mesh.is_watertight and mesh.area_faces.min() > 0
+  np.testing.assert_allclose(
+    mesh.bounds - place, (same.bounds - [100, 0, 0]) / 10, atol=1e-3
+  )
+  np.testing.assert_allclose(mesh.area, same.area / 100, rtol=1e-3)
+
+
 def test_a_folder_has_a_page_already(here):
   (here / "scans").mkdir()
   shutil.copy("scan.xyz", here / "scans" / "a.xyz")

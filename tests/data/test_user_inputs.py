@@ -106,3 +106,31 @@ def test_items_keep_the_suffix_where_two_would_have_the_same_mesh(tmp_path):
   items = user_inputs.find_items(tmp_path, tmp_path / "out", "cloud")
   stems = {item.name: item.stem for item in items}
   assert stems == {"a.npy": "a.npy", "a.xyz": "a.xyz", "b.ply": "b", "c/b.ply": "c/b"}
+
+
+def write_binvox(path, shape):
+  """An empty grid: runs of value and count, at most 255 each."""
+  header = f"#binvox 1\ndim {' '.join(map(str, shape))}\ntranslate 0 0 0\nscale 1\n"
+  full, rest = divmod(int(np.prod(shape)), 255)
+  path.write_bytes(
+    f"{header}data\n".encode() + bytes([0, 255]) * full + bytes([0, rest])
+  )
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (16, 16, 16), (1290, 1290, 1290)])
+def test_a_grid_of_another_shape_is_refused_by_its_header(shape, tmp_path):
+  path = tmp_path / "a.binvox"
+  if max(shape) < 100:
+    write_binvox(path, shape)
+  else:  # nothing of that size is read
+    path.write_text(f"#binvox 1\ndim {' '.join(map(str, shape))}\ndata\n")
+  numbers = ", ".join(map(str, shape))
+  message = rf"a\.binvox: a grid of shape \({numbers}\), want \(8, 8, 8\) .*again in"
+  with pytest.raises(ValueError, match=message):
+    user_inputs.read_grid(path, 8)
+
+
+def test_a_binvox_file_without_a_shape_is_refused(tmp_path):
+  (tmp_path / "a.binvox").write_bytes(b"#binvox 1\ndata\n")
+  with pytest.raises(ValueError, match="no line with dim"):
+    user_inputs.read_grid(tmp_path / "a.binvox", 8)

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from occnet_jax.geometry import mesh_io, pointcloud_io
-from tests.helpers.meshes import pentagon_prism, volume
+from tests.helpers.meshes import l_prism, pentagon_prism, volume
 
 
 def _ply(form, vertices, faces):
@@ -212,17 +212,6 @@ def test_text_ply_whose_rows_span_two_lines_is_read(tmp_path):
     mesh_io.read_mesh(tmp_path / "a.ply")
 
 
-L_SHAPE = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]
-
-
-def _l_prism(start):
-  """Corners and polygons of an upright L, its caps begun at a chosen corner."""
-  corners = np.array([(x, y, z) for z in (0, 1) for x, y in L_SHAPE], float)
-  cap = [(i + start) % 6 for i in range(6)]
-  sides = [[i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6] for i in range(6)]
-  return corners, [cap[::-1], [i + 6 for i in cap], *sides]
-
-
 def _write_polygons(path, corners, polygons):
   if path.suffix == ".off":
     path.write_text(_off(corners, polygons))
@@ -241,7 +230,7 @@ def test_a_concave_polygon_is_covered_from_whichever_corner_it_begins(
   tmp_path, start, suffix
 ):
   path = tmp_path / f"a{suffix}"
-  _write_polygons(path, *_l_prism(start))
+  _write_polygons(path, *l_prism(start))
   mesh = trimesh.Trimesh(*mesh_io.read_mesh(path), process=False)
   np.testing.assert_allclose(mesh.area, 2 * 3 + 8)
   np.testing.assert_allclose(mesh.volume, 3)
@@ -262,6 +251,17 @@ def test_stl_is_read_as_text_or_binary_whatever_its_first_word(tmp_path):
     vertices, faces = mesh_io.read_mesh(tmp_path / f"{name}.stl")
     assert len(faces) == count
     np.testing.assert_array_equal(vertices[faces[-1]], _TRIANGLE)
+
+
+def test_stl_text_of_several_solids_is_read_whole_or_refused(tmp_path):
+  text = trimesh.creation.box().export(file_type="stl_ascii")
+  (tmp_path / "a.stl").write_text(text + text)
+  assert len(mesh_io.read_mesh(tmp_path / "a.stl")[1]) == 24
+  for cut in (text[: len(text) // 2], text[: text.rindex("endsolid")]):
+    for whole in ("", text):
+      (tmp_path / "a.stl").write_text(whole + cut)
+      with pytest.raises(ValueError, match=r"begins [12] solids, but ends [01]; "):
+        mesh_io.read_mesh(tmp_path / "a.stl")
 
 
 def test_coordinates_far_from_the_origin_keep_their_digits(tmp_path):

@@ -43,6 +43,68 @@ def test_vertex_normals_are_written_where_the_format_has_them(tmp_path):
   assert "NORMAL" in header["meshes"][0]["primitives"][0]["attributes"]
 
 
+FAR = np.array([500_000.0, 4_500_000.0, 100.0])
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".off", ".ply"])
+@pytest.mark.parametrize("with_normals", [False, True])
+def test_a_small_ball_far_from_the_origin_keeps_its_form(
+  tmp_path, suffix, with_normals
+):
+  ball = trimesh.creation.icosphere(4)
+  unit, faces = np.array(ball.vertices), np.array(ball.faces, np.int64)
+  path = tmp_path / f"a{suffix}"
+  mesh_io.write_mesh(path, 0.5 * unit + FAR, faces, unit if with_normals else None)
+  vertices, read_faces = mesh_io.read_mesh(path)
+  radii = np.linalg.norm(vertices - FAR, axis=1)
+  np.testing.assert_allclose(radii, 0.5, rtol=1e-6)
+  corners = vertices[read_faces]
+  areas = np.linalg.norm(
+    np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+  )
+  assert len(read_faces) == len(faces) and areas.min() > 1e-5
+  loaded = trimesh.load_mesh(path, process=False)  # as other programs would
+  np.testing.assert_allclose(loaded.bounds, [FAR - 0.5, FAR + 0.5], atol=1e-6)
+
+
+def test_a_far_mesh_keeps_its_normals(tmp_path):
+  vertices, faces = _cube()
+  normals = np.tile([[0.6, 0.0, 0.8]], (len(vertices), 1))
+  place = FAR + 0.1
+  mesh_io.write_mesh(tmp_path / "a.glb", vertices + place, faces, normals)
+  scene = trimesh.load_scene(tmp_path / "a.glb", process=False)
+  (mesh,) = scene.geometry.values()
+  np.testing.assert_allclose(mesh.vertex_normals, normals, atol=1e-6)
+  mesh_io.write_mesh(tmp_path / "a.ply", vertices + place, faces, normals)
+  body = (tmp_path / "a.ply").read_bytes().partition(b"end_header\n")[2]
+  row = np.dtype([("position", "<f8", 3), ("normal", "<f4", 3)])
+  rows = np.frombuffer(body, row, len(vertices))
+  np.testing.assert_array_equal(rows["position"], vertices + place)
+  np.testing.assert_allclose(rows["normal"], normals, atol=1e-6)
+
+
+def test_stl_is_refused_where_its_numbers_would_change_the_form(tmp_path):
+  vertices, faces = _cube()
+  with pytest.raises(ValueError, match=r"a\.stl: STL keeps float32, .*want \.ply"):
+    mesh_io.write_mesh(tmp_path / "a.stl", vertices + FAR + 0.1, faces)
+  assert not list(tmp_path.iterdir())
+  mesh_io.write_mesh(tmp_path / "b.stl", vertices + 100, faces)
+  read_vertices, read_faces = mesh_io.read_mesh(tmp_path / "b.stl")
+  np.testing.assert_allclose(
+    read_vertices[read_faces], vertices[faces] + 100, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize("suffix", mesh_io.WRITTEN_SUFFIXES)
+def test_a_mesh_of_a_micrometre_in_metres_keeps_its_form(tmp_path, suffix):
+  vertices, faces = _cube()
+  mesh_io.write_mesh(tmp_path / f"a{suffix}", 1e-6 * vertices, faces)
+  read_vertices, read_faces = mesh_io.read_mesh(tmp_path / f"a{suffix}")
+  np.testing.assert_allclose(
+    1e6 * read_vertices[read_faces], vertices[faces], atol=1e-6
+  )
+
+
 def test_names_with_spaces_and_of_any_script_are_read(tmp_path):
   path = tmp_path / "Stühle & Tische" / "椅子 (1).obj"
   mesh_io.write_mesh(path, *_cube())

@@ -6,6 +6,7 @@ from PIL import Image
 
 from data_prep.sources import synthetic
 from occnet_jax.geometry import frames, photos, rendering, solids
+from occnet_jax.geometry.depth import read_depth
 
 RED = np.array([200, 30, 40], np.uint8)
 
@@ -220,3 +221,13 @@ def test_the_margin_is_that_of_the_rendered_pictures():
       rows, columns = np.nonzero(image[..., 0] < 255)
       shares.append((max(np.ptp(rows), np.ptp(columns)) + 1) / 64)
   assert abs(np.mean(shares) - (1 - 2 * photos.MARGIN)) < 0.06
+
+
+@pytest.mark.parametrize("read", [photos.read_photo, photos.read_mask, read_depth])
+def test_an_image_of_too_many_pixels_is_to_be_scaled_down(read, tmp_path, monkeypatch):
+  Image.new("I;16", (30, 20)).save(tmp_path / "a.png")
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+  with pytest.raises(
+    ValueError, match=r"a\.png: has 600 pixels, .* 400; scale it down"
+  ):
+    read(tmp_path / "a.png")

@@ -151,6 +151,15 @@ UNUSUAL = {
   "named.csv": "name,X [m],Y [m],Z [m]\n"
   + "".join(f"P{i},{row}" for i, row in enumerate(text(CLOUD, ",").splitlines(True))),
   "reversed.csv": "z,y,x\n" + text(CLOUD[:, ::-1], ","),
+  "paraview.csv": '"Scalars","Points:2","Points:1","Points:0"\n'
+  + text(np.hstack([COUNTED[:, :1], CLOUD[:, ::-1]]), ","),
+  "words.csv": "Z-coord,Y-coord,X-coord\n" + text(CLOUD[:, ::-1], ","),
+  "joined.txt": "posZ posY posX\n" + text(CLOUD[:, ::-1]),
+  "normals.csv": "normal_x,normal_y,normal_z,pos_x,pos_y,pos_z\n"
+  + text(np.hstack([CLOUD + 9, CLOUD]), ","),
+  "survey.csv": "Northing;Easting;Height\n" + text(CLOUD[:, [1, 0, 2]], ";"),
+  "sentence.txt": "Object X, with y and z in mm\n" + text(CLOUD),
+  "labels.xyz": text(CLOUD).replace("\n", " chair\n"),
   "quoted.csv": '"x";"y";"z"\n' + text(CLOUD, ";"),
   "comment.txt": "# z y x\n" + text(CLOUD[:, ::-1]),
   "cloudcompare.txt": "//X Y Z R G B\n50\n" + text(np.hstack([CLOUD, CLOUD])),
@@ -181,7 +190,9 @@ def test_comments_in_latin_1_and_text_in_utf_16_can_be_read(tmp_path):
 
 AMBIGUOUS = {
   "a.txt": (text(CLOUD).replace(".", ","), "a comma may be a decimal mark"),
-  "b.xyz": (text(COUNTED.astype(object)), "first of 4 columns counts the rows"),
+  "b.xyz": (text(COUNTED.astype(object)), "that number or label the points"),
+  "g.txt": (text(COUNTED * [7, 1, 1, 1]), "that number or label the points"),
+  "h.csv": (text(CLOUD + 9, ",").replace(".", ","), "comma may be a decimal mark"),
   "c.csv": ("a,b,c,d\n" + text(COUNTED, ","), "want x, y and z among them"),
   "d.csv": ("x,y,z\n" + text(COUNTED, ","), "3 columns are named .* there are 4"),
   "e.txt": (text(CLOUD.T), r"shape \(3, 50\)"),
@@ -203,6 +214,25 @@ def test_an_array_with_a_point_in_every_column_is_refused(tmp_path):
   for name in ("a.npy", "a.npz"):
     with pytest.raises(ValueError, match=r"shape \(3, 50\).*transpose it"):
       pointcloud_io.read_cloud(tmp_path / name)
+
+
+def test_an_array_that_starts_with_the_number_of_the_row_is_refused(tmp_path):
+  np.save(tmp_path / "a.npy", COUNTED)
+  np.savez(tmp_path / "a.npz", points=COUNTED * [0.0, 1, 1, 1] + [3, 0, 0, 0])
+  for name in ("a.npy", "a.npz"):
+    with pytest.raises(ValueError, match="number or label the points"):
+      pointcloud_io.read_cloud(tmp_path / name)
+
+
+def test_a_cloud_with_whole_coordinates_is_read(tmp_path):
+  whole = np.array([[3, 0.5, 0.25], [1, 2.5, 0.5], [7, 0.5, 2.5], [2, 0.5, 0.5]])
+  (tmp_path / "a.xyz").write_text(text(whole).replace("\n", " chair\n"))
+  np.testing.assert_array_equal(pointcloud_io.read_cloud(tmp_path / "a.xyz"), whole)
+  lattice = np.argwhere(np.ones((5, 5, 5)))
+  np.save(tmp_path / "a.npy", np.hstack([lattice, lattice]))
+  (tmp_path / "a.xyz").write_text(text(np.hstack([lattice, lattice]), ","))
+  for name in ("a.npy", "a.xyz"):
+    np.testing.assert_array_equal(pointcloud_io.read_cloud(tmp_path / name), lattice)
 
 
 def test_a_ply_without_points_has_too_few(tmp_path):

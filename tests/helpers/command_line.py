@@ -26,17 +26,22 @@ def call(*args, check=True):
   return done
 
 
-def error_of(*args):
-  """The one sentence that a failing call ends with, without a traceback."""
+def run_here(*args):
+  """Runs main.py in this process."""
   argv = ["main.py", *map(str, args)]
   with (
     flagsaver.flagsaver(),
     mock.patch.object(sys, "argv", argv),  # where ml_collections looks for overrides
     mock.patch.object(process, "keep_freed_memory"),
     mock.patch.object(process, "enable_compilation_cache"),
-    pytest.raises(SystemExit) as ended,
   ):
     main.run(main.parse(argv))
+
+
+def error_of(*args):
+  """The one sentence that a failing call ends with, without a traceback."""
+  with pytest.raises(SystemExit) as ended:
+    run_here(*args)
   message = ended.value.code
   assert isinstance(message, str) and "\n" not in message.strip()
   return message

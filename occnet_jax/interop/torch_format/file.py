@@ -63,6 +63,7 @@ def read(path: str | os.PathLike) -> Any:
   except Refusal as error:
     raise ValueError(f"{path}: {error}") from error
   except _DAMAGE as error:
+    files.check_read(path, error)
     raise ValueError(
       f"{path}: is cut short or damaged ({short(str(error), str)}); {WAY_OUT}"
     ) from error

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from data_prep.pipeline import report
 from data_prep.sampling import example as example_lib
 from data_prep.sampling import surface as surface_lib
 from data_prep.sources.entry import MeshEntry
@@ -98,3 +99,27 @@ def test_a_concave_cap_has_samples_and_labels_on_its_own_area_only(tmp_path, sta
     on_cap = np.abs(points[:, 2] - z) < 1e-5
     np.testing.assert_allclose(on_cap.mean(), 3 / 14, atol=0.03)
     np.testing.assert_allclose(normals[on_cap].mean(0), [0, 0, side], atol=0.01)
+
+
+@pytest.mark.parametrize(
+  ("error", "outcome"),
+  [
+    (OSError(28, "No space left on device"), "system"),
+    (PermissionError(13, "Permission denied"), "system"),
+    (ValueError("no solid"), "rejected"),
+  ],
+)
+def test_a_fault_of_the_disk_is_told_from_a_fault_of_the_mesh(
+  error, outcome, tmp_path, monkeypatch
+):
+  def fail(task):
+    raise error
+
+  monkeypatch.setattr(example_lib, "make_example", fail)
+  entry = MeshEntry("things", "a", tmp_path / "a.ply")
+  row, record = example_lib.prepare_one(
+    example_lib.Task(SETTINGS, entry, "train", None)
+  )
+  assert record is None and row["outcome"] == outcome
+  assert str(error) in row["reason"]
+  assert (outcome in report.LOST) == (outcome == "system")  # another call may help

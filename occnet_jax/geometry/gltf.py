@@ -1,0 +1,116 @@
+"""glTF and GLB, which Trimesh parses, with what it would read wrongly refused (host).
+
+Trimesh 5.2 reads sparse or compressed data as zeros, ignores every extension that it
+does not have, also where the file requires it, and shows neither bones nor morphs.
+"""
+
+import json
+import pathlib
+import re
+import struct
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import trimesh
+
+from occnet_jax.geometry.mesh_parsers import Arrays, check_held
+
+_FLOAT, _TRIANGLES, _FAN = 5126, 4, 6
+_INSTANCING = "EXT_mesh_gpu_instancing"
+_OF_LOOKS = re.compile(  # extensions without which the shape is the same
+  r"\w+_(materials?_|textures?_|lights?_|image)\w*|KHR_(animation_pointer|xmp\w*)"
+)
+_SUPPORTED = "KHR_mesh_quantization"  # but for normalised numbers
+
+
+class _Resolver(trimesh.resolvers.FilePathResolver):
+  """Files beside a glTF file by their URIs, which may be percent-encoded."""
+
+  def get(self, name: str) -> bytes:
+    for candidate in (name, urllib.parse.unquote(name)):
+      path = self.absolute(candidate)
+      if path.is_file():
+        return path.read_bytes()
+    raise ValueError(f"names the file {name}, which is not there; put it beside it")
+
+
+def read_gltf(path: pathlib.Path) -> Arrays:
+  """Vertices and triangles of a scene, where its nodes stand.
+
+  Raises:
+    ValueError: the file is cut off, or holds what would be read wrongly or in part.
+      Other exceptions, too, mean that it is broken.
+  """
+  resolver = _Resolver(str(path))
+  tree = _read_tree(path.read_bytes(), binary=path.suffix.lower() == ".glb")
+  for buffer in tree.get("buffers", []):
+    uri = buffer.get("uri", "data:")
+    if not uri.startswith("data:"):
+      check_held(f"bytes in {uri}", buffer["byteLength"], len(resolver.get(uri)))
+  _check_tree(tree)
+  mesh = trimesh.load_mesh(path, process=False, skip_materials=True, resolver=resolver)
+  return mesh.vertices, mesh.faces
+
+
+def _read_tree(data: bytes, *, binary: bool) -> dict[str, Any]:
+  """The JSON of a file."""
+  if binary:
+    magic, _, total, length, _ = struct.unpack("<4sIIII", data[:20])
+    if magic != b"glTF":
+      raise ValueError("does not start with glTF")
+    check_held("bytes", total, len(data))
+    data = data[20 : 20 + length]
+  return json.loads(data)
+
+
+def _check_tree(tree: dict[str, Any]) -> None:
+  """Raises ValueError for a scene that Trimesh would read wrongly or in part."""
+  used = tree.get("extensionsUsed", [])
+  required = tree.get("extensionsRequired", [])
+  packed = [name for name in used if "compression" in name]
+  if any(name in required for name in packed):
+    raise ValueError(f"uses {packed[0]}; export it again without compression (Draco)")
+  for name in required:
+    if not _OF_LOOKS.fullmatch(name) and name != _SUPPORTED:
+      raise ValueError(f"requires {name}, which is not read; export it without that")
+  for node in tree.get("nodes", []):
+    if _INSTANCING in node.get("extensions", {}):
+      raise ValueError(f"uses {_INSTANCING}; export a mesh for every instance")
+    if "skin" in node and "mesh" in node:
+      raise ValueError("has bones, whose pose is not read; apply it to the mesh first")
+  for mesh, primitive in _primitives(tree):
+    weights = [*mesh.get("weights", []), *_node_weights(tree)]
+    if primitive.get("targets") and any(weights):
+      raise ValueError("has morph targets in use; apply them to the mesh first")
+    _check_accessors(tree, primitive, packed)
+
+
+def _primitives(tree: dict[str, Any]) -> Iterator[tuple[dict, dict]]:
+  """Meshes and their primitives of triangles; points and lines are not read."""
+  for mesh in tree.get("meshes", []):
+    for primitive in mesh["primitives"]:
+      if primitive.get("mode", _TRIANGLES) >= _TRIANGLES:
+        yield mesh, primitive
+
+
+def _node_weights(tree: dict[str, Any]) -> list[float]:
+  return [w for node in tree.get("nodes", []) for w in node.get("weights", [])]
+
+
+def _check_accessors(tree: dict[str, Any], primitive: dict, packed: list[str]) -> None:
+  if primitive.get("mode") == _FAN:
+    raise ValueError("has triangle fans, which are not read; triangulate them")
+  for index in (primitive["attributes"].get("POSITION"), primitive.get("indices")):
+    if index is None:
+      continue
+    accessor = tree.get("accessors", [])[index]
+    if "bufferView" not in accessor or "sparse" in accessor:
+      raise ValueError(
+        f"accessor {index} has no plain data (sparse, or packed by "
+        f"{', '.join(packed) or 'an extension'}); export it without compression"
+      )
+    if accessor.get("normalized") and accessor["componentType"] != _FLOAT:
+      raise ValueError(
+        f"accessor {index} is quantised; export it without KHR_mesh_quantization"
+      )

@@ -1,0 +1,121 @@
+"""glTF files whose data lie in another file, or that Trimesh would read wrongly."""
+
+import json
+
+import numpy as np
+import pytest
+
+from occnet_jax.geometry import mesh_io
+
+TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
+
+
+def write(path, change=lambda tree: None, *, uri="data.bin", data_name="data.bin"):
+  """Writes a triangle as JSON, changed, with its data beside it."""
+  data = TRIANGLE.tobytes() + np.array([0, 1, 2], "<u2").tobytes()
+  tree = {
+    "asset": {"version": "2.0"},
+    "scene": 0,
+    "scenes": [{"nodes": [0]}],
+    "nodes": [{"mesh": 0}],
+    "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+    "accessors": [
+      {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
+      {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"},
+    ],
+    "bufferViews": [
+      {"buffer": 0, "byteOffset": 0, "byteLength": 36},
+      {"buffer": 0, "byteOffset": 36, "byteLength": 6},
+    ],
+    "buffers": [{"byteLength": len(data), "uri": uri}],
+  }
+  change(tree)
+  path.write_text(json.dumps(tree))
+  (path.parent / data_name).write_bytes(data)
+  return path
+
+
+@pytest.mark.parametrize(
+  ("uri", "name"),
+  [
+    ("data.bin", "data.bin"),
+    ("my%20data.bin", "my data.bin"),
+    ("st%C3%BChle.bin", "stühle.bin"),
+    ("50%25.bin", "50%.bin"),
+    ("100%.bin", "100%.bin"),
+    ("./data.bin", "data.bin"),
+  ],
+)
+def test_data_are_read_from_the_file_that_the_uri_names(tmp_path, uri, name):
+  path = write(tmp_path / "a.gltf", uri=uri, data_name=name)
+  vertices, faces = mesh_io.read_mesh(path)
+  np.testing.assert_array_equal(vertices[faces], TRIANGLE[None])
+
+
+def test_a_file_of_the_same_name_elsewhere_is_not_taken_for_the_data(tmp_path):
+  path = write(tmp_path / "a.gltf", uri="parts/data.bin")
+  with pytest.raises(ValueError, match=r"names the file parts/data\.bin"):
+    mesh_io.read_mesh(path)
+
+
+def test_data_that_are_cut_off_are_refused(tmp_path):
+  path = write(tmp_path / "a.gltf")
+  (tmp_path / "data.bin").write_bytes(TRIANGLE.tobytes()[:20])
+  with pytest.raises(ValueError, match=r"42 bytes in data\.bin, but ends after 20"):
+    mesh_io.read_mesh(path)
+
+
+def use(name, *, required):
+  def change(tree):
+    tree["extensionsUsed"] = [name]
+    if required:
+      tree["extensionsRequired"] = [name]
+    tree["nodes"][0]["extensions"] = {name: {"attributes": {"TRANSLATION": 0}}}
+
+  return change
+
+
+def bend(tree):
+  tree["nodes"] = [{"mesh": 0, "skin": 0}, {}]
+  tree["skins"] = [{"joints": [1]}]
+
+
+def morph(tree, weight=0.5):
+  tree["meshes"][0]["weights"] = [weight]
+  tree["meshes"][0]["primitives"][0]["targets"] = [{"POSITION": 0}]
+
+
+def morph_in_a_node(tree):
+  morph(tree, 0.0)
+  tree["nodes"][0]["weights"] = [1.0]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (use("EXT_mesh_gpu_instancing", required=True), "EXT_mesh_gpu_instancing"),
+    (use("EXT_mesh_gpu_instancing", required=False), "EXT_mesh_gpu_instancing"),
+    (use("XYZ_curved_surfaces", required=True), "requires XYZ_curved_surfaces"),
+    (bend, "has bones"),
+    (morph, "has morph targets"),
+    (morph_in_a_node, "has morph targets"),
+  ],
+)
+def test_a_scene_that_would_be_read_as_another_is_refused(tmp_path, change, message):
+  with pytest.raises(ValueError, match=message):
+    mesh_io.read_mesh(write(tmp_path / "a.gltf", change))
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    use("KHR_materials_unlit", required=True),
+    use("EXT_texture_webp", required=True),
+    use("KHR_lights_punctual", required=True),
+    use("XYZ_curved_surfaces", required=False),
+    lambda tree: morph(tree, 0.0),
+  ],
+)
+def test_what_leaves_the_shape_as_it_is_does_not_matter(tmp_path, change):
+  vertices, faces = mesh_io.read_mesh(write(tmp_path / "a.gltf", change))
+  np.testing.assert_array_equal(vertices[faces], TRIANGLE[None])
