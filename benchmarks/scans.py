@@ -19,7 +19,7 @@ directory is a network that `occnet_jax.restore` reads, such as the paper's.
 Means over the objects of IoU, Chamfer-L1 x10, normal consistency and F-score at 1 % are
 printed, with the share of closed meshes and the median of the seconds a mesh takes
 after the first; rows of all objects go to scans.json, and those that are there already
-are not measured again, except those of other weights. --objects takes fewer of them,
+are not measured again, except those of other weights or settings. --objects takes fewer of them,
 evenly spread; --by-object prints the IoU of each.
 """
 
@@ -207,7 +207,8 @@ def load_network(name: str) -> tuple[occnet_jax.Model, str]:
     model = occnet_jax.restore(path)
   else:
     model = occnet_jax.from_pretrained(name)
-  digest = hashlib.sha256()
+  settings = json.dumps(model.extraction_settings(), sort_keys=True)
+  digest = hashlib.sha256(settings.encode())
   for leaf in jax.tree.leaves(model.variables):
     digest.update(np.asarray(leaf).tobytes())
   return model, digest.hexdigest()[:12]

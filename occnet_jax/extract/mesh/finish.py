@@ -13,8 +13,8 @@ from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
 from occnet_jax.extract.mesh.simplify import simplify
 
 # Factors of a step towards the neighbours and of one away from them (Taubin, SIGGRAPH
-# 1995): waves along the mesh of a frequency below 1 / SHRINK - 1 / GROW = 0.11 stay.
-SHRINK, GROW = 0.5, 0.53
+# 1995): waves along the mesh of a frequency below 1 / SHRINK - 1 / GROW = 0.04 stay.
+SHRINK, GROW = 0.5, 0.51
 
 
 def finish(
