@@ -19,8 +19,8 @@ directory is a network that `occnet_jax.restore` reads, such as the paper's.
 Means over the objects of IoU, Chamfer-L1 x10, normal consistency and F-score at 1 % are
 printed, with the share of closed meshes and the median of the seconds a mesh takes
 after the first; rows of all objects go to scans.json, and those that are there already
-are not measured again, except those of other weights or settings. --objects takes fewer of them,
-evenly spread; --by-object prints the IoU of each.
+are not measured again, except those of other weights or settings. --objects takes fewer
+of them, evenly spread; --by-object prints the IoU of each.
 """
 
 import argparse
