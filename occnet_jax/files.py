@@ -96,6 +96,21 @@ def check_utf_8(path: str | os.PathLike) -> None:
     )
 
 
+def check_names(*names: str, source: object) -> None:
+  """Raises ValueError for names that are not those of files within one directory.
+
+  Args:
+    *names: such as a category and an id, which become parts of a path.
+    source: where they stand, as the message names it.
+  """
+  for name in names:
+    if not name or name.startswith(".") or re.search(r"[/\0-\x1f]", name):
+      raise ValueError(
+        f"{source}: holds the name {name[:100]!r}; want names without a leading dot, "
+        "slashes and control characters"
+      )
+
+
 def expand_home(value: Any) -> Any:
   """Paths with the home directory in place of ~, as a shell expands a word that begins
   with it; in nested settings too.

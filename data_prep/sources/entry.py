@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from occnet_jax import files
+
 SPLITS = ("train", "val", "test")
 _MAX_SLUG = 100  # characters of a slug: file names end at 255 bytes
 
@@ -45,13 +47,7 @@ def check_names(entries: Iterable[MeshEntry]) -> list[MeshEntry]:
   """
   entries = list(entries)
   for entry in entries:
-    for name in entry[:2]:
-      if not name or name.startswith(".") or re.search(r"[/\0-\x1f]", name):
-        raise ValueError(
-          f"{entry.path}: its category and id are {entry.category!r} and "
-          f"{entry.model_id!r}; want names without a leading dot, slashes and control "
-          "characters"
-        )
+    files.check_names(*entry[:2], source=entry.path)
   counts = Counter(entry[:2] for entry in entries)
   if repeated := [names for names, count in counts.items() if count > 1]:
     paths = [str(entry.path) for entry in entries if entry[:2] == repeated[0]]

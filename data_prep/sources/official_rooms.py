@@ -113,6 +113,7 @@ def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
     examples = builder.as_data_source(split)
     for example in progress_bar(examples, f"write {split}", unit="room"):
       category, room = example["category"].decode(), example["id"].decode()
+      files.check_names(category, room, source=data)
       _write_example(out / category / room, example)
       empty = {name: [] for name in SPLITS}
       lists.setdefault(category, empty)[split].append(room)

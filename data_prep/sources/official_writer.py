@@ -47,6 +47,7 @@ def write_layout(data: str | os.PathLike, out: str | os.PathLike) -> None:
     examples = builder.as_data_source(split)
     for example in progress_bar(examples, f"write {split}", unit="shape"):
       category, model = example["category"].decode(), example["id"].decode()
+      files.check_names(category, model, source=data)
       write_example(out / category / model, example)
       about = (example[name].decode() for name in ("attribution", "licence"))
       entries.append(MeshEntry(category, model, out / category / model, split, *about))

@@ -9,12 +9,11 @@ import numpy as np
 import tqdm
 import trimesh
 
-from occnet_jax import api
+from occnet_jax import api, files
 from occnet_jax.config import Settings
 from occnet_jax.data import batches, loader
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import evaluate, generative
-from occnet_jax.files import atomic_write
 from occnet_jax.geometry import mesh_io, surface_sampling
 from occnet_jax.viz import sheets
 
@@ -79,7 +78,7 @@ def evaluate_samples(
     "coverage": scores["coverage"],
     "mmd_chamfer_l1_x10": 10 * scores["mmd"],
   }
-  with atomic_write(workdir / "evaluation" / "generation.json") as scratch:
+  with files.atomic_write(workdir / "evaluation" / "generation.json") as scratch:
     scratch.write_text(json.dumps(measures, indent=2))
   spread = loader.evenly_spaced(len(made), SHOWN).tolist()
   sheets.write_sheet(
@@ -119,9 +118,9 @@ def interpolate(
   out, rows = workdir / "interpolation", []
   ends = list(zip(chosen[::2], chosen[1::2], strict=False))
   for a, b in tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout):
+    names = [evaluate.shape_names(shapes[i])["id"] for i in (a, b)]
+    files.check_names(*names, source=settings.data.dir)
     latents = [_latent(model, transform, shapes[i], settings.seed, i) for i in (a, b)]
-    names = [shapes[i]["id"] for i in (a, b)]
-    names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
     for step, share in enumerate(np.linspace(0, 1, steps)):
       mix = jax.tree.map(lambda x, y: (1 - share) * x + share * y, *latents)  # noqa: B023
       mesh = model.extract(mix, on_empty="empty")

@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 import trimesh
 
+from occnet_jax import files
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import metrics, resume_log, tables
 from occnet_jax.evaluation.resume_log import ResumeLog
@@ -59,7 +60,12 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
 def mesh_path(
   directory: pathlib.Path, category: str, id: str, form: str
 ) -> pathlib.Path:
-  """Path of a shape's reconstruction within the directory of a run."""
+  """Path of a shape's reconstruction within the directory of a run.
+
+  Raises:
+    ValueError: the category or the id, which a data set holds, is no name of a file.
+  """
+  files.check_names(category, id, source="the data set or the list of meshes")
   return directory / "meshes" / category / f"{id}.{form}"
 
 

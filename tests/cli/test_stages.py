@@ -2,6 +2,7 @@
 
 import copy
 import json
+from unittest import mock
 
 import jax
 import numpy as np
@@ -12,10 +13,11 @@ from configs import base as base_config
 from configs import onet
 from occnet_jax import api
 from occnet_jax import config as config_lib
-from occnet_jax.cli import stages
+from occnet_jax.cli import generative, stages
 from occnet_jax.data import batches
 from occnet_jax.models import registry
 from tests.helpers import ROOT
+from tests.helpers.box_split import make_split
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def test_a_run_of_an_earlier_version_goes_on_with_todays_defaults(base, tmp_path
   assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
     json.dumps(base)
   )
+
+
+def test_a_way_between_shapes_is_not_written_outside_of_the_workdir(base, tmp_path):
+  model = mock.create_autospec(api.Model, instance=True)
+  with pytest.raises(ValueError, match=r"the name '\.\./a0'; want names without"):
+    generative.interpolate(
+      config_lib.parse(base), model, tmp_path, make_split("../a"), steps=2
+    )
+  assert not list(tmp_path.iterdir())
 
 
 def leaves(config, prefix=""):

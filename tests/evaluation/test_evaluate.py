@@ -109,6 +109,16 @@ def test_a_data_set_that_changed_under_its_name_is_an_error_until_it_is_generate
   ]
 
 
+@pytest.mark.parametrize("field", ["id", "category"])
+@pytest.mark.parametrize("name", [b"../../escaped", b"..", b"/tmp/escaped", b""])
+def test_a_data_set_with_names_of_other_folders_writes_nothing(tmp_path, field, name):
+  shapes = [{**shape, field: name} for shape in make_split("a")]
+  workdir = tmp_path / "runs" / "run"
+  with pytest.raises(ValueError, match="want names without a leading dot, slashes"):
+    generate(shapes, workdir)
+  assert not list(tmp_path.rglob("*.ply"))
+
+
 def test_only_what_is_missing_is_generated(tmp_path):
   shapes, made = make_split("a"), []
 

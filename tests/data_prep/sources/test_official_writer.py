@@ -8,11 +8,12 @@ import tensorflow_datasets as tfds
 import trimesh
 from PIL import Image
 
+from data_prep.pipeline import shards
 from data_prep.pipeline.prepare import prepare
 from data_prep.sampling import inside_test
 from data_prep.sampling import points as points_lib
 from data_prep.sampling import surface as surface_lib
-from data_prep.sources import official, official_writer
+from data_prep.sources import official, official_rooms, official_writer
 from occnet_jax.data import images as images_lib
 from occnet_jax.geometry import rendering
 from occnet_jax.geometry.solids import Solid
@@ -127,6 +128,21 @@ def test_a_prepared_data_set_is_written_and_listed_again(tmp_path, tiny_data):
   np.testing.assert_array_equal(inside[clear] > 0, gap[clear] < 0)
   metadata = json.loads((tmp_path / "metadata.yaml").read_text())
   assert metadata["ellipsoid"] == {"id": "ellipsoid", "name": "ellipsoid"}
+
+
+@pytest.mark.parametrize("write", [official_writer, official_rooms])
+def test_a_data_set_with_names_of_other_folders_is_not_written(
+  tmp_path, tiny_data, write
+):
+  builder = tfds.builder_from_directory(tiny_data)
+  example = {**builder.as_data_source("test")[0], "id": "../../escaped"}
+  record = shards.serialize(builder.info.features, example)
+  data = tmp_path / "data"
+  shards.write_shard(shards.shard_path(data, "test", 0, 1), [record])
+  shards.finish(data, builder.info.features, {"test": [1]})
+  with pytest.raises(ValueError, match="want names without a leading dot, slashes"):
+    write.write_layout(data, tmp_path / "a" / "b")
+  assert not (tmp_path / "a").exists()
 
 
 def _read(directory):
