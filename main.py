@@ -177,10 +177,10 @@ def run(argv: list[str]) -> None:
   process.enable_compilation_cache()
   try:
     main(argv)
-  except (ValueError, FloatingPointError, OSError) as error:
+  except command_line.USER_ERRORS as error:
     if _DEBUG.value or command_line.is_of_output(error):
       raise
-    sys.exit(f"error: {error}")
+    sys.exit(f"error: {command_line.describe(error)}")
   except KeyboardInterrupt:
     sys.exit("interrupted; run the same command to resume")
   except RuntimeError as error:  # of a collective operation

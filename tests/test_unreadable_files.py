@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.sources import official
 from occnet_jax import files
-from occnet_jax.data import source, user_inputs
+from occnet_jax.data import source, user_grids
 from occnet_jax.geometry import depth, mesh_io, photos, pointcloud_io
 from occnet_jax.interop.torch_format import file as torch_file
 
@@ -26,7 +26,7 @@ def write_dae(path):
 
 
 def read_grid(path):
-  return user_inputs.read_grid(path, 8)
+  return user_grids.read_grid(path, 8)
 
 
 def open_split(path):

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
+# What a user can put right; others are bugs.
+USER_ERRORS = (ValueError, FloatingPointError, OSError, MemoryError)
 _IN_CONFIG = "Error whilst parsing config file"  # of ml_collections, with a traceback
 
 
@@ -31,6 +33,13 @@ def check_config(argv: Sequence[str]) -> None:
   choice = f"{hint}{', '.join(names)}" if names else "one of those in configs/"
   state = "is a directory" if value and path.is_dir() else "no such config file"
   raise ValueError(f"--config={value}: {state}; want {choice}")
+
+
+def describe(error: Exception) -> str:
+  """The text of one of USER_ERRORS; Python's own MemoryError has none."""
+  if isinstance(error, MemoryError):
+    return f"out of memory{f' ({error})' if str(error) else ''}; want smaller inputs"
+  return str(error)
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:

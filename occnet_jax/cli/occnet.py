@@ -26,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     vars(arguments).update(files.expand_home(vars(arguments)))
     try:
       arguments.run(arguments)
-    except (ValueError, FloatingPointError, OSError) as error:
+    except command_line.USER_ERRORS as error:
       if command_line.is_of_output(error):
         raise
-      sys.exit(f"error: {error}")
+      sys.exit(f"error: {command_line.describe(error)}")
     except KeyboardInterrupt:
       sys.exit("interrupted")
 

@@ -18,7 +18,7 @@ import tqdm
 from PIL import Image
 
 from occnet_jax import api, files
-from occnet_jax.cli import user_mesh
+from occnet_jax.cli import command_line, user_mesh
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
@@ -112,9 +112,9 @@ def _attempt(
     pictures |= sheets.draw_front_and_back(mesh)
     mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
     return "mesh", ""
-  except (ValueError, FloatingPointError, OSError) as error:
+  except command_line.USER_ERRORS as error:
     is_empty = isinstance(error, NoSurface)
-    return "no surface" if is_empty else "failed", str(error)
+    return "no surface" if is_empty else "failed", command_line.describe(error)
   finally:
     for name, picture in pictures.items():
       if picture is not None:

@@ -10,18 +10,15 @@ Shape letters: n points, h w sides of an image, k images, r grid side.
 import collections
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import trimesh
 from jaxtyping import Float
 
 from occnet_jax.config import ScanSettings
-from occnet_jax.data import images, user_clouds, user_depth
+from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
-from occnet_jax.files import check_read
 from occnet_jax.geometry import frames, photos, pointcloud_io
 from occnet_jax.geometry.depth_cameras import Pose
 
@@ -38,12 +35,8 @@ READERS = {  # kind of inputs: what reads a file as the array that `prepare` tak
   "cloud": user_clouds.READER,
   "image": _PHOTO,
   "images": f"[{_PHOTO} for path in paths]",
-  "voxels": "occnet_jax.data.user_inputs.read_grid(path, side)",
+  "voxels": "occnet_jax.data.user_grids.read_grid(path, side)",
 }
-
-
-class GridShapeError(ValueError):
-  """A grid of another side than the network's."""
 
 
 class Prepared(NamedTuple):
@@ -166,61 +159,14 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   if kind == "cloud":
     return pointcloud_io.read_cloud(item.paths[0])
   if kind == "voxels":
-    return read_grid(item.paths[0], shape[0])
+    return user_grids.read_grid(item.paths[0], shape[0])
+  for path in item.paths:
+    images.check_file(path)
   squares = photos.read_squares(item.paths, item.masks)
   fitted = [images.fit_image(square, shape[-2]) for square in squares]
   # Scaled images have 256 levels as well, so this rounding loses nothing.
   pictures = np.rint(255 * np.stack(fitted)).astype(np.uint8)
   return pictures if kind == "images" else pictures[0]
-
-
-def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
-  """An occupancy grid of 0 and 1, indexed (x, y, z).
-
-  Args:
-    path: NPY, NPZ with the array `voxels`, or binvox.
-    side: r.
-
-  Raises:
-    ValueError: the file is broken, has another side, or values other than 0 and 1.
-  """
-  try:
-    if pathlib.Path(path).suffix.lower() == ".binvox":
-      _check_side(path, _binvox_shape(path), side)
-      grid = np.asarray(trimesh.load(path).matrix)
-    else:
-      grid = np.load(path, allow_pickle=False)
-      grid = grid if isinstance(grid, np.ndarray) else grid["voxels"]
-  except GridShapeError:
-    raise
-  except Exception as error:  # whatever a parser may raise on a broken file
-    check_read(path, error)
-    raise ValueError(
-      f"{path}: cannot be read as a grid ({type(error).__name__}: {error}); want NPY, "
-      "NPZ with the array voxels, or binvox"
-    ) from error
-  _check_side(path, grid.shape, side)
-  if not np.isin(grid, (0, 1)).all():
-    raise ValueError(f"{path}: values other than 0 and 1; make it bool by a threshold")
-  return grid.astype(np.float32)
-
-
-def _binvox_shape(path: str | os.PathLike) -> tuple[int, ...]:
-  """The shape in the header of a binvox file; Trimesh reads cubes only."""
-  with open(path, "rb") as stream:
-    head = stream.read(1000)
-  dim = re.search(rb"^dim((?: +\d+){3})\s*$", head, re.MULTILINE)
-  if dim is None:
-    raise ValueError("has no line with dim and three numbers")
-  return tuple(map(int, dim[1].split()))
-
-
-def _check_side(path: str | os.PathLike, shape: tuple[int, ...], side: int) -> None:
-  if shape != (side,) * 3:
-    raise GridShapeError(
-      f"{path}: a grid of shape {shape}, want {(side,) * 3} as the network was trained "
-      "with (config.data.voxel_side); make it again in that size"
-    )
 
 
 def find_items(
@@ -335,4 +281,5 @@ def _fit_photo(image: Any, side: int) -> Float[np.ndarray, "side side 3"]:
       f"an image of shape {image.shape} and type {image.dtype}, want (h, w, 3) or "
       "(h, w, 4) of uint8; convert it to RGB from 0 to 255 first"
     )
+  images.check_square(image.shape[1], image.shape[0], "an image")
   return images.fit_image(photos.prepare_photo(image), side)

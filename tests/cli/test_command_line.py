@@ -144,6 +144,13 @@ def test_other_errors_are_still_printed_when_nobody_reads_the_output():
   assert end_without_reader("-c", stage) == (1, "error: too hot\n")
 
 
+def test_a_lack_of_memory_is_a_sentence():
+  stage = _PROGRAM.format(body="raise MemoryError")
+  done = subprocess.run([sys.executable, "-c", stage], capture_output=True, cwd=ROOT)
+  message = b"error: out of memory; want smaller inputs\n"
+  assert (done.returncode, done.stderr) == (1, message)
+
+
 def test_the_broken_pipe_of_another_process_is_an_error():
   stage = _PROGRAM.format(body="raise BrokenPipeError('worker gone')")
   done = subprocess.run([sys.executable, "-c", stage], capture_output=True, cwd=ROOT)

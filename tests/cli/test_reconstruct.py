@@ -17,7 +17,8 @@ from occnet_jax.cli import user_mesh
 from occnet_jax.cli.reconstruct import reconstruct
 from occnet_jax.config import parse
 from occnet_jax.data import inputs
-from occnet_jax.data.user_inputs import find_items, read_grid
+from occnet_jax.data.user_grids import read_grid
+from occnet_jax.data.user_inputs import find_items
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib

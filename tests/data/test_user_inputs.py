@@ -1,12 +1,14 @@
 """Arrays of users as inputs: the same picture from an array as from a file."""
 
+import io
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from occnet_jax.data import user_inputs
+from occnet_jax.data import user_grids, user_inputs
 from occnet_jax.data.user_inputs import InputItem, prepare, read_item
 
 SIDE = 64
@@ -127,10 +129,44 @@ def test_a_grid_of_another_shape_is_refused_by_its_header(shape, tmp_path):
   numbers = ", ".join(map(str, shape))
   message = rf"a\.binvox: a grid of shape \({numbers}\), want \(8, 8, 8\) .*again in"
   with pytest.raises(ValueError, match=message):
-    user_inputs.read_grid(path, 8)
+    user_grids.read_grid(path, 8)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_grid_of_numpy_is_refused_before_its_numbers_are_read(suffix, tmp_path):
+  stream = io.BytesIO()
+  header = {"descr": "|u1", "fortran_order": False, "shape": (9000, 9000, 9000)}
+  np.lib.format.write_array_header_1_0(stream, header)  # nothing follows
+  path = tmp_path / f"a{suffix}"
+  path.write_bytes(stream.getvalue())
+  if suffix == ".npz":
+    with zipfile.ZipFile(path, "w") as archive:
+      archive.writestr("voxels.npy", stream.getvalue())
+  with pytest.raises(ValueError, match=r"shape \(9000, 9000, 9000\), want \(8, 8, 8\)"):
+    user_grids.read_grid(path, 8)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_grids_of_every_version_of_numpys_format_are_read(version, tmp_path):
+  grid = np.eye(8, dtype=np.uint8)[None] * np.eye(8, dtype=np.uint8)[:, :, None]
+  with (tmp_path / "a.npy").open("wb") as stream:
+    np.lib.format.write_array(stream, grid, version)
+  np.testing.assert_array_equal(user_grids.read_grid(tmp_path / "a.npy", 8), grid)
+
+
+def test_a_strip_of_pixels_is_refused_before_its_square_is_made(tmp_path):
+  strip = np.zeros((1, 60_000, 3), np.uint8)
+  message = r"has 60,000 x 1 pixels, want at most 13,377 along a side"
+  with pytest.raises(ValueError, match=message):
+    read_item(item_of(tmp_path, strip), "image", IMAGE)
+  with pytest.raises(ValueError, match=message):
+    prepare(strip, "image", IMAGE)
+  (tmp_path / "0.png").write_bytes(b"no picture")
+  with pytest.raises(ValueError, match="cannot be decoded"):
+    read_item(InputItem("x", "x", [tmp_path / "0.png"], []), "image", IMAGE)
 
 
 def test_a_binvox_file_without_a_shape_is_refused(tmp_path):
   (tmp_path / "a.binvox").write_bytes(b"#binvox 1\ndata\n")
   with pytest.raises(ValueError, match="no line with dim"):
-    user_inputs.read_grid(tmp_path / "a.binvox", 8)
+    user_grids.read_grid(tmp_path / "a.binvox", 8)
