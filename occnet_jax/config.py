@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from occnet_jax import ranges
-from occnet_jax.files import atomic_write, describe_changes
+from occnet_jax.files import atomic_write, describe_changes, read_json
 from occnet_jax.migration import Config, migrate
 
 # Fields that may change when a run is resumed.
@@ -264,16 +264,24 @@ def lookup(table: Mapping[str, Any], name: str, field: str) -> Any:
   return table[name]
 
 
-def check_workdir(config: Config, workdir: pathlib.Path) -> None:
+def check_workdir(config: Config, workdir: pathlib.Path, *, begin: bool = True) -> None:
   """Writes config.json; refuses to resume a run with a different config.
+
+  Args:
+    config: nested dicts, of this version.
+    workdir: directory of the run.
+    begin: whether a run may begin here; without it, config.json is written only where
+      there is one.
 
   Raises:
     ValueError: the workdir belongs to a run of another config; names the differences.
+      One without checkpoints and meshes, where a first call failed, belongs to none.
   """
   path = workdir / "config.json"
   now = json.loads(json.dumps(config))
-  if path.exists():
-    before = migrate(json.loads(path.read_text()), to_resume=True)
+  is_used = any(workdir.glob("checkpoints/*/[0-9]*")) or (workdir / "meshes").exists()
+  if path.exists() and is_used:
+    before = migrate(read_json(path), to_resume=True)
     before = json.loads(json.dumps(before))  # lists for tuples
     changes = describe_changes(before, now)
     changed = [text for name, text in changes.items() if not _is_mutable(name)]
@@ -283,8 +291,9 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
         f"{' and more' if len(changed) > 3 else ''}); use that config, or another "
         "--workdir"
       )
-  with atomic_write(path) as scratch:
-    scratch.write_text(json.dumps(now, indent=2))
+  if begin or is_used:
+    with atomic_write(path) as scratch:
+      scratch.write_text(json.dumps(now, indent=2))
 
 
 def _is_mutable(name: str) -> bool:

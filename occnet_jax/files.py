@@ -7,6 +7,8 @@ point, Ctrl-C included, removes them: nothing is made before its removal is cert
 
 import contextlib
 import errno
+import json
+import logging
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_LOGGER = logging.getLogger(__name__)
 SCRATCH_PREFIX = ".part-"
 _OF_CONTENTS = (None, errno.ENOENT, errno.EINVAL)
 
@@ -59,6 +62,41 @@ def remove_scratch(directory: str | os.PathLike) -> None:
       shutil.rmtree(scratch)
     else:
       scratch.unlink(missing_ok=True)  # gone with the directory that it was in
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """The object in a JSON file.
+
+  Raises:
+    ValueError: the file holds no JSON, or a value of another kind; it is named.
+  """
+  try:
+    content = json.loads(pathlib.Path(path).read_bytes())
+  except ValueError as error:
+    raise ValueError(
+      f"{path}: holds no JSON ({error}); restore the file, or begin anew without it"
+    ) from error
+  if not isinstance(content, dict):
+    raise ValueError(
+      f"{path}: holds a JSON {type(content).__name__}, want an object; restore the "
+      "file, or begin anew without it"
+    )
+  return content
+
+
+def read_numbers(path: str | os.PathLike) -> dict[str, float]:
+  """The numbers by name in a JSON file on which nothing depends.
+
+  {} if there is no such file. One that is damaged is a warning.
+  """
+  if not pathlib.Path(path).exists():
+    return {}
+  try:
+    content = read_json(path)
+  except ValueError as error:
+    _LOGGER.warning("%s", error)
+    return {}
+  return {k: float(v) for k, v in content.items() if isinstance(v, int | float)}
 
 
 def check_read(path: str | os.PathLike, error: Exception) -> None:

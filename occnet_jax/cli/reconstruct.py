@@ -12,6 +12,7 @@ from typing import Any
 from occnet_jax import api
 from occnet_jax.cli import process, user_folder, user_mesh
 from occnet_jax.data import user_depth, user_inputs
+from occnet_jax.extract import to_mesh
 from occnet_jax.geometry import mesh_io
 from occnet_jax.interop import hub, weights
 from occnet_jax.models import finetuning
@@ -77,6 +78,7 @@ def reconstruct(
   depth = user_depth.open_inputs(intrinsics, poses)
   with process.announced("loading the network"):
     model, origin = _load(workdir, pretrained, config_override)
+  to_mesh.check(model.settings.generation)
   finetuning.check(model.method, model.settings.generation)
   options = _options(model, resolution, seed)
   finished = {"smooth_steps": smooth, "simplify_faces": faces}

@@ -23,7 +23,7 @@ from typing import Any
 
 from occnet_jax import config as config_lib
 from occnet_jax.config import check_workdir
-from occnet_jax.files import atomic_write
+from occnet_jax.files import atomic_write, read_numbers
 from occnet_jax.geometry import rendering
 
 Config = dict[str, Any]
@@ -42,8 +42,10 @@ def prepare(config: Config, workdir: pathlib.Path | None) -> None:
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
   from occnet_jax.cli import first_weights
+  from occnet_jax.extract import to_mesh
   from occnet_jax.train import loop, multihost, workdir_lock
 
+  to_mesh.check(config_lib.parse(config).generation)  # now, not after the training
   initialise = functools.partial(first_weights.initialise, config)
   if not multihost.is_main_process():
     loop.train(config, workdir, initialise)
@@ -80,13 +82,15 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax import api
   from occnet_jax.data import batches, loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
+  from occnet_jax.extract import to_mesh
   from occnet_jax.models import finetuning
   from occnet_jax.train import multihost
 
   settings = config_lib.parse(config)
+  to_mesh.check(settings.generation)
   number, processes = multihost.process_index_and_count()
   if number == 0:
-    check_workdir(config, workdir)
+    check_workdir(config, workdir, begin=False)
   replicas = api.restore(workdir, config_override=config).replicas()
   model, shapes = replicas[0], open_test_split(settings)()
   if settings.generation.sample and model.method.prior is None:
@@ -143,7 +147,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax.evaluation import tables
 
   settings = config_lib.parse(config)
-  check_workdir(config, workdir)
+  check_workdir(config, workdir, begin=False)
   open_test = open_test_split(settings)
   if settings.generation.sample:
     from occnet_jax.cli import generative
@@ -175,7 +179,7 @@ def report(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax.viz import report_data
 
   settings = config_lib.parse(config)
-  check_workdir(config, workdir)
+  check_workdir(config, workdir, begin=False)
   if settings.generation.sample:
     print(f"Samples: {workdir / 'evaluation' / 'samples.png'}")  # noqa: T201
     return
@@ -238,8 +242,8 @@ def interpolate(config: Config, workdir: pathlib.Path, steps: int) -> None:
   from occnet_jax import api
   from occnet_jax.cli import generative
 
-  check_workdir(config, workdir)
   settings = config_lib.parse(config)
+  check_workdir(config, workdir, begin=False)
   model = api.restore(workdir, config_override=config)
   shapes = open_test_split(settings)()
   path = generative.interpolate(settings, model, workdir, shapes, steps)
@@ -281,7 +285,7 @@ def _timed(workdir: pathlib.Path, stage: str) -> Iterator[None]:
   try:
     yield
   finally:
-    seconds = json.loads(path.read_text()) if path.exists() else {}
+    seconds = read_numbers(path)
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
     with atomic_write(path) as scratch:
       scratch.write_text(json.dumps(seconds, indent=2))

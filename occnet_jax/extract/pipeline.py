@@ -111,8 +111,7 @@ def extract_mesh(
   """
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
-  if method not in METHODS:
-    raise ValueError(f"method={method!r}; want one of {', '.join(METHODS)}")
+  check_method(method)
   field = as_field(field, points_per_batch)
   cells = coarse_cells(resolution_0, upsampling_steps)
   run = Extraction(field, cells, upsampling_steps, level, padding, max_memory)
@@ -144,6 +143,12 @@ def extract_mesh(
     metadata={**facts, **run.clock.seconds},
     process=False,  # merging vertices would reorder them and drop their normals
   )
+
+
+def check_method(method: str) -> None:
+  """Raises ValueError for a name that is none of METHODS."""
+  if method not in METHODS:
+    raise ValueError(f"method={method!r}; want one of {', '.join(METHODS)}")
 
 
 def triangulate_level_set(

@@ -11,9 +11,11 @@ from jaxtyping import Float
 
 from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
+from occnet_jax.extract.extraction import coarse_cells
 from occnet_jax.extract.grid.cell_faces import cell_faces
-from occnet_jax.extract.pipeline import NoSurface, extract_mesh
-from occnet_jax.geometry import frames
+from occnet_jax.extract.mesh.finish import finish
+from occnet_jax.extract.pipeline import NoSurface, check_method, extract_mesh
+from occnet_jax.geometry import frames, mesh_io
 from occnet_jax.types import Field, Grid, Latent, Mesh, Method, Points, Variables
 
 
@@ -78,6 +80,27 @@ def settings_of(generation: GenerationSettings) -> dict[str, Any]:
   apart = ("sample", "precision", "format", "cell_size")
   apart += ("finetune_steps", "finetune_learning_rate")
   return {k: v for k, v in generation._asdict().items() if k not in apart}
+
+
+def check(generation: GenerationSettings) -> None:
+  """Raises ValueError for settings with which no shape can have a mesh."""
+  try:
+    check_method(generation.method)
+    coarse_cells(generation.resolution_0, generation.upsampling_steps)
+    finish(
+      np.zeros((0, 3)),
+      np.zeros((0, 3), np.int64),
+      least_part=generation.least_part,
+      smooth_steps=generation.smooth_steps,
+      simplify_faces=generation.simplify_faces,
+    )
+  except ValueError as error:
+    raise ValueError(f"config.generation: {error}") from error
+  if f".{generation.format}" not in mesh_io.WRITTEN_SUFFIXES:
+    formats = ", ".join(suffix[1:] for suffix in mesh_io.WRITTEN_SUFFIXES)
+    raise ValueError(
+      f"config.generation.format is {generation.format!r}; want one of: {formats}"
+    )
 
 
 def mesh_from_frame(

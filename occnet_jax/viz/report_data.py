@@ -2,13 +2,13 @@
 
 import csv
 import hashlib
-import json
 import math
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from occnet_jax import files
 from occnet_jax.config import Settings
 from occnet_jax.data import loader
 from occnet_jax.data.source import Examples
@@ -146,7 +146,7 @@ def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
 def times(workdir: pathlib.Path, rows: list[Row]) -> dict[str, str]:
   """Wall time of the run by stage, and mean seconds per mesh by stage of extraction."""
   path = workdir / "wall_time.json"
-  wall = json.loads(path.read_text()) if path.exists() else {}
+  wall = files.read_numbers(path)
   by_stage = {f"Wall time, {stage}": _duration(s) for stage, s in wall.items()}
   return by_stage | seconds_per_mesh(rows)
 

@@ -52,7 +52,69 @@ def leaves(config, prefix=""):
       yield f"{prefix}{name}", value
 
 
+def test_a_call_that_failed_before_its_first_checkpoint_claims_no_workdir(
+  tiny_config, tmp_path
+):
+  wrong = copy.deepcopy(tiny_config)
+  wrong["model"]["encoder"] = "foo"
+  with pytest.raises(ValueError, match=r"encoder is 'foo'"):
+    stages.train(wrong, tmp_path)
+  config_lib.check_workdir(tiny_config, tmp_path)
+  (tmp_path / "checkpoints" / "latest" / "4").mkdir(parents=True)
+  with pytest.raises(ValueError, match=r"encoder is 'foo', there 'pointnet_resnet'"):
+    config_lib.check_workdir(wrong, tmp_path)
+
+
+def test_stages_that_begin_no_run_leave_no_config_behind(tiny_config, tmp_path):
+  for stage in (stages.generate, stages.evaluate, stages.report):
+    with pytest.raises((ValueError, OSError)):
+      stage(tiny_config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "{", '{"seed', b"\xff"])
+def test_a_damaged_config_of_a_run_is_named(base, tmp_path, content):
+  (tmp_path / "checkpoints" / "latest" / "4").mkdir(parents=True)
+  content = content if isinstance(content, bytes) else content.encode()
+  (tmp_path / "config.json").write_bytes(content)
+  with pytest.raises(ValueError, match=r"config\.json: holds (no|a) JSON"):
+    config_lib.check_workdir(base, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"evaluate": "x", "train": 2}', "", "{"])
+def test_a_damaged_list_of_times_ends_no_stage(tmp_path, content):
+  (tmp_path / "wall_time.json").write_text(content)
+  with stages._timed(tmp_path, "evaluate"):
+    pass
+  times = json.loads((tmp_path / "wall_time.json").read_text())
+  assert "evaluate" in times and times.get("train", 2) == 2
+
+
+def test_settings_of_meshes_are_judged_before_anything_is_made(tiny_config, tmp_path):
+  ledger = tmp_path / "meshes" / "generated.jsonl"
+  ledger.parent.mkdir()
+  ledger.write_text("{}\n")
+  for field, value in (
+    ("method", "mise_root"),
+    ("resolution_0", 0),
+    ("resolution_0", 10_000_000),
+    ("upsampling_steps", 40),
+    ("simplify_faces", 3),
+    ("least_part", 2.0),
+    ("format", "xyz"),
+    ("format", "/../../x.ply"),
+    ("format", ""),
+  ):
+    wrong = copy.deepcopy(tiny_config)
+    wrong["generation"][field] = value
+    for stage in (stages.train, stages.generate):
+      with pytest.raises(ValueError, match=r"^config\.generation"):
+        stage(wrong, tmp_path)
+  assert ledger.read_text() == "{}\n"
+
+
 def test_every_field_that_matters_is_refused_and_shown_if_it_changes(base, tmp_path):
+  (tmp_path / "checkpoints" / "latest" / "4").mkdir(parents=True)
   config_lib.check_workdir(base, tmp_path)
   refused = set()
   for name, value in leaves(base):
