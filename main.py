@@ -99,7 +99,7 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
-  config = files.expand_home(_CONFIG.value.to_dict()) if _CONFIG.value else None
+  config = files.expand_home(command_line.to_dict(_CONFIG.value))
   paths = {
     flag.name: files.expand_home(flag.value)
     for flag in (
@@ -107,6 +107,11 @@ def main(argv: list[str]) -> None:
       *(_MASKS, _INTRINSICS, _POSES, _PREVIEW),
     )
   }
+  if not _COORDINATOR.value and (_PROCESSES.value, _PROCESS.value) != (1, 0):
+    raise ValueError(
+      f"--processes={_PROCESSES.value} --process={_PROCESS.value} need "
+      "--coordinator=HOST:PORT, by which the processes find each other"
+    )
   if _COORDINATOR.value:
     from occnet_jax.train import multihost  # imports JAX, which prepare does not need
 
@@ -198,7 +203,7 @@ def parse(argv: list[str]) -> list[str]:
   try:
     command_line.check_config(argv)
     return flags.FLAGS(argv)
-  except (flags.Error, LookupError, AttributeError, TypeError, ValueError) as error:
+  except Exception as error:  # a config file may raise anything
     sys.exit(f"error: {command_line.explain(error, argv)}")
 
 

@@ -174,6 +174,9 @@ def parse(config: Mapping[str, Any]) -> Settings:
     ValueError: a field that is missing, unknown or out of range, or two that do not
       agree.
   """
+  sections = ("name", "seed", "prep", "model", *SECTIONS)
+  if missing := [name for name in sections if name not in config]:
+    raise ValueError(f"the config lacks {', '.join(missing)}; see configs/base.py")
   for name, kind in SECTIONS.items():
     _check_fields(name, config[name], kind)
   _check_fields("data.scan", config["data"]["scan"], ScanSettings)

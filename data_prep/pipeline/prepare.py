@@ -16,6 +16,7 @@ so a second call with the same settings makes only what is missing.
 import hashlib
 import inspect
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,13 @@ from typing import Any, NamedTuple
 from data_prep import sources
 from data_prep.pipeline import report, shards, worker_pool
 from data_prep.pipeline.report import Row
-from data_prep.pipeline.shard_jobs import Resources, ShardJob, make_shard_jobs, run_here
+from data_prep.pipeline.shard_jobs import (
+  Resources,
+  ShardJob,
+  make_shard_jobs,
+  remove_damaged,
+  run_here,
+)
 from data_prep.pipeline.splits import assign_splits
 from data_prep.sampling.example import (
   Settings,
@@ -196,12 +203,13 @@ def prepare(
   }
   limits = {"workers": workers, "time_limit": time_limit, "memory_limit": memory_limit}
   for name, value in limits.items():
-    if value < 0:
+    if not 0 <= value < math.inf:
       raise ValueError(f"{name} is {value}, want 0 (no limit, all cores) or more")
   check_settings(settings)
   if is_official(settings):
     settings |= _NOT_OFFICIAL
   _claim(out, settings, extend=retry)
+  remove_damaged(out)
   if retry:
     _forget_lost(out)
   if not shards.is_complete(out):
@@ -275,7 +283,9 @@ def _claim(out: pathlib.Path, settings: Settings, *, extend: bool) -> None:
     ValueError: the directory has other settings, or a data set without settings.
   """
   path = out / SETTINGS_FILE
-  before = json.loads(path.read_text()) if path.exists() else {}
+  # Alone, the settings are of a call that failed before it had made anything.
+  is_begun = out.is_dir() and any(other != path for other in out.iterdir())
+  before = files.read_json(path) if path.exists() and is_begun else {}
   if not before and shards.is_complete(out):
     raise ValueError(
       f"{out}: holds a data set without {SETTINGS_FILE}, so not one of this program; "

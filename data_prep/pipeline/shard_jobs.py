@@ -79,6 +79,31 @@ def is_done(job: ShardJob) -> bool:
   return job.path.exists() and job.rows_path.exists()
 
 
+def remove_damaged(out: pathlib.Path) -> None:
+  """Removes shards that are cut or do not fit their rows, so that they are made again.
+
+  A full disk or a loss of power leaves such files. The set then counts as unfinished.
+  """
+  for rows_path in (out / "rows").glob("*.json"):
+    split, _, index = rows_path.stem.rpartition("-")
+    pattern = f"{shards.DATASET}-{split}.array_record-{index}-of-*"
+    for path in out.glob(pattern):
+      count = _count_examples(rows_path)
+      if count is None or shards.count_records(path) != count:
+        shards.metadata_path(out).unlink(missing_ok=True)
+        path.unlink()
+        rows_path.unlink(missing_ok=True)
+
+
+def _count_examples(rows_path: pathlib.Path) -> int | None:
+  """Number of examples by the rows of a shard, or None if they are damaged."""
+  try:
+    rows = json.loads(rows_path.read_bytes())
+    return sum(row["outcome"] == "ok" for row in rows)
+  except (ValueError, TypeError, KeyError):
+    return None
+
+
 def write_job(job: ShardJob, results: Sequence[Result]) -> None:
   """Writes a shard and its rows, from results in the order of the tasks."""
   # Rows first: a shard in place has its rows.

@@ -130,6 +130,18 @@ def write_shard(path: pathlib.Path, records: Iterable[bytes]) -> None:
     writer.close()
 
 
+def count_records(path: pathlib.Path) -> int | None:
+  """Number of examples in a shard by its index, or None if it is no whole file."""
+  try:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    count = reader.num_records()
+    reader.close()
+  except (RuntimeError, ValueError, OSError) as error:
+    files.check_read(path, error)
+    return None
+  return count
+
+
 def finish(
   directory: pathlib.Path,
   features: tfds.features.FeaturesDict,

@@ -1,5 +1,6 @@
 """From one mesh file to one serialised example (host, numpy)."""
 
+import math
 import pathlib
 import time
 import typing
@@ -56,8 +57,13 @@ def check_settings(settings: Settings) -> None:
     "test_fraction": 0,
   }
   for name, least in minima.items():
-    if settings[name] < least:
+    if not least <= settings[name] < math.inf:  # not NaN either
       raise ValueError(f"{name} is {settings[name]}, want at least {least}")
+  if wrong := [sigma for sigma in settings["near_sigmas"] if not 0 <= sigma < math.inf]:
+    raise ValueError(f"near_sigmas has {wrong[0]}, want at least 0")
+  for name, value in settings["solid"].items():
+    if not 0 <= value < math.inf:
+      raise ValueError(f"solid.{name} is {value}, want at least 0")
   if is_generated(settings) and settings["per_category"] < 1:
     raise ValueError(f"per_category is {settings['per_category']}, want at least 1")
   if settings["val_fraction"] + settings["test_fraction"] >= 1:

@@ -8,7 +8,9 @@ import pathlib
 import re
 import select
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -35,6 +37,22 @@ def check_config(argv: Sequence[str]) -> None:
   raise ValueError(f"--config={value}: {state}; want {choice}")
 
 
+def to_dict(config: Any) -> dict[str, Any] | None:
+  """The nested dicts of a config, None for none.
+
+  Raises:
+    ValueError: the value of get_config is no ConfigDict.
+  """
+  if config is None:
+    return None
+  if not hasattr(config, "to_dict"):
+    raise ValueError(
+      f"get_config of the config file returns a {type(config).__name__}; want the "
+      "ConfigDict of configs/base.py, with changes"
+    )
+  return config.to_dict()
+
+
 def describe(error: Exception) -> str:
   """The text of one of USER_ERRORS; Python's own MemoryError has none."""
   if isinstance(error, MemoryError):
@@ -49,6 +67,9 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
     error: of absl's flags, of ml_collections, or of a config file.
     argv: the command line.
   """
+  is_bug = not isinstance(error, flags.Error | AttributeError | TypeError | ValueError)
+  if is_bug and (line := _line_of_config(error, argv)):
+    return f"{line}: {type(error).__name__}: {_one_line(str(error))}"
   unknown = error.flagname if isinstance(error, flags.UnrecognizedFlagError) else ""
   if unknown.startswith("config."):
     return (
@@ -89,6 +110,17 @@ def _explain_field(text: str, argv: Sequence[str]) -> str:
     f"{flag}: the config has no field {field[1]}; want {wanted} of the fields in "
     "configs/base.py and configs/models/"
   )
+
+
+def _line_of_config(error: Exception, argv: Sequence[str]) -> str:
+  """File and line of the config in which an error arose; "" if it was elsewhere."""
+  path = (_config_value(argv) or "").split(":", 1)[0]
+  if isinstance(error, SyntaxError):
+    return f"{error.filename}, line {error.lineno}"
+  frames = traceback.extract_tb(error.__traceback__)
+  own = os.path.realpath(path)
+  lines = [f.lineno for f in frames if path and os.path.realpath(f.filename) == own]
+  return f"{path}, line {lines[-1]}" if lines else ""
 
 
 def _config_value(argv: Sequence[str]) -> str | None:

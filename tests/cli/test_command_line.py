@@ -96,6 +96,43 @@ def test_an_error_within_a_config_file_is_its_own_text(tmp_path):
   assert error_of(*TRAIN, f"--config={path}") == "error: two lines"
 
 
+@pytest.mark.parametrize(
+  ("text", "end"),
+  [
+    ("def get_config(\n", "line 1: SyntaxError: '(' was never closed"),
+    ("import nothing_here\n", "line 1: ModuleNotFoundError: No module named 'nothing"),
+    ("def get_config():\n  return {}['a']\n", "line 2: KeyError: 'a'"),
+    ("def get_config():\n  return 1 / 0\n", "line 2: ZeroDivisionError: division"),
+  ],
+)
+def test_a_config_file_that_is_no_program_is_named_with_its_line(tmp_path, text, end):
+  path = tmp_path / "mine.py"
+  path.write_text(text)
+  message = error_of(*TRAIN, f"--config={path}")
+  assert message.startswith(f"error: {path}, {end}")
+
+
+def test_a_config_of_another_kind_is_refused(tmp_path):
+  path = tmp_path / "mine.py"
+  path.write_text("def get_config():\n  return {'a': 1}\n")
+  message = error_of(*TRAIN, f"--config={path}")
+  assert message.startswith("error: get_config of the config file returns a dict; want")
+  path.write_text(
+    "from configs import base\n\n"
+    "def get_config():\n"
+    "  config = base.get_config()\n"
+    "  with config.unlocked():\n    del config['model']\n"
+    "  return config\n"
+  )
+  message = error_of(*TRAIN, f"--config={path}")
+  assert message == "error: the config lacks model; see configs/base.py"
+
+
+def test_several_processes_want_a_coordinator():
+  message = error_of(*TRAIN, "--config=configs/onet.py", "--processes=2", "--process=1")
+  assert "--processes=2 --process=1 need --coordinator=HOST:PORT" in message
+
+
 @pytest.mark.parametrize("below", ["", "/run"])
 def test_a_workdir_that_is_a_file_is_named(tmp_path, below):
   (tmp_path / "file").write_text("")

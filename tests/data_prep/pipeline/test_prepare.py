@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import trimesh
+from array_record.python import array_record_module
 
 from data_prep.pipeline import prepare as prepare_lib
 from data_prep.pipeline import report, shards, worker_pool
@@ -150,6 +151,57 @@ def test_an_interrupted_run_goes_on_to_the_same_data(
   assert _files(tmp_path).keys() == _files(prepared.directory).keys()
 
 
+def read_records(path):
+  reader = array_record_module.ArrayRecordReader(str(path))
+  return reader.read_all()
+
+
+def _cut(path):
+  path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _shorten(path):
+  """Leaves a whole shard, of one record."""
+  [record, *_] = read_records(path)
+  shards.write_shard(path, [record])
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+@pytest.mark.parametrize(
+  ("name", "damage"),
+  [
+    ("occnet-train.array_record-00001-of-00003", _cut),
+    ("occnet-train.array_record-00000-of-00003", lambda path: path.write_bytes(b"")),
+    ("occnet-train.array_record-00000-of-00003", _shorten),
+    ("rows/train-00001.json", _cut),
+    ("rows/test-00000.json", lambda path: path.write_text("[{}]")),
+    ("rows/test-00000.json", lambda path: path.write_text("5")),
+  ],
+)
+def test_what_a_full_disk_cut_is_made_again(
+  prepared, source, tmp_path, name, damage, is_finished
+):
+  out = shutil.copytree(prepared.directory, tmp_path / "out")
+  damage(out / name)
+  if not is_finished:
+    (out / "dataset_info.json").unlink()
+  again = prepare_lib.prepare(source=source, out=out, **SMALL)
+  assert again.shapes == prepared.shapes
+  assert _files(out) == _files(prepared.directory)
+
+
+def test_damaged_settings_are_named(prepared, source, tmp_path):
+  out = shutil.copytree(prepared.directory, tmp_path / "out")
+  _cut(out / prepare_lib.SETTINGS_FILE)
+  with pytest.raises(ValueError, match=r"prepare\.json: holds no JSON"):
+    prepare_lib.prepare(source=source, out=out, **SMALL)
+
+
+def test_a_shard_without_records_is_whole(tmp_path):
+  shards.write_shard(tmp_path / "empty", [])
+  assert shards.count_records(tmp_path / "empty") == 0
+
+
 def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
   bad = f"{source}/bad"
   with pytest.raises(ValueError, match="none of 3 meshes could be used"):
@@ -166,6 +218,11 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
     ({"views": -1}, "views is -1, want at least 0"),
     ({"views": 2, "view_side": 0}, "view_side is 0, want at least 1"),
     ({"workers": -1}, "workers is -1"),
+    ({"time_limit": float("nan")}, "time_limit is nan, want 0"),
+    ({"val_fraction": float("nan")}, "val_fraction is nan, want at least 0"),
+    ({"padding": float("inf")}, "padding is inf, want at least 0"),
+    ({"near_sigmas": (0.1, -1.0)}, r"near_sigmas has -1\.0, want at least 0"),
+    ({"solid": {"resolution": -1}}, r"solid\.resolution is -1, want at least 0"),
     ({"solid_splits": ("dev",)}, "solid_splits"),
     ({"source": "official:x", "distances": True}, "no meshes to measure them from"),
     ({"source": "official:x", "single_shape": True}, "same samples in all splits"),
@@ -174,6 +231,14 @@ def test_a_source_without_one_sound_mesh_is_refused(source, tmp_path):
 def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):
   with pytest.raises(ValueError, match=message):
     prepare_lib.prepare(**{"source": source, "out": tmp_path, **SMALL, **setting})
+
+
+def test_a_call_that_failed_before_it_made_anything_claims_no_directory(
+  source, tmp_path
+):
+  with pytest.raises(ValueError, match="no such"):
+    prepare_lib.prepare(source=f"{source}x", out=tmp_path / "out", **SMALL)
+  assert prepare_lib.prepare(source=source, out=tmp_path / "out", **SMALL).rejected == 3
 
 
 def _as_earlier_format(out):
