@@ -1,12 +1,14 @@
 """Random access to prepared shapes: a TFDS data set of array_record shards (host)."""
 
 import dataclasses
+import os
 import pathlib
 import time
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 
 from occnet_jax import files
 
@@ -160,7 +162,11 @@ def open_split(
       f"continue it with the same config, or {remedy}"
     )
   try:
-    builder = tfds.builder_from_directory(directory)
+    info = tfds.builder_from_directory(directory).info
+    shards = {
+      name: list(zip(part.filepaths, part.shard_lengths, strict=True))
+      for name, part in info.splits.items()
+    }
   except MemoryError:
     raise
   except Exception as error:  # TFDS raises whatever its parsers meet first
@@ -170,8 +176,8 @@ def open_split(
       f"{directory}: dataset_info.json or features.json cannot be read ({reason}); "
       "restore them, or prepare the data again"
     ) from error
-  if split not in builder.info.splits:
-    names = sorted(builder.info.splits)
+  if split not in shards:
+    names = sorted(shards)
     remedy = "prepare more meshes of each category"
     if split in ("val", "test"):
       choice = f"--config.{split}.split={'train' if 'train' in names else '...'}"
@@ -180,18 +186,33 @@ def open_split(
       f"{directory}: has no split {split!r}, but: {', '.join(names) or 'none'}; "
       f"{remedy}"
     )
-  missing = [path for path in builder.info.splits[split].filepaths if not path.exists()]
+  missing = [path for path, _ in shards[split] if not path.exists()]
   if missing:
     raise ValueError(f"{directory}: shard {missing[0].name} is missing; {remedy}")
-  info = builder.info.splits[split]
-  names = [path.name for path in info.filepaths]
+  for path, length in shards[split]:
+    if (count := _count_records(path)) > length:
+      raise ValueError(
+        f"{path}: holds {count} shapes, but dataset_info.json says {length}; restore "
+        "the two, or prepare the data again"
+      )
   return TfdsExamples(
     directory,
     split,
-    shards=list(zip(names, info.shard_lengths, strict=True)),
+    shards=[(path.name, length) for path, length in shards[split]],
     records=_open_records(directory, split),
-    features=_select(builder.info.features, fields, directory),
+    features=_select(info.features, fields, directory),
   )
+
+
+def _count_records(path: os.PathLike) -> int:
+  """Number of records of a shard; 0 if it cannot be opened, as reading will say."""
+  try:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    count = reader.num_records()
+    reader.close()
+  except (*STORAGE_ERRORS, ValueError):
+    return 0
+  return count
 
 
 def _open_records(directory: pathlib.Path, split: str) -> Any:

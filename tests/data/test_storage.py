@@ -115,6 +115,22 @@ def test_errors_that_no_storage_makes_are_raised_at_once(data, monkeypatch):
     split[0]
 
 
+def test_shapes_that_a_description_leaves_out_are_noticed(data):
+  path = data / "dataset_info.json"
+  assert '"8"' in path.read_text()
+  path.write_text(path.read_text().replace('"8"', '"6"', 1))
+  with pytest.raises(ValueError, match=r"holds 8 shapes, but dataset_info.json says 6"):
+    for split in ("train", "val", "test"):
+      source.open_split(data, split, FIELDS)
+
+
+def test_a_description_with_a_damaged_name_of_shards_names_the_data_set(data):
+  path = data / "dataset_info.json"
+  path.write_text(path.read_text().replace("{SHARD", "}SHARD"))
+  with pytest.raises(ValueError, match=r"data: dataset_info.json or features.json"):
+    source.open_split(data, "train", FIELDS)
+
+
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 def test_damaged_descriptions_of_a_data_set_are_an_error_that_names_them(data, name):
   (data / name).write_bytes(b'{"splits": [\xfd')
