@@ -163,6 +163,15 @@ SECTIONS = {
   "generation": GenerationSettings,
   "report": ReportSettings,
 }
+# Kinds of inputs that an encoder reads, by the beginning of its name.
+ENCODED = {
+  "pointnet": ("cloud",),
+  "voxel": ("voxels",),
+  "code_table": ("index",),
+  "resnet": ("image", "images"),
+  "simple_conv": ("image", "images"),
+  "r2n2": ("image", "images"),
+}
 # Scores of which less is better; of all others more is.
 LOWER_IS_BETTER = ("loss", "chamfer_l1")
 
@@ -226,6 +235,28 @@ def _validate(settings: Settings) -> None:
   if settings.val.select not in scores:
     raise ValueError(
       f"config.val.select is {settings.val.select!r}; want one of: {', '.join(scores)}"
+    )
+
+
+def check_encoder(model: Config, inputs: str) -> None:
+  """Raises ValueError for a network that cannot be trained on its inputs.
+
+  Args:
+    model: the section `model`.
+    inputs: kind of the inputs, config.data.inputs.
+  """
+  encoder = str(model.get("encoder", "none"))
+  for name, kinds in ENCODED.items():
+    if encoder.startswith(name) and inputs not in kinds:
+      raise ValueError(
+        f"config.model.encoder is {encoder!r}, which reads {' or '.join(kinds)}, but "
+        f"config.data.inputs is {inputs!r}; change one of the two"
+      )
+  is_own = ":" in model["name"]  # such a model gives its fields their meaning
+  if encoder != "none" and model.get("c_dim") == 0 and not is_own:
+    raise ValueError(
+      f"config.model.c_dim is 0 with the encoder {encoder!r}; want 1 or more, or "
+      "config.model.encoder='none'"
     )
 
 

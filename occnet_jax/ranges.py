@@ -19,6 +19,7 @@ POSITIVE = {
   "train.save_every",
   "train.validate_every",
   "val.batch_size",
+  "test.samples",
   "model.hidden_size",
   "model.encoder_hidden_size",
   "model.plane_resolution",

@@ -120,6 +120,7 @@ def test_added_fields_of_earlier_configs_have_values_that_change_nothing():
     ("val.shapes", -1, r"val\.shapes is -1; want 0 or more"),
     ("test.shapes", -1, r"test\.shapes is -1; want 0 or more"),
     ("model.hidden_size", 0, r"model\.hidden_size is 0; want 1 or more"),
+    ("test.samples", 0, r"test\.samples is 0; want 1 or more"),
     ("seed", -1, r"config\.seed is -1; want 0 or more"),
     ("data.near_fraction", 2.0, r"near_fraction is 2\.0; .* not more than 1"),
     ("optim.ema_decay", 1.0, r"ema_decay is 1\.0; .* not 1 or more"),
@@ -130,6 +131,34 @@ def test_settings_that_do_not_agree_are_refused(field, value, message):
   config.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):
     config_lib.parse(config.to_dict())
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    ({"data.inputs": "none"}, "'pointnet_resnet', which reads cloud, but .* 'none'"),
+    ({"data.inputs": "voxels"}, "reads cloud, but .* is 'voxels'"),
+    ({"model.encoder": "voxel_simple"}, "reads voxels, but .* is 'cloud'"),
+    ({"model.encoder": "resnet18"}, "reads image or images, but .* is 'cloud'"),
+    ({"model.encoder": "code_table"}, "reads index, but .* is 'cloud'"),
+    ({"model.c_dim": 0}, "c_dim is 0 with the encoder 'pointnet_resnet'; want 1"),
+  ],
+)
+def test_no_encoder_is_trained_on_inputs_that_it_does_not_read(
+  tiny_config, tmp_path, fields, message
+):
+  for name, value in fields.items():
+    section, field = name.split(".")
+    tiny_config[section][field] = value
+  with pytest.raises(ValueError, match=message):
+    loop.train(tiny_config, tmp_path)
+
+
+def test_every_recipe_has_an_encoder_of_its_inputs():
+  for name, variant in RECIPES:
+    module = importlib.import_module(f"configs.{name}")
+    config = module.get_config(*variant).to_dict()
+    config_lib.check_encoder(config["model"], config["data"]["inputs"])
 
 
 def test_an_override_may_be_older_and_of_another_system():

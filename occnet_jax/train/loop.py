@@ -80,6 +80,7 @@ def train(
   examples = batches_lib.open_train(config_lib.parse(config).data)
   config = config_lib.with_codes(config, len(examples))
   settings = config_lib.parse(config)
+  config_lib.check_encoder(settings.model, settings.data.inputs)
   training, data = settings.train, settings.data
   part = multihost.process_index_and_count()
   validation_batches = functools.partial(
