@@ -18,7 +18,7 @@ import trimesh
 from occnet_jax import files
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import metrics, resume_log, tables
-from occnet_jax.evaluation.resume_log import ResumeLog
+from occnet_jax.evaluation.resume_log import ResumeLog, plain
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.extract.batch.parallel import map_in_order
 from occnet_jax.geometry import mesh_io
@@ -60,11 +60,7 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
 def mesh_path(
   directory: pathlib.Path, category: str, id: str, form: str
 ) -> pathlib.Path:
-  """Path of a shape's reconstruction within the directory of a run.
-
-  Raises:
-    ValueError: the category or the id, which a data set holds, is no name of a file.
-  """
+  """Path of a shape's reconstruction; ValueError for names that are not of files."""
   files.check_names(category, id, source="the data set or the list of meshes")
   return directory / "meshes" / category / f"{id}.{form}"
 
@@ -171,7 +167,7 @@ def _write(mesh: trimesh.Trimesh, path: pathlib.Path) -> Row:
 def _generated(directory: pathlib.Path, settings: dict[str, Any]) -> list[Row]:
   """The rows of generated.jsonl, if it was made by these settings."""
   settings_then, rows = resume_log.read(directory / GENERATED)
-  return rows if settings_then == resume_log.plain(settings) else []
+  return list(filter(tables.is_whole, rows)) if settings_then == plain(settings) else []
 
 
 def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
@@ -182,7 +178,7 @@ def _merge(directory: pathlib.Path, settings: dict[str, Any]) -> None:
   with ResumeLog(directory / GENERATED, settings) as log:
     for path in parts:
       settings_then, rows = resume_log.read(path)
-      for row in rows if settings_then == resume_log.plain(settings) else []:
+      for row in rows if settings_then == plain(settings) else []:
         log.add(row)
   for path in parts:
     path.unlink()
@@ -253,10 +249,12 @@ def read_rows(path: pathlib.Path, origin: Origin) -> tuple[dict[str, Any], list[
     origin: origin of the shapes that the caller looks up by the rows' indices.
   """
   settings, rows = resume_log.read(path)
-  expected = resume_log.plain(origin._asdict())
+  expected = plain(origin._asdict())
   if settings is None or any(settings.get(k) != v for k, v in expected.items()):
     return {}, []
-  return settings, [row for row in rows if row.get("split") == origin.split]
+  return settings, [
+    row for row in rows if row.get("split") == origin.split and tables.is_whole(row)
+  ]
 
 
 def _with_truths(
@@ -340,7 +338,7 @@ def _key(row: Row) -> tuple[str, str]:
 
 def _identity(row: Row) -> tuple:
   """Split, index, category and id of a row's shape; older rows have no split."""
-  return row.get("split"), row["index"], *_key(row)
+  return row.get("split"), row.get("index"), *_key(row)
 
 
 def _progress(rows: Iterator[Row | None], name: str, total: int) -> tqdm.tqdm:

@@ -1,11 +1,14 @@
 """Append-only log of finished shapes, for resuming (host)."""
 
 import json
+import logging
 import pathlib
 from typing import Any
 
 from occnet_jax import files
 from occnet_jax.evaluation.tables import Row
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ResumeLog:
@@ -21,7 +24,7 @@ class ResumeLog:
     kept = rows if settings_then == settings else []
     self._rows = {(row["category"], row["id"]): row for row in kept}
     text = "".join(json.dumps(row) + "\n" for row in [settings, *kept])
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_bytes() != text.encode():
       with files.atomic_write(path) as scratch:
         scratch.write_text(text)
     self._file = path.open("a")
@@ -52,21 +55,33 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Any] | None, list[Row]]:
-  """Settings and rows of a log; None and [] if there is no file.
+  """Settings and rows of a log; None and [] if there is no file, or no settings.
 
-  Of several rows of one shape the last one counts, at its own place in the order.
+  Of several rows of one shape the last one counts, at its own place in the order. A
+  last line that a killed process left unfinished is dropped silently, a damaged line
+  before it with a warning: its shape is then made again.
   """
-  lines = []
-  for line in path.read_text().splitlines() if path.exists() else []:
-    try:
-      lines.append(json.loads(line))
-    except json.JSONDecodeError:
-      break
-  if not lines:
-    return None, []
+  text = path.read_text(errors="replace") if path.exists() else ""
+  first, *lines = text.splitlines() or [""]
+  settings = _read_line(first)
   rows: dict[tuple[str, str], Row] = {}
-  for row in lines[1:]:
-    key = row["category"], row["id"]
-    rows.pop(key, None)
-    rows[key] = row
-  return lines[0], list(rows.values())
+  for number, line in enumerate(lines, 2):
+    row = _read_line(line)
+    if row is not None and all(isinstance(row.get(k), str) for k in ("category", "id")):
+      key = row["category"], row["id"]
+      rows.pop(key, None)
+      rows[key] = row
+    elif number <= len(lines):
+      _LOGGER.warning("%s: line %d is damaged and is left out", path, number)
+  if settings is None:
+    return None, []
+  return settings, list(rows.values())
+
+
+def _read_line(line: str) -> dict[str, Any] | None:
+  """The JSON object of a line, or None."""
+  try:
+    content = json.loads(line)
+  except (ValueError, RecursionError):
+    return None
+  return content if isinstance(content, dict) else None

@@ -118,6 +118,12 @@ def missing_row(category: str, id: str, reason: str) -> Row:
   return {"category": category, "id": id, "missing": True, "reason": reason}
 
 
+def is_whole(row: Row) -> bool:
+  """Whether the row of a shape has its index and its mesh; a damaged one may not."""
+  is_counted = row.get("missing") or isinstance(row.get("faces"), int)
+  return isinstance(row.get("index"), int) and bool(is_counted)
+
+
 def summarise(rows: Sequence[Row]) -> list[Row]:
   """Means per category, then the mean of those means, then the mean over all meshes.
 

@@ -136,6 +136,24 @@ def test_only_what_is_missing_is_generated(tmp_path):
   assert made == [0, 1, 2, 1, 0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["index", "faces", "id", "split"])
+@pytest.mark.parametrize("ledger", [evaluate.GENERATED, evaluate.MEASURED])
+def test_a_row_that_lost_a_field_is_made_again(tmp_path, ledger, name):
+  shapes = make_split("a")
+  generate(shapes, tmp_path)
+  whole = measure(shapes, tmp_path)
+  path = tmp_path / ledger
+  settings, first, *others = path.read_text().splitlines()
+  damaged = first.replace(f'"{name}"', '"other"')
+  assert damaged != first
+  path.write_text("\n".join([settings, damaged, *others]) + "\n")
+  generate(shapes, tmp_path)
+  rows = measure(shapes, tmp_path)
+  assert [(row["id"], row["iou"]) for row in rows] == [
+    (row["id"], row["iou"]) for row in whole
+  ]
+
+
 def test_a_shape_that_fails_is_a_row_and_the_others_are_measured(tmp_path):
   def reconstruct(shape, index):
     if index == 1:

@@ -1,3 +1,5 @@
+import pytest
+
 from occnet_jax.evaluation.resume_log import ResumeLog, read
 
 
@@ -48,3 +50,35 @@ def test_opening_a_finished_log_leaves_its_file_alone(tmp_path):
 
 def test_no_log_reads_as_none(tmp_path):
   assert read(tmp_path / "nothing.jsonl") == (None, [])
+
+
+@pytest.mark.parametrize(
+  "line",
+  ["5", "null", "[]", '{"category": "chair"}', '{"category": 1, "id": "b"}', "{]"],
+)
+def test_a_damaged_line_costs_its_own_shape_alone(tmp_path, caplog, line):
+  path = tmp_path / "log.jsonl"
+  with ResumeLog(path, {"step": 3}) as log:
+    for id in "abc":
+      log.add(row(id))
+  lines = path.read_text().splitlines()
+  path.write_text("\n".join([*lines[:2], line, lines[3]]) + "\n")
+  with ResumeLog(path, {"step": 3}) as log:
+    assert log.rows() == [row("a"), row("c")]
+  assert "log.jsonl: line 3 is damaged" in caplog.text
+
+
+def test_bytes_that_are_no_text_are_a_damaged_line(tmp_path):
+  path = tmp_path / "log.jsonl"
+  with ResumeLog(path, {"step": 3}) as log:
+    log.add(row("a"))
+  path.write_bytes(path.read_bytes() + b"\xff\n" + b"{\n")
+  assert read(path) == ({"step": 3}, [row("a")])
+
+
+def test_damaged_settings_begin_anew(tmp_path):
+  path = tmp_path / "log.jsonl"
+  path.write_text('{"step": 3\n{"category": "chair", "id": "a"}\n')
+  assert read(path) == (None, [])
+  with ResumeLog(path, {"step": 3}) as log:
+    assert log.rows() == []
