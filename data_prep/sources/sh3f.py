@@ -23,6 +23,8 @@ from occnet_jax import files
 from occnet_jax.geometry import mesh_io
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
+# Bytes that are read line by line here, in a process without limits.
+_LARGEST_CATALOGUE, _LARGEST_TURNED = 2**22, 2**26
 _DEBIAN = "sweethome3d-furniture"
 
 
@@ -53,7 +55,7 @@ def list_meshes(where: str, out: pathlib.Path) -> list[MeshEntry]:
     if not libraries:
       raise ValueError(f"{where}: no .sh3f files; want a library or a folder of some")
     items = []
-    taken: set[tuple[str, str]] = set()
+    taken: dict[tuple[str, str], int] = {}
     for library in libraries:
       opened = stack.enter_context(unpacking.open_zip(library))
       items += _list_items(opened, library.stem, out, taken, stack)
@@ -85,10 +87,10 @@ def _list_items(
   library: zipfile.ZipFile,
   name: str,
   out: pathlib.Path,
-  taken: set[tuple[str, str]],
+  taken: dict[tuple[str, str], int],
   stack: contextlib.ExitStack,
 ) -> Iterator[unpacking.Item]:
-  """The models of a library; `taken` collects the names of all libraries."""
+  """The models of a library; `taken` counts the names of all libraries."""
   catalogue = _read_catalogue(library)
   provider, licence = (catalogue.get(key, "") for key in ("provider", "license"))
   for key, member in catalogue.items():
@@ -105,11 +107,11 @@ def _list_items(
     file = pathlib.PurePosixPath(member)
     category = slug(about["category"])
     first = model_id = slug(about["id"] or f"{name}-{file.stem}")
-    count = 1
     while (category, model_id) in taken:
-      count += 1
-      model_id = f"{first}-{count}"
-    taken.add((category, model_id))
+      # From where this name was left: of n pieces of one name each would count to n.
+      taken[category, first] += 1
+      model_id = f"{first}-{taken[category, first]}"
+    taken[category, model_id] = 1
     entry = MeshEntry(
       category,
       model_id,
@@ -144,7 +146,11 @@ def _open_inner(
 
 def _read_catalogue(library: zipfile.ZipFile) -> dict[str, str]:
   """Keys and values of a Java properties file."""
-  unpacking.member_size(library, _CATALOGUE)
+  if (size := unpacking.member_size(library, _CATALOGUE)) > _LARGEST_CATALOGUE:
+    raise ValueError(
+      f"{library.filename}: a catalogue of {size:,} bytes, want at most "
+      f"{_LARGEST_CATALOGUE:,}"
+    )
   try:
     text = library.read(_CATALOGUE).decode("latin-1")
   except Exception as error:  # whatever a ZIP reader may raise on a broken member
@@ -166,6 +172,8 @@ def _unescape(match: re.Match) -> str:
 
 def _turn(rotation: str, data: bytes) -> bytes:
   """An OBJ file with its vertices rotated by a matrix, given row by row."""
+  if len(data) > _LARGEST_TURNED:
+    raise ValueError(f"{len(data):,} bytes to turn, want at most {_LARGEST_TURNED:,}")
   matrix = np.array(rotation.split(), np.float64).reshape(3, 3)
 
   def turn(match: re.Match) -> bytes:

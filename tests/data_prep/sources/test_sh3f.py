@@ -175,6 +175,29 @@ def test_a_model_of_a_gigabyte_is_refused_before_it_is_unpacked(tmp_path):
     sh3f.list_meshes(str(path), tmp_path / "out")
 
 
+def test_many_pieces_of_one_name_are_counted_on(tmp_path):
+  models = [_chair(id="chair") for _ in range(4)] + [_chair(id="chair-2")]
+  path = _library(tmp_path / "a.sh3f", models, {})
+  entries = sh3f.list_meshes(str(path), tmp_path / "out")
+  names = sorted(entry.model_id for entry in entries)
+  assert names == ["chair", "chair-2", "chair-2-2", "chair-3", "chair-4"]
+
+
+def test_a_catalogue_beyond_all_measure_is_not_read(tmp_path):
+  header = "# " + "x" * sh3f._LARGEST_CATALOGUE + "\n"
+  path = _library(tmp_path / "a.sh3f", [_chair()], {}, header)
+  with pytest.raises(ValueError, match=r"a\.sh3f: a catalogue of 4,19.*want at most"):
+    sh3f.list_meshes(str(path), tmp_path / "out")
+
+
+def test_a_model_too_large_to_be_turned_costs_itself_only(tmp_path, monkeypatch):
+  monkeypatch.setattr(sh3f, "_LARGEST_TURNED", 10)
+  models = [_chair(model="/a.obj", modelRotation="1 0 0 0 1 0 0 0 1")]
+  path = _library(tmp_path / "a.sh3f", models, {"a.obj": "v 0 0 0\nv 1 0 0\n"})
+  [entry] = sh3f.list_meshes(str(path), tmp_path / "out")
+  assert not entry.path.exists()
+
+
 def test_what_is_no_library_is_refused(tmp_path):
   with pytest.raises(ValueError, match="no ZIP file"):
     sh3f.list_meshes(str(tmp_path / "none.sh3f"), tmp_path / "out")
