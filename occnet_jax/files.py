@@ -119,6 +119,21 @@ def check_read(path: str | os.PathLike, error: Exception) -> None:
     cause = cause.__cause__ or cause.__context__
 
 
+def to_cell(text: str) -> str:
+  """Text for a cell of a CSV file.
+
+  Spreadsheets run a cell that begins like a formula; an apostrophe before it makes it
+  text. Control characters become escapes.
+  """
+  text = re.sub(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]", lambda m: ascii(m[0])[1:-1], text)
+  return f"'{text}" if re.match("'*[=+@\t\r-]", text) else text
+
+
+def from_cell(text: str) -> str:
+  """The text of `to_cell`; control characters stay escapes."""
+  return text[1:] if re.match("'+[=+@\t\r-]", text) else text
+
+
 def printable(name: str) -> str:
   """A file name as text in UTF-8: U+FFFD stands for bytes that are none."""
   return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

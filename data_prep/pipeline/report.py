@@ -70,14 +70,33 @@ def write(out: pathlib.Path, rows: Iterable[Row]) -> None:
   ):
     writer = csv.DictWriter(stream, COLUMNS)
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+      writer.writerow(
+        {k: files.to_cell(v) if isinstance(v, str) else v for k, v in row.items()}
+      )
 
 
 def read(out: pathlib.Path) -> list[dict[str, str]]:
-  """Every row of a prepared directory, as text by the names of COLUMNS."""
-  with (out / FILE).open(newline="", encoding="utf-8") as stream:
-    rows = list(csv.DictReader(stream))
-  return [{_RENAMED.get(name, name): row[name] for name in row} for row in rows]
+  """Every row of a prepared directory, as text by the names of COLUMNS.
+
+  Raises:
+    ValueError: the table is damaged.
+  """
+  try:
+    with (out / FILE).open(newline="", encoding="utf-8") as stream:
+      rows = list(csv.DictReader(stream, strict=True))
+    rows = [
+      {_RENAMED.get(name, name): files.from_cell(row[name]) for name in row}
+      for row in rows
+    ]
+    if any(not row.keys() >= {*_FIXED} for row in rows):
+      raise ValueError(f"want the columns {', '.join(_FIXED)}")
+  except (ValueError, TypeError, csv.Error) as error:  # of rows of another length
+    raise ValueError(
+      f"{out / FILE}: cannot be read ({error}); restore it, or remove it and "
+      "dataset_info.json and run the same command again"
+    ) from error
+  return rows
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:

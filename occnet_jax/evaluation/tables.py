@@ -214,4 +214,6 @@ def _mean(values: Sequence[float | int]) -> float:
 
 
 def _cell(value: Any) -> Any:
+  if isinstance(value, str):
+    return files.to_cell(value)
   return f"{value:.6g}" if isinstance(value, float | np.floating) else value

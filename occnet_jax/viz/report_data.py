@@ -219,7 +219,7 @@ def _credits(path: pathlib.Path) -> dict[tuple[str, str], str]:
     return {}
   with path.open(newline="", encoding="utf-8") as stream:
     return {
-      (row["category"], row["id"]): ", ".join(
+      (files.from_cell(row["category"]), files.from_cell(row["id"])): ", ".join(
         filter(None, (row.get("attribution"), row.get("licence")))
       )
       for row in csv.DictReader(stream)

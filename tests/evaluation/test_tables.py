@@ -68,6 +68,23 @@ def test_a_csv_file_holds_every_row_under_every_name(tmp_path):
   assert [file.name for file in path.parent.iterdir()] == ["per_mesh.csv"]
 
 
+def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path):
+  names = ["=cmd|' C calc'!A0", "@x", "+1", "-x.ply", "a\x1b[31m.ply", "'=1", "a=b"]
+  rows = [{"id": name, "iou": -0.5} for name in names]
+  tables.write_csv(tmp_path / "a.csv", rows)
+  with (tmp_path / "a.csv").open(newline="") as file:
+    cells = [(row["id"], row["iou"]) for row in csv.DictReader(file)]
+  assert cells == [
+    ("'=cmd|' C calc'!A0", "-0.5"),
+    ("'@x", "-0.5"),
+    ("'+1", "-0.5"),
+    ("'-x.ply", "-0.5"),
+    (r"a\x1b[31m.ply", "-0.5"),
+    ("''=1", "-0.5"),
+    ("a=b", "-0.5"),
+  ]
+
+
 def test_every_metric_has_a_column_that_explains_it():
   nowhere = metrics.Distances(np.ones(1), np.ones(1))
   names = {"iou", *metrics.compare_surfaces(nowhere, nowhere)}

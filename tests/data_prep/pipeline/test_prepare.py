@@ -12,6 +12,7 @@ from array_record.python import array_record_module
 
 from data_prep.pipeline import prepare as prepare_lib
 from data_prep.pipeline import report, shards, worker_pool
+from data_prep.sources.entry import MeshEntry
 from occnet_jax.data import source
 from tests.helpers.small_data import SMALL, SPLITS, read_examples
 
@@ -188,6 +189,30 @@ def test_what_a_full_disk_cut_is_made_again(
   again = prepare_lib.prepare(source=source, out=out, **SMALL)
   assert again.shapes == prepared.shapes
   assert _files(out) == _files(prepared.directory)
+
+
+def test_names_like_formulas_are_read_back_from_the_report_as_they_were(tmp_path):
+  names = ["=1+1", "'=1", "-chair", "a=b", "'"]
+  entries = [MeshEntry("@home", name, tmp_path) for name in names]
+  report.write(tmp_path, [report.make_row(entry, "train", "ok") for entry in entries])
+  text = (tmp_path / report.FILE).read_text()
+  assert not any(line.startswith(("=", "-")) for line in text.splitlines())
+  rows = report.read(tmp_path)
+  assert [(row["category"], row["id"]) for row in rows] == [
+    ("@home", name) for name in names
+  ]
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["id,category\na,b\n", "{head}a,b\n", "{head}" + "x," * 99 + "\n", '{head}"a\n'],
+)
+def test_a_damaged_report_is_named(prepared, source, tmp_path, text):
+  out = shutil.copytree(prepared.directory, tmp_path / "out")
+  head = (out / report.FILE).read_text().partition("\n")[0] + "\n"
+  (out / report.FILE).write_text(text.format(head=head))
+  with pytest.raises(ValueError, match=r"prepare_report\.csv: cannot be read"):
+    prepare_lib.prepare(source=source, out=out, **SMALL)
 
 
 def test_damaged_settings_are_named(prepared, source, tmp_path):
