@@ -16,6 +16,8 @@ from absl import flags
 
 # What a user can put right; others are bugs.
 USER_ERRORS = (ValueError, FloatingPointError, OSError, MemoryError)
+# Characters of a message, and of its end, which says what to do.
+MAX_TEXT, MAX_END = 2000, 500
 _IN_CONFIG = "Error whilst parsing config file"  # of ml_collections, with a traceback
 
 
@@ -54,10 +56,16 @@ def to_dict(config: Any) -> dict[str, Any] | None:
 
 
 def describe(error: Exception) -> str:
-  """The text of one of USER_ERRORS; Python's own MemoryError has none."""
+  """The text of one of USER_ERRORS, cut where a file has made it long.
+
+  Python's own MemoryError has none.
+  """
+  text = str(error)
   if isinstance(error, MemoryError):
-    return f"out of memory{f' ({error})' if str(error) else ''}; want smaller inputs"
-  return str(error)
+    text = f"out of memory{f' ({text})' if text else ''}; want smaller inputs"
+  if len(text) <= MAX_TEXT:
+    return text
+  return f"{text[: MAX_TEXT - MAX_END]} ... {text[-MAX_END:]}"
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import sys
 import pytest
 from absl import flags
 
+from occnet_jax.cli import command_line
 from tests.helpers import ROOT
 from tests.helpers.command_line import error_of
 
@@ -179,6 +180,15 @@ def test_output_that_nobody_reads_ends_quietly():
 def test_other_errors_are_still_printed_when_nobody_reads_the_output():
   stage = _PROGRAM.format(body="print('row'); raise ValueError('too hot')")
   assert end_without_reader("-c", stage) == (1, "error: too hot\n")
+
+
+def test_a_message_that_a_file_made_long_is_cut_in_its_middle():
+  text = f"a.npz: has the arrays {', '.join(map(str, range(60_000)))}; want points"
+  short = command_line.describe(ValueError(text))
+  assert len(short) < 2100
+  assert short.startswith("a.npz: has the arrays 0, 1, ")
+  assert short.endswith("59999; want points")
+  assert command_line.describe(ValueError(text[:2000])) == text[:2000]
 
 
 def test_a_lack_of_memory_is_a_sentence():
