@@ -107,11 +107,16 @@ class Checkpoints:
     shutil.rmtree(scratch)
 
   def require_space(self, state: TrainState) -> None:
-    """Raises OSError if the disk has no space for one more checkpoint."""
+    """Raises OSError without a workdir, or space there for one more checkpoint."""
     if not self._managers:
       return
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA_BYTES
     directory = _directory(self._workdir, "latest")
+    if not directory.is_dir():  # Orbax would make it anew, without all that was in it
+      raise OSError(
+        f"{directory}: was removed during the training; bring the run's directory back "
+        "and run the same command"
+      )
     if (free := shutil.disk_usage(directory).free) < size:
       raise OSError(
         f"{directory}: a checkpoint of step {int(state.step)} needs "

@@ -173,6 +173,18 @@ def test_a_checkpoint_larger_than_the_disk_is_refused_before_it_is_begun(tmp_pat
     checkpoints.require_space(state.replace(params=petabyte))
 
 
+@pytest.mark.parametrize("kind", ["latest", "best"])
+def test_a_workdir_that_was_removed_is_not_made_anew(tmp_path, kind):
+  _, _, state = make_run()
+  with checkpoint.Checkpoints(tmp_path / "run", {}, keep_period=0) as checkpoints:
+    checkpoints.save(kind, state, {})
+    checkpoints.wait()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(OSError, match=r"latest: was removed during the training"):
+      checkpoints.save(kind, state.replace(step=state.step + 1), {})
+  assert not (tmp_path / "run").exists()
+
+
 def test_a_write_that_fails_in_the_background_is_raised_and_damages_nothing(tmp_path):
   state, _ = save_several(tmp_path)
   before = checkpoint.available(tmp_path)
