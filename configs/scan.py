@@ -72,7 +72,7 @@ def get_config(variant: str = "whole"):
     validate_every=500,
     preview_shapes=0,
   )
-  config.val.update(points=4096, shapes=96)
+  config.val.update(points=4096, shapes=96, select="loss")
   config.generation.update(least_part=0.001, smooth_steps=20)  # against noise
   if variant == "partial":
     config.data.scan.update(cut=0.25, viewed=0.5, extent=0.75)
