@@ -6,6 +6,7 @@ occnet models
 """
 
 import argparse
+import difflib
 import logging
 import pathlib
 import sys
@@ -22,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   """
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+      _refuse(arguments.parser, unknown)
     vars(arguments).update(files.expand_home(vars(arguments)))
     try:
       arguments.run(arguments)
@@ -61,13 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     "--resolution",
     type=int,
     metavar="N",
-    help="cells along a side; the model's own by default",
+    help="cells along a side; 128 for the packaged models",
   )
   one.add_argument(
     "--smooth",
     type=int,
     metavar="STEPS",
-    help="smooth the mesh, which does not shrink; the model's own by default",
+    help="smooth the mesh, which does not shrink; 20 for the packaged models",
   )
   one.add_argument(
     "--faces",
@@ -97,10 +100,19 @@ def _parser() -> argparse.ArgumentParser:
   one.add_argument(
     "--masks", help="PNG mask of an image, or folder of masks: other than 0 is object"
   )
-  one.set_defaults(run=_reconstruct)
+  one.set_defaults(run=_reconstruct, parser=one)
   models = commands.add_parser("models", help="list the models of this package")
-  models.set_defaults(run=_list_models)
+  models.set_defaults(run=_list_models, parser=models)
   return parser
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+  """Ends the program for arguments that there are not, with those that may be meant."""
+  options = [name for action in parser._actions for name in action.option_strings]
+  name = next((text for text in unknown if text.startswith("-")), unknown[0])
+  near = difflib.get_close_matches(name.partition("=")[0], options, 1)
+  hint = f"; did you mean {near[0]}?" if near else f"; see {parser.prog} --help"
+  parser.error(f"not understood: {' '.join(unknown)}{hint}")
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:

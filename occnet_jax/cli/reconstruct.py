@@ -75,6 +75,9 @@ def reconstruct(
     mesh_io.check_written_suffix(target)
     if target.resolve() == source.resolve():
       raise ValueError(f"{target}: is the input; want another file for its mesh")
+  _check_writable(target)
+  if not source.exists():
+    raise ValueError(f"{source}: no such file or folder")
   depth = user_depth.open_inputs(intrinsics, poses)
   with process.announced("loading the network"):
     model, origin = _load(workdir, pretrained, config_override)
@@ -107,6 +110,14 @@ def reconstruct(
     made = user_folder.reconstruct_folder(model, items, source, target, origin, options)
     user_mesh.print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
+
+
+def _check_writable(target: pathlib.Path) -> None:
+  """Raises ValueError where nothing can be written, before work is done for nothing."""
+  parent = next(path for path in target.absolute().parents if path.exists())
+  if not parent.is_dir() or not os.access(parent, os.W_OK):
+    what = "is no folder" if not parent.is_dir() else "cannot be written"
+    raise ValueError(f"{target}: {parent} {what}; want an output elsewhere")
 
 
 def _load(

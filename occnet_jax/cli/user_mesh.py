@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import NoSurface
-from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry import mesh_io, scan_checks
 from occnet_jax.viz import comparison, panes
+
+GUESSED = 0.1  # share of a mesh without points nearby, above which it is mentioned
 
 
 def write_mesh_of(
@@ -37,6 +40,8 @@ def write_mesh_of(
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
+  for doubt in _doubts(model, observed, mesh):
+    print(f"{source}: {doubt}")  # noqa: T201
   description = _describe(mesh)
   written = f"{target}: {description}, {_size_of(target)}"
   if not preview:
@@ -73,6 +78,29 @@ def make_mesh(
 
 def show_level(level: float | None) -> str:
   return "none" if level is None else f"{level:.3g}"  # points and meshes have none
+
+
+def _doubts(
+  model: api.Model, observed: np.ndarray, mesh: trimesh.Trimesh
+) -> Iterator[str]:
+  """What of a cloud's mesh is not to be trusted, in words."""
+  scan = model.observation.scan
+  if scan is None or model.settings.data.inputs != "cloud":
+    return
+  if len(observed) < scan.points[0]:
+    yield (
+      f"{len(observed)} points are fewer than the {scan.points[0]} of the network's "
+      "training; details will be missing"
+    )
+  stride = -(-len(observed) // model.observation.spec.shape[0])
+  if len(mesh.faces):
+    share = scan_checks.share_far_from(np.asarray(observed[::stride], float), mesh)
+    if share > GUESSED:
+      yield (
+        f"{share:.0%} of the mesh is far from all points and only a guess, as with "
+        "things that are thin, flat or seen from one side; more points help, or "
+        "--model scan-partial"
+      )
 
 
 def _describe(mesh: trimesh.Trimesh) -> str:

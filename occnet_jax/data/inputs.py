@@ -172,15 +172,16 @@ def as_batch(
 
 
 def pad_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b m 3"]:
-  """Clouds with rows of NaN up to the next of 64, 96, 128, 192, 256, ... points.
+  """Clouds with rows of NaN up to the next of 64, 256, 1024, 4096, ... points.
 
-  Smaller ones stay as they are.
+  Few sizes, as each is compiled, which takes far longer than to pad. Smaller ones stay.
   """
   count = clouds.shape[1]
   if count < SMALLEST_PADDED:
     return clouds
-  power = 1 << (count - 1).bit_length()
-  padded = power * 3 // 4 if count <= power * 3 // 4 else power
+  padded = SMALLEST_PADDED
+  while padded < count:
+    padded *= 4
   return np.pad(clouds, ((0, 0), (0, padded - count), (0, 0)), constant_values=np.nan)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import trimesh
 
 from occnet_jax.geometry import scan_checks
 
@@ -20,9 +21,11 @@ def grid(n, *sides):
   ("cloud", "message"),
   [
     (sphere(99), r"99 points, want at least 100; the network was trained with much"),
-    (grid(500, 7, 5, 0) @ np.linalg.qr(np.vander([1, 2, 3]))[0], "lie on one plane"),
-    (grid(500, 7, 5, 0.003), "lie on one plane"),
-    (grid(500, 7, 0, 0) + 40, "lie on one line"),
+    (grid(500, 7, 5, 0) @ np.linalg.qr(np.vander([1, 2, 3]))[0], "lie on a plane"),
+    (grid(500, 7, 5, 0.003), "lie on a plane"),
+    (grid(500, 7, 0, 0) + 40, "lie on a line"),
+    (grid(3000, 1000, 1000, 4), "lie on a plane"),
+    (np.r_[sphere(500), sphere(500, 300)], "2 groups"),
     (np.r_[sphere(500), sphere(400, 20)], r"2 groups .* around \[\S+, "),
     (np.r_[sphere(500), sphere(400, 30), sphere(90, -30)], "3 groups"),
   ],
@@ -46,3 +49,15 @@ def test_a_cloud_of_no_object_is_one_sentence(cloud, message):
 def test_thin_sparse_and_broken_things_pass(cloud):
   for scale in (1e-6, 1, 1e6):
     scan_checks.check_scan(scale * cloud, 100, "much")
+
+
+def test_the_share_of_a_mesh_that_no_point_shows_is_that_of_its_area():
+  box = trimesh.creation.box((2, 1, 1))
+  whole = grid(4000, 2, 1, 1) - [1, 0.5, 0.5]
+  axis = np.arange(4000) % 3
+  side = np.where(np.arange(4000) // 3 % 2, 0.5, -0.5) * np.array([2, 1, 1])[axis]
+  whole[np.arange(4000), axis] = side
+  mesh = box.subdivide_to_size(0.05)
+  assert scan_checks.share_far_from(whole, mesh) < 0.01
+  half = whole[whole[:, 0] < 0]
+  assert scan_checks.share_far_from(half, mesh) == pytest.approx(0.5, abs=0.06)
