@@ -69,6 +69,16 @@ def test_a_second_cloud_or_restore_compiles_nothing(model, cloud, workdir):
   assert compiled == []
 
 
+def assert_same_surface(mesh, want):
+  """Shapes in one program round otherwise, and a vertex is where a root was found.
+
+  Where the field crosses the level slowly, rounding moves that root within its edge.
+  """
+  apart = np.linalg.norm(mesh.vertices - want.vertices, axis=1)
+  assert (apart < 1e-4).mean() > 0.99
+  assert apart.max() < 0.5 * want.extents.max() / want.metadata["resolution"]
+
+
 def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
   assert len(jax.local_devices()) == 2
   taken = []
@@ -82,8 +92,7 @@ def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
   for stretch, mesh in zip((1, 2, 3, 4, 5), found, strict=False):
     want = model.reconstruct(cloud * (1, 1 + stretch / 10, 1))
     np.testing.assert_array_equal(mesh.faces, want.faces)
-    # Shapes in one program round otherwise, and a vertex is where a root was found.
-    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-4)
+    assert_same_surface(mesh, want)
     assert len(taken) <= stretch + 4
   found.close()
 
@@ -96,8 +105,7 @@ def test_shapes_evaluated_together_give_the_meshes_of_single_reconstructions(
   for mesh, one in zip(found, clouds, strict=True):
     want = model.reconstruct(one)
     np.testing.assert_array_equal(mesh.faces, want.faces)
-    # Shapes in one program round otherwise, and a vertex is where a root was found.
-    np.testing.assert_allclose(mesh.vertices, want.vertices, atol=1e-4)
+    assert_same_surface(mesh, want)
   with pytest.raises(ValueError, match="together=0"):
     next(model.reconstruct_batch(clouds, together=0))
 
