@@ -61,7 +61,9 @@ def reconstruct_folder(
   ]
   tables.write_csv(target / "reconstruct_report.csv", report)
   made = sum(row["outcome"] == "mesh" for row in rows)
-  return f"{made} of {len(rows)} meshes: {target / 'index.html'}"
+  failed = f", {len(rows) - made} failed (reconstruct_report.csv)"
+  failed = failed if made < len(rows) else ""
+  return f"{made} of {len(rows)} meshes{failed}: {target / 'index.html'}"
 
 
 def _reconstruct_all(
