@@ -207,7 +207,8 @@ def test_a_folder_becomes_a_folder_and_other_choices_make_it_again(here, capsys)
   run("reconstruct", "scans")
   out = here / "reconstructions"
   assert re.search(
-    r"1 of 2 meshes, 1 failed \(reconstruct_report\.csv\): reconstructions/index\.html, \d+\.\d s\n",
+    r"1 of 2 meshes, 1 failed \(reconstruct_report\.csv\): "
+    r"reconstructions/index\.html, \d+\.\d s\n",
     capsys.readouterr().out,
   )
   made = (out / "a.glb").stat().st_mtime_ns
