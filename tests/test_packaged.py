@@ -1,0 +1,93 @@
+"""The networks that the package brings: small, described, and good at plain shapes."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+import occnet_jax
+from occnet_jax import pretrained
+from occnet_jax.data import scans
+
+NAMES = ("scan", "scan-partial")
+SETTINGS = {"resolution_0": 16, "upsampling_steps": 1}
+
+
+def make_solid():
+  """A mug without its hollow: a cylinder and a handle, in millimetres."""
+  body = trimesh.creation.cylinder(40, 90, sections=48)
+  handle = trimesh.creation.torus(28, 6).apply_transform(
+    trimesh.transformations.rotation_matrix(np.pi / 2, [1, 0, 0])
+  )
+  return body, handle.apply_translation([42, 0, 0])
+
+
+def draw_points(rng):
+  """Noisy points with normals on the outside of the solid."""
+  body, handle = make_solid()
+  points, normals = [], []
+  for mesh, other in ((body, handle), (handle, body)):
+    own, faces = trimesh.sample.sample_surface(mesh, 3000, seed=0)
+    outside = ~other.contains(own)
+    points.append(own[outside])
+    normals.append(mesh.face_normals[faces[outside]])
+  points, normals = np.concatenate(points), np.concatenate(normals)
+  return points + 0.4 * rng.standard_normal(points.shape), normals
+
+
+def inside(points):
+  body, handle = make_solid()
+  return body.contains(points) | handle.contains(points)
+
+
+def iou(mesh, frame):
+  """Of a mesh in the scanner's frame, by points in the box of the solid."""
+  points = np.random.default_rng(1).uniform([-60, -60, -60], [95, 60, 60], (20_000, 3))
+  truth = inside(points)
+  made = mesh.contains(trimesh.transform_points(points, frame))
+  return (truth & made).sum() / (truth | made).sum()
+
+
+def test_the_package_brings_these_and_they_are_small():
+  assert pretrained.names() == list(NAMES)
+  files = [path for path in pretrained.DIRECTORY.rglob("*.*") if path.is_file()]
+  assert sum(path.stat().st_size for path in files) < 8e6
+  for name in NAMES:
+    directory = pretrained.DIRECTORY / name
+    card = (directory / "README.md").read_text()
+    for word in (
+      "license: mit",
+      "## Data" if name == "scan" else "The data",
+      "## Limits",
+    ):
+      assert word in card
+    config = json.loads((directory / "config.json").read_text())["config"]
+    assert '"/' not in json.dumps(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scan_in_any_frame_becomes_its_solid(name):
+  rng = np.random.default_rng(0)
+  frame = trimesh.transformations.random_rotation_matrix(rng.random(3))
+  frame[:3, 3] = 5000, -3000, 100
+  points, _ = draw_points(rng)
+  cloud = trimesh.transform_points(points, frame)
+  model = occnet_jax.from_pretrained(name)
+  mesh = model.reconstruct(cloud[rng.permutation(len(cloud))[:3000]], **SETTINGS)
+  assert mesh.is_watertight
+  assert iou(mesh, frame) > 0.9
+  # The hole of the handle stays open.
+  assert not mesh.contains(trimesh.transform_points([[58.0, 0, 0]], frame))[0]
+
+
+def test_the_partial_network_completes_one_view():
+  points, normals = (
+    x.astype(np.float32) for x in draw_points(np.random.default_rng(0))
+  )
+  camera = np.array([[0.3, -0.9, 0.3]]) / np.linalg.norm([0.3, -0.9, 0.3])
+  view = points[scans.visible(points / 150, normals, camera)]
+  assert len(view) < 0.5 * len(points)
+  mesh = occnet_jax.from_pretrained("scan-partial").reconstruct(view, **SETTINGS)
+  assert mesh.is_watertight
+  assert iou(mesh, np.eye(4)) > 0.5
