@@ -9,7 +9,8 @@ prepared in a directory of its own. Meshes of yours take the place of one of the
 
   --config.prep.others.pybullet.source=folder:PATH
   --config.prep.others.pybullet.out=data/scan-mine
-  --config.data.mixture="(('data/scan-hollow', 1), ('data/scan-mine', 2))"
+  --config.data.mixture="(('data/scan-hollow', 1), ('data/scan-furniture', 1), \
+    ('data/scan-mine', 2))"
 
 where 2 is how often each shape is in an epoch.
 

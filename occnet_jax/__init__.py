@@ -16,16 +16,7 @@ _PUBLIC = {
   "extract_mesh": "extract.pipeline",
   "audit": "extract.certify.audit",
 }
-__all__ = [
-  "Model",
-  "audit",
-  "extract_mesh",
-  "from_pretrained",
-  "read_cloud",
-  "read_mesh",
-  "restore",
-  "write_mesh",
-]
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str):

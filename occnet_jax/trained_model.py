@@ -68,8 +68,8 @@ class Model:
     """
     kind = self.settings.data.inputs
     batch = inputs_lib.as_batch(inputs, kind, self.observation.spec)
-    if self.method.pads and batch.shape[1:] != self.observation.spec.shape:
-      batch = inputs_lib.pad_clouds(batch)
+    if self.method.pads:
+      batch = user_clouds.pad_clouds(batch, len(self.observation.spec))
     return _jit(self.method.encode)(self.variables, batch)
 
   def prior(
@@ -199,8 +199,9 @@ class Model:
     """The observation of one shape -> mesh with vertex normals.
 
     Args:
-      observed: a point cloud (n, 3) in any unit, of which `config.data.cloud_points`
-        points are used as in training, drawn at random; or an image (h, w, 3) or
+      observed: a point cloud (n, 3) in any unit, of which as many points are used as
+        in training, drawn at random; a network of scans takes any number up to the most
+        of its training. Or an image (h, w, 3) or
         (h, w, 4) of uint8, several of them, or a grid (r, r, r) of 0 and 1, for a
         network of such inputs. An image is centred on a white square.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh

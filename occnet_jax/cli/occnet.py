@@ -9,6 +9,7 @@ import argparse
 import difflib
 import logging
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
   """Ends the program for arguments that there are not, with those that may be meant."""
-  options = [name for action in parser._actions for name in action.option_strings]
+  options = re.findall(r"--[\w-]+", parser.format_help())
   name = next((text for text in unknown if text.startswith("-")), unknown[0])
   near = difflib.get_close_matches(name.partition("=")[0], options, 1)
   hint = f"; did you mean {near[0]}?" if near else f"; see {parser.prog} --help"

@@ -40,7 +40,7 @@ def write_mesh_of(
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, observed, options)
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
-  for doubt in _doubts(model, observed, mesh):
+  for doubt in doubts(model, observed, mesh):
     print(f"{source}: {doubt}")  # noqa: T201
   description = _describe(mesh)
   written = f"{target}: {description}, {_size_of(target)}"
@@ -80,7 +80,7 @@ def show_level(level: float | None) -> str:
   return "none" if level is None else f"{level:.3g}"  # points and meshes have none
 
 
-def _doubts(
+def doubts(
   model: api.Model, observed: np.ndarray, mesh: trimesh.Trimesh
 ) -> Iterator[str]:
   """What of a cloud's mesh is not to be trusted, in words."""
@@ -96,10 +96,11 @@ def _doubts(
   if len(mesh.faces):
     share = scan_checks.share_far_from(np.asarray(observed[::stride], float), mesh)
     if share > GUESSED:
+      # A network of views has guessed as it should; another is advised to try that one.
+      advice = "" if scan.viewed > GUESSED else ", or --model scan-partial"
       yield (
         f"{share:.0%} of the mesh is far from all points and only a guess, as with "
-        "things that are thin, flat or seen from one side; more points help, or "
-        "--model scan-partial"
+        f"things that are thin, flat or seen from one side; more points help{advice}"
       )
 
 

@@ -33,7 +33,6 @@ class Access(NamedTuple):
 
 
 TARGETS = ("distances", "surface", "voxels", "cloud_normals")
-SMALLEST_PADDED = 64  # points of a cloud that `pad_clouds` pads
 HOST = Access(np, lambda array, rows: array[rows])
 Example = dict[str, Any]  # nested dicts of arrays as stored
 Drawn = dict[str, Any]  # arrays, or tracers of JAX
@@ -169,20 +168,6 @@ def as_batch(
   if kind == "cloud":
     ranges.check_in_frame(inputs, "inputs (cloud)")
   return inputs
-
-
-def pad_clouds(clouds: Float[np.ndarray, "b n 3"]) -> Float[np.ndarray, "b m 3"]:
-  """Clouds with rows of NaN up to the next of 64, 256, 1024, 4096, ... points.
-
-  Few sizes, as each is compiled, which takes far longer than to pad. Smaller ones stay.
-  """
-  count = clouds.shape[1]
-  if count < SMALLEST_PADDED:
-    return clouds
-  padded = SMALLEST_PADDED
-  while padded < count:
-    padded *= 4
-  return np.pad(clouds, ((0, 0), (0, padded - count), (0, 0)), constant_values=np.nan)
 
 
 def draw_cloud(

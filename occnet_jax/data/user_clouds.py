@@ -1,6 +1,6 @@
 """A user's cloud: the checks that it passes, and its frame (host, numpy).
 
-Shape letter: n points.
+Shape letters: b clouds, n points, m after padding.
 """
 
 import os
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.geometry import frames, pointcloud_io, scan_checks
 
+SMALLEST_PADDED = 64  # points of a cloud that `pad_clouds` pads
 READER = "occnet_jax.read_cloud(path)"
 FRAME_POINTS = 1_000_000  # of a larger cloud, by which its frame is measured
 # A cloud is refused whose box is so many times as long as the box of the points that
@@ -37,6 +38,23 @@ def as_cloud(observed: Any) -> Float[np.ndarray, "n 3"]:
     raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
   pointcloud_io.check_cloud(cloud)
   return cloud
+
+
+def pad_clouds(
+  clouds: Float[np.ndarray, "b n 3"], most: int
+) -> Float[np.ndarray, "b m 3"]:
+  """Clouds with rows of NaN up to the next of 64, 256, 1024, ..., `most` points.
+
+  Few sizes, as each is compiled. Clouds of less than 64 or more than `most` stay.
+  """
+  count = clouds.shape[1]
+  if not SMALLEST_PADDED <= count <= most:
+    return clouds
+  padded = SMALLEST_PADDED
+  while padded < count:
+    padded *= 4
+  padded = min(padded, most)
+  return np.pad(clouds, ((0, 0), (0, padded - count), (0, 0)), constant_values=np.nan)
 
 
 def check_array(observed: Any, reader: str) -> None:

@@ -112,6 +112,11 @@ def extract_mesh(
   if on_empty not in ("raise", "empty"):
     raise ValueError(f"on_empty={on_empty!r}; want 'raise' or 'empty'")
   check_method(method)
+  if smooth_steps and refine_steps:
+    raise ValueError(
+      f"smooth_steps={smooth_steps} and refine_steps={refine_steps}: refinement moves "
+      "a smooth mesh back to the surface of the field; want one of them"
+    )
   field = as_field(field, points_per_batch)
   cells = coarse_cells(resolution_0, upsampling_steps)
   run = Extraction(field, cells, upsampling_steps, level, padding, max_memory)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax import pretrained, types
-from occnet_jax.cli import occnet, process, stages
+from occnet_jax import types
+from occnet_jax.cli import occnet, process, stages, user_mesh
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from tests.helpers import ROOT
 from tests.helpers.command_line import error_of
-from tests.helpers.pretrained import make_cloud, make_model
+from tests.helpers.pretrained import install, make_cloud, make_model
 from tests.helpers.small_data import wait_until
 
 
@@ -30,10 +30,7 @@ def model():
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch, model):
   """The current directory, with scan.xyz; the package has one model, scan."""
-  model.save_pretrained(tmp_path / "package" / "scan", dtype="float32")
-  monkeypatch.setattr(pretrained, "DIRECTORY", tmp_path / "package")
-  monkeypatch.setattr(process, "keep_freed_memory", lambda: None)
-  monkeypatch.setattr(process, "enable_compilation_cache", lambda: None)
+  install(model, tmp_path / "package", monkeypatch)
   folder = tmp_path / "here"
   folder.mkdir()
   np.savetxt(folder / "scan.xyz", make_cloud() * 10 + [100, 0, 0])
@@ -332,3 +329,19 @@ def test_long_work_is_announced_and_short_work_is_not(capsys):
   with process.announced("writing", seconds=600.0):
     pass
   assert "writing" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("viewed", "advised"), [(0.05, True), (0.5, False)])
+def test_what_is_a_guess_is_said_and_another_network_advised(model, viewed, advised):
+  scan = model.settings.data.scan._replace(points=(400, 1000), viewed=viewed)
+  observing = copy.copy(model)
+  observing.observation = model.observation._replace(scan=scan)
+  ball = trimesh.creation.icosphere(3)
+  half = ball.vertices[ball.vertices[:, 0] < 0]
+  few, guess = user_mesh.doubts(observing, np.asarray(half), ball)
+  assert few.startswith(f"{len(half)} points are fewer than the 400 of the network's")
+  share = int(re.match(r"(\d+)% of the mesh is far from all points", guess)[1])
+  assert 35 < share < 50
+  assert guess.endswith("more points help, or --model scan-partial") == advised
+  whole = np.asarray(ball.vertices)
+  assert list(user_mesh.doubts(observing, whole, ball)) == []

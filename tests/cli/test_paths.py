@@ -10,12 +10,11 @@ import trimesh
 
 import main
 from data_prep import cli as prepare_cli
-from occnet_jax import pretrained
-from occnet_jax.cli import occnet, process, stages
+from occnet_jax.cli import occnet, stages
 from occnet_jax.geometry import pointcloud_io
 from tests.helpers import ROOT
 from tests.helpers.command_line import error_of, run_here
-from tests.helpers.pretrained import make_cloud, make_model
+from tests.helpers.pretrained import install, make_cloud, make_model
 
 BYTES = b"caf\xe9"  # Latin-1
 SMALL = ("points=400", "surface_points=300", "voxel_side=8", "workers=1")
@@ -29,10 +28,7 @@ def model():
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, model):
   """The home directory, in which the command runs too; the package has one model."""
-  model.save_pretrained(tmp_path / "package" / "scan", dtype="float32")
-  monkeypatch.setattr(pretrained, "DIRECTORY", tmp_path / "package")
-  monkeypatch.setattr(process, "keep_freed_memory", lambda: None)
-  monkeypatch.setattr(process, "enable_compilation_cache", lambda: None)
+  install(model, tmp_path / "package", monkeypatch)
   folder = tmp_path / "me"
   folder.mkdir()
   monkeypatch.setenv("HOME", str(folder))

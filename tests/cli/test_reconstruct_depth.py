@@ -8,13 +8,12 @@ import pytest
 import trimesh
 from PIL import Image
 
-from occnet_jax import pretrained
-from occnet_jax.cli import occnet, process, stages
+from occnet_jax.cli import occnet, stages
 from occnet_jax.data import user_inputs
 from occnet_jax.data.user_depth import DepthInputs
 from tests.helpers.command_line import error_of
 from tests.helpers.depth import write_json
-from tests.helpers.pretrained import make_model
+from tests.helpers.pretrained import install, make_model
 
 HEIGHT, WIDTH = 24, 32
 CAMERA = {"K": [[30.0, 0, 15], [0, 28.0, 12], [0, 0, 1]], "depth_scale": 1000}
@@ -32,10 +31,7 @@ def model():
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch, model):
   """The current directory, with views/ of two images, camera.json and poses.json."""
-  model.save_pretrained(tmp_path / "package" / "scan", dtype="float32")
-  monkeypatch.setattr(pretrained, "DIRECTORY", tmp_path / "package")
-  monkeypatch.setattr(process, "keep_freed_memory", lambda: None)
-  monkeypatch.setattr(process, "enable_compilation_cache", lambda: None)
+  install(model, tmp_path / "package", monkeypatch)
   folder = tmp_path / "here"
   (folder / "views").mkdir(parents=True)
   for name, curvature in (("a", 0.1), ("b", 0.3)):

@@ -79,3 +79,23 @@ def test_a_path_in_place_of_an_array_says_how_the_file_is_read(kind, as_path):
 def test_a_path_in_place_of_a_scene_says_how_the_file_is_read():
   with pytest.raises(ValueError, match=r"read the file: occnet_jax\.read_cloud"):
     user_clouds.as_cloud("scan.ply")
+
+
+@pytest.mark.parametrize(
+  ("count", "padded"),
+  [
+    (63, 63),
+    (64, 64),
+    (65, 256),
+    (1025, 4096),
+    (4097, 9000),
+    (9000, 9000),
+    (9001, 9001),
+  ],
+)
+def test_clouds_are_padded_to_few_sizes(count, padded):
+  clouds = np.random.default_rng(0).standard_normal((2, count, 3))
+  made = user_clouds.pad_clouds(clouds, 9000)
+  assert made.shape == (2, padded, 3)
+  np.testing.assert_array_equal(made[:, :count], clouds)
+  assert np.isnan(made[:, count:]).all()

@@ -6,29 +6,13 @@ import numpy as np
 import pytest
 
 from occnet_jax.geometry import mesh_io
-
-TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
+from tests.helpers.gltf import TRIANGLE, triangle_data, triangle_tree
 
 
 def write(path, change=lambda tree: None, *, uri="data.bin", data_name="data.bin"):
   """Writes a triangle as JSON, changed, with its data beside it."""
-  data = TRIANGLE.tobytes() + np.array([0, 1, 2], "<u2").tobytes()
-  tree = {
-    "asset": {"version": "2.0"},
-    "scene": 0,
-    "scenes": [{"nodes": [0]}],
-    "nodes": [{"mesh": 0}],
-    "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
-    "accessors": [
-      {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
-      {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"},
-    ],
-    "bufferViews": [
-      {"buffer": 0, "byteOffset": 0, "byteLength": 36},
-      {"buffer": 0, "byteOffset": 36, "byteLength": 6},
-    ],
-    "buffers": [{"byteLength": len(data), "uri": uri}],
-  }
+  data = triangle_data()
+  tree = triangle_tree({"byteLength": len(data), "uri": uri})
   change(tree)
   path.write_text(json.dumps(tree))
   (path.parent / data_name).write_bytes(data)

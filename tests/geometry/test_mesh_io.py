@@ -8,6 +8,7 @@ import pytest
 import trimesh
 
 from occnet_jax.geometry import mesh_io, pointcloud_io
+from tests.helpers.gltf import TRIANGLE, triangle_data, triangle_tree
 from tests.helpers.meshes import l_prism, pentagon_prism, volume
 
 
@@ -29,28 +30,10 @@ def _ply_body(order, corners, polygons):
   return b"".join(vertex + face)
 
 
-_TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
-
-
 def _glb(changes=lambda tree: None, *, corners=(0, 1, 2)):
   """A GLB of one triangle, its JSON changed."""
-  data = _TRIANGLE.tobytes() + np.array(corners, "<u2").tobytes() + b"\0\0"
-  tree = {
-    "asset": {"version": "2.0"},
-    "scene": 0,
-    "scenes": [{"nodes": [0]}],
-    "nodes": [{"mesh": 0}],
-    "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
-    "accessors": [
-      {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
-      {"bufferView": 1, "componentType": 5123, "count": 3, "type": "SCALAR"},
-    ],
-    "bufferViews": [
-      {"buffer": 0, "byteOffset": 0, "byteLength": 36},
-      {"buffer": 0, "byteOffset": 36, "byteLength": 6},
-    ],
-    "buffers": [{"byteLength": 44}],
-  }
+  data = triangle_data(corners) + b"\0\0"
+  tree = triangle_tree({"byteLength": 44})
   changes(tree)
   text = json.dumps(tree).encode()
   text += b" " * (-len(text) % 4)
@@ -239,7 +222,7 @@ def test_a_concave_polygon_is_covered_from_whichever_corner_it_begins(
 
 
 def test_stl_is_read_as_text_or_binary_whatever_its_first_word(tmp_path):
-  row = np.concatenate([[[0, 0, 1]], _TRIANGLE]).astype("<f4").tobytes() + b"\0\0"
+  row = np.concatenate([[[0, 0, 1]], TRIANGLE]).astype("<f4").tobytes() + b"\0\0"
   (tmp_path / "a.stl").write_bytes(
     b"solid made by a CAD".ljust(80) + struct.pack("<I", 2) + row + row
   )
@@ -250,7 +233,7 @@ def test_stl_is_read_as_text_or_binary_whatever_its_first_word(tmp_path):
   for name, count in (("a", 2), ("b", 1)):
     vertices, faces = mesh_io.read_mesh(tmp_path / f"{name}.stl")
     assert len(faces) == count
-    np.testing.assert_array_equal(vertices[faces[-1]], _TRIANGLE)
+    np.testing.assert_array_equal(vertices[faces[-1]], TRIANGLE)
 
 
 def test_stl_text_of_several_solids_is_read_whole_or_refused(tmp_path):
@@ -273,7 +256,7 @@ def test_coordinates_far_from_the_origin_keep_their_digits(tmp_path):
 
 
 _GIGA = 353_000_000_000
-_BODY = _ply_body("<", _TRIANGLE, [[0, 1, 2]])
+_BODY = _ply_body("<", TRIANGLE, [[0, 1, 2]])
 _LINES = b"0 9 0 0\n1 9 0 0\n0 9 1 0\n"
 _STL = bytes(80) + struct.pack("<I", 4_000_000_000) + bytes(50)
 _LITTLE = "binary_little_endian"

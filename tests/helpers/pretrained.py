@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from configs import base
+from occnet_jax import pretrained
+from occnet_jax.cli import process
 from occnet_jax.interop import weights
 from occnet_jax.trained_model import Model
 
@@ -61,3 +63,11 @@ def write_safetensors(path, header, data, length=None):
   """The inverse; `length` is what the file says of its header."""
   text = json.dumps(header).encode()
   path.write_bytes(struct.pack("<Q", length or len(text)) + text + data)
+
+
+def install(model, folder, monkeypatch):
+  """Makes a model the only one of the package, named scan, for commands run in here."""
+  model.save_pretrained(folder / "scan", dtype="float32")
+  monkeypatch.setattr(pretrained, "DIRECTORY", folder)
+  monkeypatch.setattr(process, "keep_freed_memory", lambda: None)
+  monkeypatch.setattr(process, "enable_compilation_cache", lambda: None)

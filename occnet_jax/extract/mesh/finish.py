@@ -1,4 +1,4 @@
-"""What is done to an extracted mesh as it is wished: parts, smoothness, size (host).
+"""Small parts left out, smoothing and simplification of an extracted mesh (host).
 
 Shape letters: v vertices, f faces; u vertices and g faces afterwards.
 """

@@ -88,6 +88,11 @@ def test_the_extractor_takes_them_in_that_order():
   assert "seconds_finish" in few.metadata
 
 
+def test_smoothing_and_refinement_are_not_done_one_after_the_other():
+  with pytest.raises(ValueError, match="smooth_steps=3 and refine_steps=2: refinement"):
+    occnet_jax.extract_mesh(lambda p: p[0], smooth_steps=3, refine_steps=2)
+
+
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
