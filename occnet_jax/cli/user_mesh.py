@@ -92,9 +92,8 @@ def doubts(
       f"{len(observed)} points are fewer than the {scan.points[0]} of the network's "
       "training; details will be missing"
     )
-  stride = -(-len(observed) // model.observation.spec.shape[0])
   if len(mesh.faces):
-    share = scan_checks.share_far_from(np.asarray(observed[::stride], float), mesh)
+    share = scan_checks.share_far_from(np.asarray(observed, np.float64), mesh)
     if share > GUESSED:
       # A network of views has guessed as it should; another is advised to try that one.
       advice = "" if scan.viewed > GUESSED else ", or --model scan-partial"

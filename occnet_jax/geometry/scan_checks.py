@@ -15,6 +15,7 @@ FLAT = 0.007
 CELLS = 8  # along the longest side of the box; few, so that 100 points are one group
 SMALL = CELLS // 4  # cells along a side of a group, at most, that lies far from others
 LEAST_SHARE = 0.05  # of the points that count as a group
+SEARCHED = 20_000  # points of a cloud, at most, of which the nearest are searched
 FAR, APART = 0.05, 6.0  # of the extent; in medians of the distance of nearest points
 
 
@@ -67,6 +68,7 @@ def share_far_from(points: Float[np.ndarray, "n 3"], mesh: trimesh.Trimesh) -> f
 
   Far is FAR of the cloud's extent, or APART times what its points lie apart.
   """
+  points = points[:: -(-len(points) // SEARCHED)]
   tree = cKDTree(points)
   apart = np.median(tree.query(points, 2)[0][:, 1])
   far = max(FAR * _extent(points), APART * apart)
