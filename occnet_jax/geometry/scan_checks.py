@@ -16,7 +16,7 @@ CELLS = 8  # along the longest side of the box; few, so that 100 points are one 
 SMALL = CELLS // 4  # cells along a side of a group, at most, that lies far from others
 LEAST_SHARE = 0.05  # of the points that count as a group
 SEARCHED = 20_000  # points of a cloud, at most, of which the nearest are searched
-FAR, APART = 0.05, 6.0  # of the extent; in medians of the distance of nearest points
+FAR, APART = 0.05, 3.0  # of the extent; in medians of the distance of nearest points
 
 
 def check_scan(points: Float[np.ndarray, "n 3"], least: int, trained: str) -> None:

@@ -333,13 +333,13 @@ def test_long_work_is_announced_and_short_work_is_not(capsys):
 
 @pytest.mark.parametrize(("viewed", "advised"), [(0.05, True), (0.5, False)])
 def test_what_is_a_guess_is_said_and_another_network_advised(model, viewed, advised):
-  scan = model.settings.data.scan._replace(points=(400, 1000), viewed=viewed)
+  scan = model.settings.data.scan._replace(points=(2000, 9000), viewed=viewed)
   observing = copy.copy(model)
   observing.observation = model.observation._replace(scan=scan)
-  ball = trimesh.creation.icosphere(3)
+  ball = trimesh.creation.icosphere(4)
   half = ball.vertices[ball.vertices[:, 0] < 0]
   few, guess = user_mesh.doubts(observing, np.asarray(half), ball)
-  assert few.startswith(f"{len(half)} points are fewer than the 400 of the network's")
+  assert few.startswith(f"{len(half)} points are fewer than the 2000 of the network's")
   share = int(re.match(r"(\d+)% of the mesh is far from all points", guess)[1])
   assert 35 < share < 50
   assert guess.endswith("more points help, or --model scan-partial") == advised
