@@ -41,19 +41,23 @@ def as_cloud(observed: Any) -> Float[np.ndarray, "n 3"]:
 
 
 def pad_clouds(
-  clouds: Float[np.ndarray, "b n 3"], most: int
+  clouds: Float[np.ndarray, "b n 3"], usual: int
 ) -> Float[np.ndarray, "b m 3"]:
-  """Clouds with rows of NaN up to the next of 64, 256, 1024, ..., `most` points.
+  """Clouds with rows of NaN, so that few sizes are compiled.
 
-  Few sizes, as each is compiled. Clouds of less than 64 or more than `most` stay.
+  The sizes are 64, 256, 1024, ..., `usual`, and from there twice as many each time.
+  Clouds of less than 64 points stay.
+
+  Args:
+    clouds: clouds of one number of points.
+    usual: points of a cloud that the network was trained with.
   """
   count = clouds.shape[1]
-  if not SMALLEST_PADDED <= count <= most:
+  if count < SMALLEST_PADDED:
     return clouds
-  padded = SMALLEST_PADDED
+  padded = SMALLEST_PADDED if count <= usual else usual
   while padded < count:
-    padded *= 4
-  padded = min(padded, most)
+    padded = min(4 * padded, usual) if count <= usual else 2 * padded
   return np.pad(clouds, ((0, 0), (0, padded - count), (0, 0)), constant_values=np.nan)
 
 

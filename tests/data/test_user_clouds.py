@@ -90,7 +90,8 @@ def test_a_path_in_place_of_a_scene_says_how_the_file_is_read():
     (1025, 4096),
     (4097, 9000),
     (9000, 9000),
-    (9001, 9001),
+    (9001, 18000),
+    (40000, 72000),
   ],
 )
 def test_clouds_are_padded_to_few_sizes(count, padded):
