@@ -20,6 +20,7 @@ from jaxtyping import Float
 from occnet_jax import config as config_lib
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import mesh_io, pointcloud_io
+from occnet_jax.geometry.volumes import read_volume
 from occnet_jax.interop import hub, weights
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -31,6 +32,7 @@ __all__ = [
   "from_pretrained",
   "read_cloud",
   "read_mesh",
+  "read_volume",
   "restore",
   "write_mesh",
 ]
