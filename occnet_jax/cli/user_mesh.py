@@ -42,8 +42,8 @@ def write_mesh_of(
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
   for doubt in doubts(model, observed, mesh):
     print(f"{source}: {doubt}")  # noqa: T201
-  description = _describe(mesh)
-  written = f"{target}: {description}, {_size_of(target)}"
+  description = describe(mesh)
+  written = f"{target}: {description}, {size_of(target)}"
   if not preview:
     return written
   facts = {"Mesh": description, "Input": files.printable(str(source))}
@@ -55,7 +55,7 @@ def write_mesh_of(
     observation=observation,
     mesh=mesh,
   )
-  return f"{written}\n{preview}: input and mesh, {_size_of(preview)}"
+  return f"{written}\n{preview}: input and mesh, {size_of(preview)}"
 
 
 def read(model: api.Model, item: InputItem) -> np.ndarray:
@@ -103,7 +103,8 @@ def doubts(
       )
 
 
-def _describe(mesh: trimesh.Trimesh) -> str:
+def describe(mesh: trimesh.Trimesh) -> str:
+  """The size of a mesh and whether it is closed, in words."""
   vertices, faces = len(mesh.vertices), len(mesh.faces)
   size = f"{vertices} vertices, {faces} faces"
   if not faces:
@@ -113,7 +114,8 @@ def _describe(mesh: trimesh.Trimesh) -> str:
   return f"{size}, {state}"
 
 
-def _size_of(path: str | os.PathLike) -> str:
+def size_of(path: str | os.PathLike) -> str:
+  """The size of a file, in words."""
   return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
 
 
