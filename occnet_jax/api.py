@@ -89,8 +89,9 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Float[np.ndarray, "
   Of a mesh file they are 100,000 points, drawn uniformly on its surface.
 
   Args:
-    path: PLY, OBJ or OFF with or without faces; STL, GLB, GLTF or DAE; XYZ, PTS, TXT or
-      CSV with a point per line; NPY (n, 3) or more columns; NPZ with `points`.
+    path: PLY, OBJ or OFF with or without faces; STL, GLB, GLTF, 3MF or DAE; XYZ, PTS,
+      TXT or CSV with a point per line; NPY (n, 3) or more columns; NPZ with `points`;
+      PCD, LAS, LAZ or E57. docs/formats.md has what is read of each, and what it needs.
     seed: seed of the points drawn on a mesh.
 
   Raises:
@@ -120,7 +121,7 @@ def read_mesh(path: str | os.PathLike) -> trimesh.Trimesh:
   vertices that the file repeats stay apart.
 
   Args:
-    path: PLY, OBJ, OFF, STL, GLB, GLTF or, with the package pycollada, DAE.
+    path: PLY, OBJ, OFF, STL, GLB, GLTF, 3MF or, with the package pycollada, DAE.
 
   Raises:
     ValueError: the file is missing, broken, cut off, of another format or without

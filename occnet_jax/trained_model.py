@@ -26,7 +26,7 @@ from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
-from occnet_jax.geometry import colours
+from occnet_jax.geometry.colours import Cloud, colour_mesh
 from occnet_jax.interop import cards, weights
 from occnet_jax.models import finetuning, latent_optimization, latent_prior
 from occnet_jax.types import Latent, Method, Posterior, Variables
@@ -215,11 +215,9 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
-    if isinstance(observed, colours.Cloud):
+    if isinstance(observed, Cloud):
       settings |= {"normalise": normalise, "seed": seed}
-      return colours.colour_mesh(
-        self.reconstruct(observed.points, **settings), observed
-      )
+      return colour_mesh(self.reconstruct(observed.points, **settings), observed)
     kind, shape = self.settings.data.inputs, self.observation.spec.shape
     generation, model = self.settings.generation, self
     steps = settings.pop("finetune_steps", generation.finetune_steps)

@@ -3,7 +3,6 @@
 Shape letters: v vertices, f faces.
 """
 
-import importlib.util
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -15,14 +14,16 @@ from jaxtyping import Float, Int, UInt8
 from occnet_jax import files
 from occnet_jax.geometry import (
   collada,
+  extras,
   glb_writer,
   gltf,
   mesh_parsers,
   ply_parser,
   ply_writer,
+  threemf,
 )
 
-SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
+SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
 # Errors of written vertices, relative to the mesh's extent: float32 may have the first,
 # a thousandth of a cell of fine grids, and STL, which has nothing else, the second.
@@ -99,12 +100,14 @@ def read_geometry(path: str | os.PathLike) -> Geometry:
     raise ValueError(f"{path}: suffix {suffix!r}; want one of {' '.join(SUFFIXES)}")
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
-  if suffix == ".dae" and importlib.util.find_spec("collada") is None:
-    raise ValueError(f"{path}: DAE needs another package: pip install pycollada")
+  if suffix == ".dae":
+    extras.load("collada", path, "pycollada", "dae")
   try:
     vertices, faces, *others = _read(path, suffix)
     vertices = np.array(vertices, np.float64).reshape(-1, 3)
     faces = np.array(faces, np.int64).reshape(-1, 3)
+  except extras.MissingLibrary:
+    raise
   except Exception as error:  # whatever a parser may raise on a broken file
     files.check_read(path, error)
     raise ValueError(
@@ -133,6 +136,8 @@ def _read(path: pathlib.Path, suffix: str) -> tuple:
     if arrays := mesh_parsers.parse_binary_stl(path.read_bytes()):
       return arrays
     mesh_parsers.check_text_stl(path.read_bytes())
+  if suffix == ".3mf":
+    return threemf.read_3mf(path)
   if suffix in (".glb", ".gltf"):
     return gltf.read_gltf(path)
   mesh = trimesh.load_mesh(path, process=False, skip_materials=True)

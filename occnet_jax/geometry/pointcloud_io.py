@@ -11,12 +11,20 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from occnet_jax import files
-from occnet_jax.geometry import mesh_io, surface_sampling, text_points
+from occnet_jax.geometry import (
+  extras,
+  mesh_io,
+  scan_formats,
+  surface_sampling,
+  text_points,
+)
 from occnet_jax.geometry.colours import Cloud, to_bytes
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 _CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
-SUFFIXES = tuple(sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz")))
+SUFFIXES = tuple(
+  sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, *scan_formats.READERS, ".npy", ".npz"))
+)
 MIN_POINTS = 3
 MESH_SAMPLES = 100_000
 # Points in one place, such as the zeros of pixels without a depth, that are refused:
@@ -65,6 +73,8 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
   else:
     try:
       cloud = _read_points(path, suffix)
+    except extras.MissingLibrary:
+      raise
     except Exception as error:  # whatever a parser may raise on a broken file
       files.check_read(path, error)
       raise ValueError(
@@ -91,6 +101,8 @@ def _sample_mesh(path: pathlib.Path, geometry: mesh_io.Geometry, seed: int) -> C
 
 def _read_points(path: pathlib.Path, suffix: str) -> Cloud:
   colours, left_out = None, ()
+  if suffix in scan_formats.READERS:
+    return scan_formats.READERS[suffix](path)
   if suffix == ".npy":
     points = np.load(path, allow_pickle=False)
   elif suffix == ".npz":
