@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",
     description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, PCD, LAS, "
-    "E57, NPY, NPZ, or a mesh file), or of what else the model takes; of each file of a folder.",
+    "E57, NPY, NPZ, or a mesh file), or of what else the model takes; of each file of "
+    "a folder.",
   )
   one.add_argument("input", nargs="+", help="the observation: one file or one folder")
   one.add_argument(

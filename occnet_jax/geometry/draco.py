@@ -31,7 +31,7 @@ def unpack(
     ValueError: data that promise more than they could hold.
     MissingLibrary: DracoPy is not installed.
   """
-  library = extras.load("DracoPy", path, "DracoPy", "draco")
+  library = extras.load("DracoPy", path, "DracoPy", "draco", EXTENSION)
   body, starts = bytearray(), []
   for buffer in buffers:
     starts.append(len(body))

@@ -9,7 +9,13 @@ class MissingLibrary(ValueError):
   """A format needs a library that is not installed."""
 
 
-def load(module: str, path: str | os.PathLike, package: str, extra: str) -> ModuleType:
+def load(
+  module: str,
+  path: str | os.PathLike,
+  package: str,
+  extra: str,
+  what: str = "the format",
+) -> ModuleType:
   """Imports the library that a file needs.
 
   Args:
@@ -17,6 +23,7 @@ def load(module: str, path: str | os.PathLike, package: str, extra: str) -> Modu
     path: the file, for the message.
     package: what pip installs for it.
     extra: extra of this package that brings it.
+    what: what of the file needs it, for the message.
 
   Raises:
     MissingLibrary: it cannot be imported; the message has the line for pip.
@@ -25,6 +32,6 @@ def load(module: str, path: str | os.PathLike, package: str, extra: str) -> Modu
     return importlib.import_module(module)
   except ImportError as error:
     raise MissingLibrary(
-      f"{path}: such files need another package: pip install {package} (or "
+      f"{path}: {what} needs another package: pip install {package} (or "
       f"'occnet-jax[{extra}]'); import {module} failed with: {error}"
     ) from error

@@ -17,7 +17,7 @@ from typing import Any
 import trimesh
 
 from occnet_jax.geometry import draco
-from occnet_jax.geometry.mesh_parsers import Arrays, check_held
+from occnet_jax.geometry.mesh_parsers import check_held
 
 _FLOAT, _TRIANGLES, _FAN = 5126, 4, 6
 _INSTANCING = "EXT_mesh_gpu_instancing"
@@ -38,8 +38,9 @@ class _Resolver(trimesh.resolvers.FilePathResolver):
     raise ValueError(f"names the file {name}, which is not there; put it beside it")
 
 
-def read_gltf(path: pathlib.Path) -> Arrays:
-  """Vertices and triangles of a scene, where its nodes stand.
+def read_gltf(path: pathlib.Path) -> tuple:
+  """Vertices and triangles of a scene, where its nodes stand; no colours; and names of
+  what is left out.
 
   Raises:
     ValueError: the file is cut off, or holds what would be read wrongly or in part.
@@ -51,6 +52,8 @@ def read_gltf(path: pathlib.Path) -> Arrays:
     uri = buffer.get("uri", "data:")
     if not uri.startswith("data:"):
       check_held(f"bytes in {uri}", buffer["byteLength"], len(resolver.get(uri)))
+  coloured = any("COLOR_0" in part["attributes"] for _, part in _primitives(tree))
+  left_out = ("textures",) * bool(tree.get("textures")) + ("colours",) * coloured
   options = {"process": False, "skip_materials": True}
   if draco.EXTENSION in tree.get("extensionsUsed", []):
     buffers = [_read_buffer(path, buffer, resolver) for buffer in tree["buffers"]]
@@ -60,7 +63,7 @@ def read_gltf(path: pathlib.Path) -> Arrays:
   else:
     _check_tree(tree)
     mesh = trimesh.load_mesh(path, resolver=resolver, **options)
-  return mesh.vertices, mesh.faces
+  return mesh.vertices, mesh.faces, None, left_out
 
 
 def _read_buffer(

@@ -29,9 +29,8 @@ Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]
 
 
 def parse_obj(data: bytes) -> tuple:
-  """Positions, polygons, and colours of the vertices (v x y z r g b) or None.
-
-  Groups, materials, textures and lines are ignored.
+  """Positions, polygons, colours of the vertices (v x y z r g b) or None, and names of
+  what is left out; groups and lines are ignored.
   """
   text = re.sub(r"\\\r?\n", " ", decode_text(data))  # join continued lines
   positions: list[str] = []
@@ -54,7 +53,9 @@ def parse_obj(data: bytes) -> tuple:
   relative = np.repeat(np.array(before, np.int64), sizes) + corners
   corners = np.where(corners > 0, corners - 1, relative)
   vertices = _positions(positions)
-  return vertices, polygons.triangulate(vertices, corners, sizes), _colours(positions)
+  faces = polygons.triangulate(vertices, corners, sizes)
+  left_out = ("materials",) if re.search(r"(?m)^\s*usemtl", text) else ()
+  return vertices, faces, _colours(positions), left_out
 
 
 def parse_off(data: bytes) -> Arrays:

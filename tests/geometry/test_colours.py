@@ -149,3 +149,16 @@ def test_glb_has_linear_light_of_16_bits(tmp_path):
   )
   np.testing.assert_array_equal(np.rint(255 * curve)[:, :3], shades)
   assert (linear[:, 3] == 1).all()
+
+
+def test_materials_and_textures_of_meshes_are_named_as_left_out(tmp_path):
+  box = trimesh.creation.box()
+  uv = np.zeros((8, 2))
+  picture = trimesh.visual.texture.SimpleMaterial()
+  box.visual = trimesh.visual.TextureVisuals(uv, picture)
+  box.export(tmp_path / "a.obj", mtl_name="a.mtl")
+  assert occnet_jax.read_scan(tmp_path / "a.obj").left_out == ("materials",)
+  vertices, faces = np.array(box.vertices), np.array(box.faces, np.int64)
+  shades = np.zeros((8, 3), np.uint8)
+  mesh_io.write_mesh(tmp_path / "a.glb", vertices, faces, None, shades)
+  assert occnet_jax.read_scan(tmp_path / "a.glb").left_out == ("colours",)
