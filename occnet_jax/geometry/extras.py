@@ -1,6 +1,7 @@
 """Libraries for some formats, which a user installs when he has such files (host)."""
 
 import importlib
+import logging
 import os
 from types import ModuleType
 
@@ -28,6 +29,7 @@ def load(
   Raises:
     MissingLibrary: it cannot be imported; the message has the line for pip.
   """
+  logging.getLogger(module).setLevel(logging.CRITICAL)  # it would repeat its errors
   try:
     return importlib.import_module(module)
   except ImportError as error:

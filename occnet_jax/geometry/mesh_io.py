@@ -110,8 +110,9 @@ def read_geometry(path: str | os.PathLike) -> Geometry:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
     files.check_read(path, error)
+    reason = f"{type(error).__name__}: {files.one_line(error)}"
     raise ValueError(
-      f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); "
+      f"{path}: cannot be read as a mesh ({reason}); "
       "export it again, for example as OBJ or PLY"
     ) from error
   if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):

@@ -77,8 +77,9 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
       raise
     except Exception as error:  # whatever a parser may raise on a broken file
       files.check_read(path, error)
+      reason = f"{type(error).__name__}: {files.one_line(error)}"
       raise ValueError(
-        f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
+        f"{path}: cannot be read as a point cloud ({reason}); "
         "want x y z per line, or export it as PLY"
       ) from error
   check_cloud(cloud.points, str(path))

@@ -7,6 +7,7 @@ Shape letter: n points.
 
 import pathlib
 import re
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,6 +60,7 @@ def read_las(path: pathlib.Path) -> Cloud:
   library = extras.load("laspy", path, "'laspy[lazrs]'", "scans")
   if path.suffix.lower() == ".laz":
     extras.load("lazrs", path, "lazrs", "scans")
+  _check_las(path)
   with library.open(path) as stream:
     header = stream.header
     held = path.stat().st_size * (_LAZ if header.are_points_compressed else 1)
@@ -74,6 +76,38 @@ def read_las(path: pathlib.Path) -> Cloud:
     name for name in names if name not in _LAS_USUAL and np.ptp(np.asarray(las[name]))
   ]
   return Cloud(points, colours, tuple(left_out))
+
+
+def _check_las(path: pathlib.Path) -> None:
+  """Raises ValueError for counts in a header that the file cannot hold.
+
+  laspy would read so many records, and lazrs end the process for want of memory. LAS
+  1.4 R15, tables 2.3 (header) and 2.7 (records); LASzip's chunk table.
+  """
+  size = path.stat().st_size
+  with open(path, "rb") as stream:
+    head = stream.read(375)
+    if head[:4] != b"LASF":
+      raise ValueError("does not start with LASF")
+    length, start, records = struct.unpack_from("<HII", head, 94)
+    if not length <= start <= size:
+      raise ValueError(f"points begin at {start:,} of {size:,} bytes")
+    check_held("records", records, (start - length) // 54)
+    if head[25] >= 4 and len(head) == 375:  # records behind the points
+      extra_start, extra = struct.unpack_from("<QI", head, 235)
+      check_held("records", extra, max(size - extra_start, 0) // 60)
+    if head[104] & 0xC0:  # compressed: the table's place is at the start of the points
+      stream.seek(start)
+      (table,) = struct.unpack("<q", stream.read(8))
+      table = size - 8 if table == -1 else table  # written by a stream: at the end
+      if not start < table <= size - 8:
+        raise ValueError(f"has its table of chunks at {table:,} of {size:,} bytes")
+      stream.seek(table)
+      if table == size - 8:
+        (table,) = struct.unpack("<q", stream.read(8))
+        stream.seek(table if start < table <= size - 8 else size - 8)
+      _, chunks = struct.unpack("<II", stream.read(8))
+      check_held("chunks", chunks, size)
 
 
 def read_e57(path: pathlib.Path) -> Cloud:

@@ -97,7 +97,8 @@ def read_volume(path: str | os.PathLike) -> Volume:
   except Exception as error:  # whatever a parser may raise on a broken file
     files.check_read(path, error)
     kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-    raise ValueError(f"{path}: cannot be read as a volume ({kind}{error})") from error
+    reason = f"{kind}{files.one_line(error)}"
+    raise ValueError(f"{path}: cannot be read as a volume ({reason})") from error
   return volume
 
 

@@ -43,7 +43,10 @@ def _glb(changes=lambda tree: None, *, corners=(0, 1, 2)):
 
 
 def _draco(tree):
-  tree["extensionsUsed"] = tree["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+  name = "KHR_draco_mesh_compression"
+  tree["extensionsUsed"] = tree["extensionsRequired"] = [name]
+  packed = {"bufferView": 0, "attributes": {"POSITION": 0}}  # which is no Draco data
+  tree["meshes"][0]["primitives"][0]["extensions"] = {name: packed}
 
 
 def _meshopt(tree):
