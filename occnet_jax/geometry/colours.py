@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, Int, UInt8, UInt16
 from scipy.spatial import cKDTree
 
 NEAREST = 3  # points whose colours a vertex gets, by their distances
@@ -68,15 +68,25 @@ def to_bytes(values: np.ndarray) -> UInt8[np.ndarray, "n 3"] | None:
   return (values // 257).astype(np.uint8)
 
 
+def nearest_points(
+  points: Float[np.ndarray, "n 3"], queries: Float[np.ndarray, "v 3"], count: int
+) -> tuple[Float[np.ndarray, "v k"], Int[np.ndarray, "v k"]]:
+  """Distances in the cloud's largest coordinate, whose squares do not overflow, and
+  indices of the nearest `count` points, or of all if there are fewer."""
+  scale = max(np.abs(points).max(), np.finfo(np.float64).tiny)
+  tree = cKDTree(points / scale)
+  distances, nearest = tree.query(queries / scale, k=min(count, len(points)))
+  shape = (len(queries), -1)
+  return distances.reshape(shape), nearest.reshape(shape)
+
+
 def at_vertices(
   vertices: Float[np.ndarray, "v 3"], cloud: Cloud
 ) -> UInt8[np.ndarray, "v 3"]:
   """Means of the colours of the nearest points, weighted by inverse distance."""
   step = -(-len(cloud) // MOST_POINTS)
   points, colours = cloud.points[::step], cloud.colours[::step]
-  distances, nearest = cKDTree(points).query(vertices, k=min(NEAREST, len(points)))
-  distances = distances.reshape(len(vertices), -1)
-  nearest = nearest.reshape(len(vertices), -1)
+  distances, nearest = nearest_points(points, vertices, NEAREST)
   closest = np.maximum(distances[:, :1], np.finfo(np.float64).tiny)
   weights = closest / np.maximum(distances, closest)  # 1 for the nearest
   mixed = (weights[..., None] * colours[nearest]).sum(1) / weights.sum(1)[:, None]

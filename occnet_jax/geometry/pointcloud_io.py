@@ -8,7 +8,6 @@ import pathlib
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 
 from occnet_jax import files
 from occnet_jax.geometry import (
@@ -18,7 +17,7 @@ from occnet_jax.geometry import (
   surface_sampling,
   text_points,
 )
-from occnet_jax.geometry.colours import Cloud, to_bytes
+from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 _CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
@@ -96,7 +95,7 @@ def _sample_mesh(path: pathlib.Path, geometry: mesh_io.Geometry, seed: int) -> C
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
   if colours is not None:
-    colours = colours[cKDTree(vertices).query(points)[1]]
+    colours = colours[nearest_points(vertices, points, 1)[1][:, 0]]
   return Cloud(points, colours, left_out)
 
 
