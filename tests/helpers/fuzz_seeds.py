@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import pathlib
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -90,6 +91,14 @@ def threemf(path: pathlib.Path) -> None:
   test_scan_formats.write_3mf(path, test_scan_formats.mesh_xml(1), build)
 
 
+def draco_payload(path: pathlib.Path) -> None:
+  """The compressed mesh of a glTF file beside it, which stays sound."""
+  test_scan_formats.write_draco(path.with_name("a.gltf"))
+  path.with_name("a.bin").rename(path)
+  tree = path.with_name("a.gltf")
+  tree.write_text(tree.read_text().replace("a.bin", path.name))
+
+
 def las(path: pathlib.Path) -> None:
   import laspy
 
@@ -133,7 +142,9 @@ SEEDS: dict[str, bytes | Write] = {
   "a.glb": text_mesh("glb"),
   "a.gltf": gltf,
   "draco.glb": test_scan_formats.write_draco,
+  "draco.bin": draco_payload,
   "a.3mf": threemf,
+  "inner.3mf": threemf,
   "a.dae": exported("dae"),
   "a.xyz": table(" "),
   "a.csv": table(",", "x,y,z,r,g,b"),
@@ -146,6 +157,7 @@ SEEDS: dict[str, bytes | Write] = {
   "a.las": las,
   "a.laz": las,
   "a.e57": test_scan_formats.write_e57,
+  "pages.e57": test_scan_formats.write_e57,
   "a.nii": test_volumes.write_nifti,
   "b.nii.gz": test_volumes.write_nifti,
   "a.nrrd": test_volumes.write_nrrd,
@@ -168,8 +180,8 @@ LIBRARIES = {
   "pypcd4": ("ascii.pcd", "binary.pcd", "packed.pcd"),
   "laspy": ("a.las", "a.laz"),
   "lazrs": ("a.laz",),
-  "pye57": ("a.e57",),
-  "DracoPy": ("draco.glb",),
+  "pye57": ("a.e57", "pages.e57"),
+  "DracoPy": ("draco.glb", "draco.bin"),
   "collada": ("a.dae",),
   "nibabel": ("a.nii", "b.nii.gz"),
   "nrrd": ("a.nrrd",),
@@ -198,6 +210,7 @@ def _reader(kind: str) -> Callable[[pathlib.Path], object]:
   if kind.startswith("grid"):
     return lambda path: user_grids.read_grid(path, 8)
   others = {
+    "draco.bin": lambda path: occnet_jax.read_scan(path.with_name("a.gltf")),
     "camera.json": depth_cameras.read_camera,
     "poses.json": depth_cameras.read_poses,
     "weights.pt": torch_file.read,
@@ -207,6 +220,45 @@ def _reader(kind: str) -> Callable[[pathlib.Path], object]:
 
 
 READERS = {kind: _reader(kind) for kind in SEEDS}
+
+
+def unwrap(kind: str, path: pathlib.Path) -> bytes:
+  """What of a sound file is to be changed: what checksums or compression protect."""
+  if kind == "inner.3mf":
+    with zipfile.ZipFile(path) as archive:
+      return archive.read("3D/start.model")
+  return path.read_bytes()
+
+
+def wrap(kind: str, content: bytes) -> bytes:
+  """The file of changed content, with checksums that are right."""
+  if kind == "inner.3mf":
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+      archive.writestr("3D/3dmodel.model", content)
+    return stream.getvalue()
+  if kind == "pages.e57":  # of 1024 bytes, the last four of which are a checksum
+    pages = [content[at : at + 1020] for at in range(0, len(content), 1024)]
+    whole = [page for page in pages if len(page) == 1020]
+    return b"".join(page + crc_32c(page).to_bytes(4, "big") for page in whole)
+  return content
+
+
+def crc_32c(data: bytes) -> int:
+  """CRC with Castagnoli's polynomial, reflected (RFC 3720, appendix B.4)."""
+  crc = 0xFFFFFFFF
+  for byte in data:
+    crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xFF]
+  return crc ^ 0xFFFFFFFF
+
+
+def _crc_entry(byte: int) -> int:
+  for _ in range(8):
+    byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+  return byte
+
+
+CRC_TABLE = [_crc_entry(byte) for byte in range(256)]
 
 
 def write_seed(kind: str, directory: pathlib.Path) -> pathlib.Path:

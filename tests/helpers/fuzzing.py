@@ -112,7 +112,8 @@ def write_case(directory: pathlib.Path, kind: str, number: int) -> pathlib.Path:
   path = fuzz_seeds.write_seed(kind, directory)
   if number:
     rng = random.Random(f"{kind} {number}")
-    path.write_bytes(mutate(path.read_bytes(), rng))
+    content = fuzz_seeds.unwrap(kind, path)
+    path.write_bytes(fuzz_seeds.wrap(kind, mutate(content, rng)))
   return path
 
 
