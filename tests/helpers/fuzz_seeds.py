@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Callable
 
@@ -12,8 +13,10 @@ import trimesh
 from PIL import Image
 
 import occnet_jax
+from occnet_jax import pretrained
 from occnet_jax.data import images, user_grids
 from occnet_jax.geometry import depth, depth_cameras, photos
+from occnet_jax.interop import weights
 from occnet_jax.interop.torch_format import file as torch_file
 from tests.geometry import test_scan_formats, test_volumes
 
@@ -125,6 +128,12 @@ def exr(path: pathlib.Path) -> None:
   OpenEXR.File({}, {"Z": values}).write(str(path))
 
 
+def packaged(path: pathlib.Path) -> None:
+  """A file of a pretrained model, beside the others of it, which stay sound."""
+  for file in (pretrained.DIRECTORY / "scan").iterdir():
+    shutil.copy(file, path.with_name(file.name))
+
+
 def torch_weights(path: pathlib.Path) -> None:
   source = pathlib.Path(__file__).parents[1] / "interop" / "data"
   path.write_bytes(sorted(source.glob("*.pt"))[0].read_bytes())
@@ -175,6 +184,8 @@ SEEDS: dict[str, bytes | Write] = {
   "camera.json": json.dumps(CAMERA).encode(),
   "poses.json": json.dumps(POSES).encode(),
   "weights.pt": torch_weights,
+  "model.safetensors": packaged,
+  "config.json": packaged,
 }
 LIBRARIES = {
   "pypcd4": ("ascii.pcd", "binary.pcd", "packed.pcd"),
@@ -214,6 +225,8 @@ def _reader(kind: str) -> Callable[[pathlib.Path], object]:
     "camera.json": depth_cameras.read_camera,
     "poses.json": depth_cameras.read_poses,
     "weights.pt": torch_file.read,
+    "model.safetensors": lambda path: weights.read(path.parent),
+    "config.json": lambda path: weights.read(path.parent),
   }
   pictures = dict.fromkeys(("a.png", "a.jpg", "a.webp", "a.bmp"), _read_photo)
   return (others | pictures).get(kind, occnet_jax.read_scan)
