@@ -68,6 +68,7 @@ def reconstruct(
       that is broken or without a surface; in a folder that is a row of the report.
   """
   start = time.perf_counter()
+  process.compute_in_caller()
   source = pathlib.Path(source)
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
   target = pathlib.Path(target or default)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from occnet_jax.extract.certify.bounds import bound_boxes
 from occnet_jax.extract.extraction import Extraction, coarse_cells
-from occnet_jax.extract.field import JaxField, as_field, padded_batches
+from occnet_jax.extract.field import JaxField, as_field
 from occnet_jax.extract.grid.key_sets import KeyIndex
 from occnet_jax.extract.grid.mise import (
   CORNERS,
@@ -23,6 +23,7 @@ from occnet_jax.extract.grid.mise import (
   sample_surface,
 )
 from occnet_jax.extract.pipeline import choose_split_rule
+from occnet_jax.extract.point_batches import padded_batches
 from occnet_jax.geometry.grids import PADDING, grid_indices, to_coordinates, to_keys
 
 POINTS_PER_BOX = 64  # a box takes the memory of that many points
