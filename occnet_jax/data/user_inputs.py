@@ -19,7 +19,7 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
-from occnet_jax.geometry import frames, photos, pointcloud_io, volumes
+from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
 
@@ -270,7 +270,7 @@ def _explain_nothing(
     hint = f"; a network of config.data.inputs = {' or '.join(others)} would read it"
   if accepted == ACCEPTED["cloud"] and present.intersection(user_depth.ACCEPTED[1]):
     hint += "; for depth images give --intrinsics=camera.json"
-  if any(map(volumes.is_volume_file, files)):
+  if any(volumes.is_volume_file(f) or dicom.is_dicom(f) for f in files[:100]):
     hint += "; a CT or MRI becomes a mesh by occnet reconstruct --level=VALUE"
   return (
     f"{source}: this network wants {description} ({' '.join(suffixes)}), found "

@@ -199,7 +199,9 @@ class VolumeField:
 
   def __init__(self, volume: Volume):
     values = volume.values
-    self.numbers = values.astype(np.float32) if values.dtype == bool else values
+    # SciPy takes neither booleans nor another byte order than the machine's.
+    kind = np.float32 if values.dtype == bool else values.dtype.newbyteorder("=")
+    self.numbers = values.astype(kind, copy=False)
     self.inverse = np.linalg.inv(volume.affine)
 
   def values(self, points: Vertices) -> Float32[np.ndarray, " v"]:

@@ -110,14 +110,15 @@ def check_header(shape: tuple[int, ...], bytes_each: int, held: int) -> None:
     bytes_each: bytes of a number.
     held: bytes of the file; what is compressed may be 1032 times as large (deflate).
   """
+  shape = tuple(map(int, shape))
   if len(shape) > 3:
-    raise ValueError(f"an array of shape {tuple(shape)}; want one volume (nx, ny, nz)")
+    raise ValueError(f"an array of shape {shape}; want one volume (nx, ny, nz)")
   count = 1
   for side in shape:
-    count *= int(side)
+    count *= side
   if not 0 < count <= MAX_VOXELS or count * bytes_each > 1100 * held:
     raise ValueError(
-      f"promises an array of shape {tuple(shape)}, but the file has {held:,} bytes"
+      f"promises an array of shape {shape}, but the file has {held:,} bytes"
     )
 
 

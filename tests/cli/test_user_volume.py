@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 from occnet_jax.cli import occnet, process
+from tests.geometry.test_volumes import write_dicom
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,12 @@ def test_smoothing_simplification_and_a_preview_stand_beside_it(here):
 )
 def test_what_cannot_be_done_is_a_sentence(args, message):
   assert message in failure(*args)
+
+
+def test_a_folder_of_slices_without_a_level_is_told_of_it(here, tmp_path):
+  pytest.importorskip("pydicom", reason="pydicom is not installed: optional")
+  write_dicom(tmp_path / "series")
+  message = failure("series")
+  assert "a CT or MRI becomes a mesh by occnet reconstruct --level=VALUE" in message
+  run("series", "--level=1000", "-o", "mesh.ply")
+  assert load("mesh.ply").volume > 0

@@ -105,6 +105,17 @@ def test_nan_is_outside():
   np.testing.assert_allclose(mesh.bounds[:, 0], [-0.5, 1.5])
 
 
+def test_numbers_of_any_type_and_byte_order_give_one_mesh():
+  ball = 9 - np.linalg.norm(np.indices((16, 17, 18)) - 8.2, axis=0).round()
+  meshes = [
+    extract_mesh(ball.astype(kind), spacing=2.0, level=3.5)
+    for kind in ("<i2", ">i2", ">f4", ">f8", "i1", ">i8")
+  ]
+  for mesh in meshes[1:]:
+    np.testing.assert_array_equal(mesh.vertices, meshes[0].vertices)
+    np.testing.assert_allclose(mesh.vertex_normals, meshes[0].vertex_normals)
+
+
 def test_small_parts_smoothing_and_simplification_stand_beside_it():
   volume = ellipsoid()
   volume.values[1, 1, 1] = 5.0  # a crumb
