@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test format clean
+.PHONY: help quickstart test test-all format clean
 
 help:
 	@echo "make quickstart  train on built-in shapes and write runs/quickstart/report.html"
 	@echo "make test        lint and every test"
+	@echo "make test-all    make test, and minutes of damaged files for every reader"
 	@echo "make format      format the code"
 	@echo "make clean       remove .venv"
 
@@ -21,6 +22,10 @@ test: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	sh tests/install_browser.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# 2,000 changed files of each kind that is read; make test takes 8.
+test-all: test
+	$(BIN)/python -m pytest tests/test_fuzzing.py --fuzz=2000
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

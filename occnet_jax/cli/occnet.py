@@ -2,6 +2,7 @@
 
 occnet reconstruct scan.ply -o mesh.glb
 occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
+occnet reconstruct ct.nii.gz --level 300 -o skull.glb
 occnet models
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 
 from occnet_jax import files
 from occnet_jax.cli import command_line, process
+from occnet_jax.geometry import volumes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,8 +48,9 @@ def _parser() -> argparse.ArgumentParser:
   one = commands.add_parser(
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",
-    description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, NPY, NPZ, "
-    "or a mesh file), or of what else the model takes; of each file of a folder.",
+    description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, PCD, LAS, "
+    "E57, NPY, NPZ, or a mesh file), or of what else the model takes; of each file of "
+    "a folder.",
   )
   one.add_argument("input", nargs="+", help="the observation: one file or one folder")
   one.add_argument(
@@ -101,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
   one.add_argument(
     "--masks", help="PNG mask of an image, or folder of masks: other than 0 is object"
   )
+  one.add_argument(
+    "--level",
+    type=float,
+    metavar="VALUE",
+    help="value at the surface of a volume (NIfTI, NRRD, NPY, or a folder with a DICOM "
+    "series), such as 300 for bone in a CT; no model takes part; see docs/volumes.md",
+  )
   one.set_defaults(run=_reconstruct, parser=one)
   models = commands.add_parser("models", help="list the models of this package")
   models.set_defaults(run=_list_models, parser=models)
@@ -124,10 +134,13 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     )
   process.keep_freed_memory()
   process.enable_compilation_cache()
+  source = pathlib.Path(arguments.input[0])
+  if arguments.level is not None or volumes.is_volume_file(source):
+    _reconstruct_volume(arguments, source)
+    return
   with process.announced("starting"):
     from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
 
-  source = pathlib.Path(arguments.input[0])
   reconstruct_lib.reconstruct(
     None,
     source,
@@ -140,6 +153,27 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     smooth=arguments.smooth,
     faces=arguments.faces,
     seed=arguments.seed,
+    preview=arguments.preview,
+  )
+
+
+def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:
+  """The mesh of a level, for which there is neither a model nor what it takes."""
+  for name in ("model", "resolution", "masks", "intrinsics", "poses"):
+    if getattr(arguments, name) is not None:
+      raise ValueError(
+        f"--{name}={getattr(arguments, name)} is for models, which take no part in the "
+        "mesh of a volume; leave it out"
+      )
+  with process.announced("starting"):
+    from occnet_jax.cli import user_volume  # imports JAX
+
+  user_volume.reconstruct_volume(
+    source,
+    arguments.output,
+    level=arguments.level,
+    smooth=arguments.smooth,
+    faces=arguments.faces,
     preview=arguments.preview,
   )
 
