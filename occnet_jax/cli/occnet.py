@@ -1,7 +1,8 @@
-"""The command `occnet`: meshes by pretrained models, without a clone (host).
+"""The command `occnet`: all that main.py does, a command each, and more (host).
 
 occnet reconstruct scan.ply -o mesh.glb
 occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
+occnet run folder:meshes --workdir=runs/mine
 occnet models
 """
 
@@ -14,40 +15,52 @@ import sys
 from collections.abc import Sequence
 
 from occnet_jax import files
-from occnet_jax.cli import command_line, process
+from occnet_jax.cli import command_line, process, recipes, run_commands
+from occnet_jax.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs a command line; an error that a user can put right is one sentence.
 
-  Exit codes: 0 done, 1 an error or Ctrl-C, 2 a command line that is not understood.
+  Exit codes: those of `process.ending_in_one_sentence`, and 2 for a command line that
+  is not understood.
   """
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
-    arguments, unknown = _parser().parse_known_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    overrides = [arg for arg in argv if recipes.is_override(arg)]
+    rest = [arg for arg in argv if not recipes.is_override(arg)]
+    arguments, unknown = _parser().parse_known_args(rest)
+    if not arguments.takes_overrides:
+      unknown += overrides
     if unknown:
       _refuse(arguments.parser, unknown)
-    vars(arguments).update(files.expand_home(vars(arguments)))
-    try:
+    vars(arguments).update(files.expand_home(vars(arguments)), overrides=overrides)
+    several = bool(getattr(arguments, "coordinator", None))
+    with process.ending_in_one_sentence(debug=arguments.debug, several=several):
       arguments.run(arguments)
-    except command_line.USER_ERRORS as error:
-      if command_line.is_of_output(error):
-        raise
-      sys.exit(f"error: {command_line.describe(error)}")
-    except KeyboardInterrupt:
-      sys.exit("interrupted")
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    "occnet", description="Meshes of point clouds, images and voxels by occupancy nets."
+    "occnet",
+    description="Occupancy networks: meshes of point clouds, images and voxels, by\n"
+    "networks of the package or your own.",
+    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+  parser.add_argument(
+    "--version", action="version", version=f"occnet-jax {__version__}"
+  )
+  parser.set_defaults(takes_overrides=False, debug=False)
   commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
   one = commands.add_parser(
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",
     description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, NPY, NPZ, "
-    "or a mesh file), or of what else the model takes; of each file of a folder.",
+    "or a mesh file),\nor of what else the model takes; of each file of a folder.",
+    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb --preview page.html",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   one.add_argument("input", nargs="+", help="the observation: one file or one folder")
   one.add_argument(
@@ -102,7 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     "--masks", help="PNG mask of an image, or folder of masks: other than 0 is object"
   )
   one.set_defaults(run=_reconstruct, parser=one)
-  models = commands.add_parser("models", help="list the models of this package")
+  run_commands.add(commands)
+  models = commands.add_parser(
+    "models",
+    help="list the models of this package",
+    epilog="example:\n  occnet models",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   models.set_defaults(run=_list_models, parser=models)
   return parser
 
@@ -122,8 +141,6 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
       f"{len(arguments.input)} inputs ({', '.join(arguments.input[:3])}, ...); want "
       "one file, or one folder that holds them"
     )
-  process.keep_freed_memory()
-  process.enable_compilation_cache()
   with process.announced("starting"):
     from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
 
