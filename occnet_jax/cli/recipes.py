@@ -65,21 +65,30 @@ def resolve_argv(argv: Sequence[str]) -> list[str]:
   Raises:
     ValueError: no such recipe.
   """
-  make_importable()
   resolved = list(argv)
   for i, arg in enumerate(argv):
     flag = re.match(r"(--?config)(?:=(.*))?$", arg)
     if flag and flag[2] is not None:
-      resolved[i] = f"{flag[1]}={resolve(os.path.expanduser(flag[2]))}"
+      recipe = resolve(os.path.expanduser(flag[2]))
+      resolved[i] = f"{flag[1]}={recipe}"
     elif flag and i + 1 < len(argv):
-      resolved[i + 1] = resolve(os.path.expanduser(argv[i + 1]))
+      recipe = resolved[i + 1] = resolve(os.path.expanduser(argv[i + 1]))
+    else:
+      continue
+    make_importable(recipe)
   return resolved
 
 
-def make_importable() -> None:
-  """Puts the parent of the directory on sys.path: recipes start from `configs.base`."""
-  parent = str(directory().parent)
-  if parent not in sys.path:
+def make_importable(recipe: str = "") -> None:
+  """Puts on sys.path what recipes import: `configs.base` and others of a directory.
+
+  A recipe in a directory `configs` begins with the files beside it; the package's own
+  come after all others.
+  """
+  beside = pathlib.Path(recipe.partition(":")[0]).resolve().parent
+  if beside.name == "configs" and str(beside.parent) not in sys.path:
+    sys.path.insert(0, str(beside.parent))
+  if (parent := str(directory().parent)) not in sys.path:
     sys.path.append(parent)
 
 

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import pytest
@@ -276,23 +275,6 @@ def test_help_and_a_misspelt_command_need_no_jax():
   assert "--resolution N" in done.stdout and "--seed N" in done.stdout
   done = call("reconstrict")
   assert done.returncode == 2 and "invalid choice: 'reconstrict'" in done.stderr
-
-
-def test_the_installed_command_is_this_one():
-  settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  assert settings["project"]["scripts"] == {"occnet": "occnet_jax.cli.occnet:main"}
-
-
-def test_every_file_of_a_packaged_model_is_part_of_the_wheel():
-  settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  patterns = settings["tool"]["setuptools"]["package-data"]["occnet_jax"]
-  package = ROOT / "occnet_jax"
-  packed = {path for pattern in patterns for path in package.glob(pattern)}
-  files = {path for path in (package / "pretrained").glob("*/*") if path.is_file()}
-  assert {f for f in files if "__pycache__" not in f.parts} <= packed
-  assert {f"pretrained/*/*{s}" for s in (".safetensors", ".json", ".md")} <= set(
-    patterns
-  )
 
 
 def test_main_uses_the_packaged_model_without_a_workdir(here, capsys):
