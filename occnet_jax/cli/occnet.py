@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     help="a packaged model (see: occnet models), a directory, or owner/repo of the "
     "Hugging Face hub; scan by default",
   )
+  one.add_argument("--workdir", help="a run of yours, in place of --model")
   one.add_argument(
     "--resolution",
     type=int,
@@ -146,10 +147,10 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
 
   source = pathlib.Path(arguments.input[0])
   reconstruct_lib.reconstruct(
-    None,
+    arguments.workdir,
     source,
     arguments.output or _default_output(source),
-    pretrained=arguments.model or reconstruct_lib.DEFAULT_MODEL,
+    pretrained=arguments.model,
     masks=arguments.masks,
     intrinsics=arguments.intrinsics,
     poses=arguments.poses,

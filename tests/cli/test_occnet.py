@@ -234,6 +234,13 @@ def test_any_model_can_be_named(here, tmp_path):
   assert (here / "scan.glb").exists()
 
 
+def test_a_run_of_ones_own_can_be_named(here, tiny_run, capsys):
+  run("reconstruct", "scan.xyz", "--workdir", tiny_run, "-o", "own.ply")
+  assert load("own.ply").is_watertight
+  message = failure("reconstruct", "scan.xyz", "--workdir=run", "--model=scan")
+  assert "--workdir=run and --model=scan name two networks" in message
+
+
 def test_several_inputs_and_missing_ones_are_one_sentence(here):
   message = failure("reconstruct", "a.ply", "b.ply")
   assert message.startswith(
