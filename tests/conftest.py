@@ -193,4 +193,7 @@ LONG = (
 
 def pytest_collection_modifyitems(items):
   order = {name: rank for rank, name in enumerate(LONG)}
+  for item in items:
+    if item.path.stem in order:
+      item.add_marker("long")
   items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))

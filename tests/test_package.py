@@ -13,6 +13,7 @@ import tomllib
 import zipfile
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import occnet_jax
@@ -166,3 +167,43 @@ def test_the_packaged_networks_are_listed_without_a_clone(call):
   text = call("models")
   assert text.startswith("scan ") and "scan-partial" in text
   assert call("--version").strip() == f"occnet-jax {occnet_jax.__version__}"
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_a_lock_has_every_requirement_at_a_version_that_it_allows(python):
+  lines = (ROOT / "locks" / f"python-{python}.txt").read_text().splitlines()
+  locked = dict(line.split(" ;")[0].split("==") for line in lines)
+  for name in ("requirements.txt", "tests/requirements.txt"):
+    for line in (ROOT / name).read_text().splitlines():
+      if line.startswith("#"):
+        continue
+      requirement = Requirement(line.split(" #")[0])
+      environment = {
+        "python_version": python,
+        "platform_machine": "x86_64",
+        "sys_platform": "linux",
+      }
+      if requirement.marker and not requirement.marker.evaluate(environment):
+        continue
+      version = locked[re.sub(r"[_.]", "-", requirement.name.lower())]
+      assert version in requirement.specifier, line
+
+
+def test_the_citation_and_the_changelog_have_the_version():
+  version = occnet_jax.__version__
+  assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+  assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+  "path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name
+)
+def test_a_workflow_can_be_read_and_runs_what_there_is(path):
+  workflow = yaml.safe_load(path.read_text())
+  steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+  assert all("run" in step or "uses" in step for step in steps)
+  targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+  for step in steps:
+    for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", "")):
+      assert target in targets
+  assert "secrets." not in path.read_text()
