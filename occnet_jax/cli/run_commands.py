@@ -24,6 +24,7 @@ _EXAMPLES = {
   "interpolate": "occnet interpolate --workdir=runs/mine --steps=6",
   "import": "occnet import onet_pcl2mesh-5c0be168.pt --config=onet:pointcloud "
   "--workdir=runs/official",
+  "export": "occnet export --workdir=runs/mine --format=onnx -o exported",
   "config": "occnet config onet:image",
 }
 _HELP = {
@@ -35,6 +36,7 @@ _HELP = {
   "run": "prepare, train, generate, evaluate and report, in this order",
   "interpolate": "make the meshes between pairs of test shapes, and a picture",
   "import": "make a run of published weights (.pt, .tar, .pth)",
+  "export": "write a network for programs without this package",
   "config": "list the recipes, or the fields of one with their meaning",
 }
 
@@ -70,12 +72,13 @@ def add(commands: Any) -> None:
   parsers["import"].add_argument("checkpoint", help="file of published weights")
   parsers["import"].add_argument("--workdir", required=True, help="directory to make")
   _add_config(parsers["import"], "recipe that the weights belong to", required=True)
+  _add_export(parsers["export"])
   parsers["config"].add_argument("recipe", nargs="?", help="name or file of a recipe")
   parsers["config"].set_defaults(run=_show_config, takes_overrides=True)
 
 
 def _add(commands: Any, name: str) -> argparse.ArgumentParser:
-  fields = "" if name == "config" else _OVERRIDES
+  fields = "" if name == "export" else _OVERRIDES
   parser = commands.add_parser(
     name,
     help=_HELP[name],
@@ -96,6 +99,25 @@ def _add_config(
     "--config", metavar="NAME[:VARIANT]", required=required, help=text
   )
   parser.set_defaults(takes_overrides=True, default_config=None)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("--workdir", help="directory of a run")
+  parser.add_argument(
+    "--model", help="a pretrained model in its place; scan by default"
+  )
+  parser.add_argument(
+    "--format",
+    required=True,
+    choices=["stablehlo", "onnx", "safetensors", "torch"],
+    help="stablehlo: programs for JAX on any device, of every network; onnx: graphs "
+    "for ONNX runtimes, of occupancy networks of clouds; safetensors: the weights; "
+    "torch: the file of the published implementation",
+  )
+  parser.add_argument(
+    "-o", "--output", required=True, help="directory to write to; for torch a file"
+  )
+  parser.set_defaults(run=_export)
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +158,17 @@ def _run(arguments: argparse.Namespace) -> None:
     checkpoint=options.get("checkpoint"),
     steps=options.get("steps", 0),
     cluster=dispatch.Cluster(**several),
+  )
+
+
+def _export(arguments: argparse.Namespace) -> None:
+  from occnet_jax.cli import export
+
+  export.export(
+    arguments.format,
+    arguments.output,
+    workdir=arguments.workdir,
+    pretrained=arguments.model,
   )
 
 
