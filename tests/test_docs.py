@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import trimesh
 
+import occnet_jax
+from occnet_jax.interop import exports
 from tests.helpers import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -46,6 +48,10 @@ def test_every_page_of_the_documents_is_named_in_the_readme():
   assert len(text.splitlines()) <= 150
 
 
+def python_blocks(page):
+  return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/reconstruct.md"])
 def test_the_python_of_the_pages_runs_as_it_stands(
   page, tiny_run, tmp_path, monkeypatch
@@ -60,9 +66,36 @@ def test_the_python_of_the_pages_runs_as_it_stands(
   trimesh.PointCloud(cloud).export(tmp_path / "scan.ply")
   clouds = 0.4 * rng.standard_normal((2, 32, 3)).clip(-1, 1).astype(np.float32)
   names = {"cloud": cloud, "clouds": clouds, "points": clouds}
-  blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+  blocks = python_blocks(page)
   assert blocks
   for block in blocks:
     exec(block, names)
   assert names["logits"].shape == (2, 32)
   assert names["mesh"].is_watertight and np.ptp(names["mesh"].bounds) > 0.5
+
+
+def test_exported_files_alone_give_the_mesh(tiny_run, tmp_path, monkeypatch):
+  for name in ("onnx", "onnxruntime"):
+    pytest.importorskip(name, reason="the extra onnx is missing")
+  monkeypatch.chdir(tmp_path)
+  rng = np.random.default_rng(0)
+  cloud = rng.standard_normal((32, 3)) * [30, 20, 10] + [100, 0, 0]
+  np.savetxt("scan.xyz", cloud)
+  for form in ("stablehlo", "onnx"):
+    exports.write(tmp_path / "exported", form, *network_of(tiny_run))
+  names, blocks = {}, python_blocks("docs/export.md")
+  assert len(blocks) == 2
+  for block in blocks:
+    assert "occnet_jax" not in block
+    exec(block, names)
+  model = occnet_jax.restore(tiny_run)
+  expected = model.decode(model.encode(names["inputs"]), names["nodes"][None, :2048])
+  np.testing.assert_allclose(names["values"], expected, atol=1e-4)
+  mesh, own = names["mesh"], model.reconstruct(cloud)
+  assert mesh.is_watertight and mesh.volume > 0
+  np.testing.assert_allclose(mesh.bounds, own.bounds, atol=0.1 * own.extents.max())
+
+
+def network_of(run):
+  model = occnet_jax.restore(run)
+  return model.method, model.variables, model.config
