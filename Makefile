@@ -37,7 +37,7 @@ test-fast: lint
 	$(PYTEST) -m "not long"
 
 docs: $(VENV)/.tests
-	$(BIN)/python -m docs.build site
+	$(BIN)/python docs/build.py site
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

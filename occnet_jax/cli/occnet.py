@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     overrides = [arg for arg in argv if recipes.is_override(arg)]
     rest = [arg for arg in argv if not recipes.is_override(arg)]
-    arguments, unknown = _parser().parse_known_args(rest)
+    arguments, unknown = make_parser().parse_known_args(rest)
     if not arguments.takes_overrides:
       unknown += overrides
     if unknown:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       arguments.run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     "occnet",
     description="Occupancy networks: meshes of point clouds, images and voxels, by\n"
@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     "--version", action="version", version=f"occnet-jax {__version__}"
   )
   parser.set_defaults(takes_overrides=False, debug=False)
-  commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+  commands = parser.add_subparsers(
+    title="commands", required=True, dest="command", metavar="COMMAND"
+  )
   one = commands.add_parser(
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",

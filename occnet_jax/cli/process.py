@@ -71,6 +71,18 @@ def enable_compilation_cache() -> None:
     os.environ.setdefault(CACHE_SIZE_VARIABLE, str(CACHE_BYTES))
 
 
+def compute_in_caller() -> None:
+  """Makes compiled functions run in the thread that calls them, on a CPU.
+
+  A thread for each core can then evaluate points of a field. Training keeps JAX's
+  queue, by which batches are prepared while a step runs. It has an effect only before
+  the first use of a device.
+  """
+  import jax  # the other functions are called before JAX is imported
+
+  jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def _processor_key() -> str:
   """A short digest of the processor's architecture and instruction sets."""
   info = pathlib.Path("/proc/cpuinfo")

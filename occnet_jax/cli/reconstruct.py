@@ -75,6 +75,7 @@ def reconstruct(
       f"--workdir={workdir} and --model={pretrained} name two networks; want one of "
       "them: --workdir for a run, --model for a pretrained model"
     )
+  process.compute_in_caller()
   source = pathlib.Path(source)
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
   target = pathlib.Path(target or default)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from occnet_jax import config as config_lib
+from occnet_jax.cli import process
 from occnet_jax.config import check_workdir
 from occnet_jax.files import atomic_write, read_numbers
 from occnet_jax.geometry import rendering
@@ -98,6 +99,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   from occnet_jax.models import finetuning
   from occnet_jax.train import multihost
 
+  process.compute_in_caller()
   settings = config_lib.parse(config)
   to_mesh.check(settings.generation)
   number, processes = multihost.process_index_and_count()

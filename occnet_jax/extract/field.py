@@ -20,7 +20,7 @@ Shape letter: n points.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -31,6 +31,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Float32, PyTree
 
 from occnet_jax.extract.field_adapters import GridSource, SolidSource
+from occnet_jax.extract.point_batches import map_batches, padded_batches
 from occnet_jax.extract.point_functions import (
   PointFn,
   is_written_for_numpy,
@@ -196,11 +197,8 @@ class JaxField:
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple
   ) -> Float32[np.ndarray, "n ..."]:
-    compiled = self.bind(kernel)
-    results = [  # JAX dispatches asynchronously: all are queued before the first ends
-      compiled(batch)
-      for batch in padded_batches(points.astype(np.float32), self.points_per_batch)
-    ]
+    batches = padded_batches(points.astype(np.float32), self.points_per_batch)
+    results = map_batches(self.bind(kernel), batches)
     joined = np.concatenate([np.zeros((0, *tail), np.float32), *results])
     return joined[: len(points)]
 
@@ -243,17 +241,6 @@ class HostField:
       check_output(result, (len(batch),))
       results.append(check_finite(result.astype(np.float64), batch))
     return np.concatenate(results)
-
-
-def padded_batches(
-  rows: Float[np.ndarray, "n ..."], size: int
-) -> Iterator[Float[np.ndarray, "size ..."]]:
-  """Cuts rows into batches of one size; copies of the last row fill the last batch."""
-  for start in range(0, len(rows), size):
-    batch = rows[start : start + size]
-    if missing := size - len(batch):
-      batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-    yield batch
 
 
 def check_output(output: Any, shape: tuple[int, ...]) -> None:

@@ -116,7 +116,7 @@ def test_every_command_has_a_help_with_an_example(capsys):
 def test_every_example_is_understood():
   for name, example in run_commands._EXAMPLES.items():
     args = [arg for arg in example.split()[1:] if not recipes.is_override(arg)]
-    arguments, unknown = occnet._parser().parse_known_args(args)
+    arguments, unknown = occnet.make_parser().parse_known_args(args)
     assert unknown == [] and args[0] == name and callable(arguments.run)
 
 

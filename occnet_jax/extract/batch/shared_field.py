@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, PyTree
 
-from occnet_jax.extract.field import JaxField, Kernel, padded_batches
+from occnet_jax.extract.field import JaxField, Kernel
+from occnet_jax.extract.point_batches import padded_batches
 
 Points = Float[np.ndarray, "n 3"]
 

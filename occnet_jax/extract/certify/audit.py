@@ -15,15 +15,15 @@ from jaxtyping import Bool, Float, Int
 
 from occnet_jax.extract.certify.bounds import bound_boxes
 from occnet_jax.extract.extraction import Extraction, coarse_cells
-from occnet_jax.extract.field import JaxField, as_field, padded_batches
+from occnet_jax.extract.field import JaxField, as_field
+from occnet_jax.extract.grid.key_sets import KeyIndex
 from occnet_jax.extract.grid.mise import (
   CORNERS,
   Samples,
-  contains,
   sample_surface,
-  search_sorted,
 )
 from occnet_jax.extract.pipeline import choose_split_rule
+from occnet_jax.extract.point_batches import padded_batches
 from occnet_jax.geometry.grids import PADDING, grid_indices, to_coordinates, to_keys
 
 POINTS_PER_BOX = 64  # a box takes the memory of that many points
@@ -152,11 +152,12 @@ def descend(run: Extraction, samples: Samples, halvings: int) -> Audit:
     sampled_share, corners = 1.0, corners[:0]
   for depth in range(steps + 1 + halvings if steps else 0):
     if depth < steps:
-      split = contains(samples.split[depth], to_keys(corners, side)) & ~unsplit
+      index = KeyIndex(samples.split[depth], side**3)
+      split = index.contains(to_keys(corners, side)) & ~unsplit
       size = samples.resolution // side
       fresh = ~unsplit & ~split
       points = to_keys(size * corners[fresh], samples.resolution + 1)
-      values = samples.values[search_sorted(samples.keys, points)]
+      values = samples.values[samples.index().find(points)]
       assumed_inside[fresh] = values > run.level
       unsplit |= fresh
     else:

@@ -36,16 +36,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from occnet_jax.extract.grid.key_sets import KeyIndex, Keys, sorted_unique, table_bytes
 from occnet_jax.extract.grid.mise import (
   CHUNK,
   CORNERS,
   STENCIL,
   CheckBudget,
-  Keys,
   Samples,
-  contains,
-  search_sorted,
-  sorted_unique,
 )
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
@@ -78,6 +75,10 @@ class Crossings(NamedTuple):
   edges: Int[np.ndarray, " e"]
   ends: Float[np.ndarray, "e 2"]
 
+  def cell_index(self) -> KeyIndex:
+    """Positions of the crossed cells by their keys."""
+    return KeyIndex(self.cells, (self.resolution + 3) ** 3)
+
 
 def find_crossings(
   samples: Samples, level: float, check_budget: CheckBudget | None = None
@@ -92,7 +93,8 @@ def find_crossings(
   """
   if check_budget:  # about four of the eight children of a split voxel are crossed
     voxels = len(samples.split[-1]) if samples.split else samples.resolution**3
-    check_budget(12 * len(samples.keys) + CELL_BYTES * 4 * voxels)
+    tables = table_bytes((samples.resolution + 3) ** 3)
+    check_budget(tables + 12 * len(samples.keys) + CELL_BYTES * 4 * voxels)
   parts = [*inner_cells(samples, level), border_cells(samples, level, check_budget)]
   return collect_crossings(parts, samples.resolution, level)
 
@@ -132,13 +134,11 @@ def inner_cells(samples: Samples, level: float) -> list[CellPart]:
     voxels, size, stencil = np.arange(resolution**3), 1, CORNERS
     children = np.arange(8)[None]
   offsets = to_keys(stencil, resolution + 1)
-  parts = []
+  index, parts = samples.index(), []
   for start in range(0, len(voxels), CHUNK // 8):
     corners = size * from_keys(voxels[start : start + CHUNK // 8], resolution // size)
     # Each of the 27 points is looked up once, and shared by up to eight children.
-    positions = search_sorted(
-      samples.keys, to_keys(corners, resolution + 1)[:, None] + offsets
-    )
+    positions = index.find(to_keys(corners, resolution + 1)[:, None] + offsets)
     values = samples.values[positions][:, children]
     # + 1: the lattice's index of a point of the grid.
     lowest = corners[:, None] + stencil[children[:, 0]] + 1
@@ -158,8 +158,8 @@ def border_cells(
   cells = from_keys(keys[values > level], side)[:, None] - CORNERS
   cells = cells.reshape(-1, 3)
   cells = cells[((cells == 0) | (cells == resolution + 1)).any(1)]
-  cells = sorted_unique(to_keys(cells, side))
-  positions = search_sorted(keys, cells[:, None] + to_keys(CORNERS, side))
+  cells = sorted_unique(to_keys(cells, side), side**3)
+  positions = KeyIndex(keys, side**3).find(cells[:, None] + to_keys(CORNERS, side))
   outside = np.float32(OUTSIDE)
   # Corners in the layer are not among the keys: their position -1 is the appended
   # value.
@@ -193,14 +193,14 @@ def border_points(
   if check_budget:
     count = sum(len(corners) * (size + 1) ** 2 for size, _, _, corners, _ in faces)
     check_budget(CELL_BYTES * count)
-  known = np.concatenate(keys)  # ascending, as the grid's keys are
+  known = KeyIndex(np.concatenate(keys), side**3)  # ascending, as the grid's keys are
   for size, axis, plane, corners, inner in faces:
     # All (size + 1)^2 points of the face. `face_indices` has 0 along x; rolling its
     # columns puts that 0 at the axis of the face.
     points = corners[:, None] + np.roll(face_indices(size + 1), axis, axis=1)
     points[:, :, axis] = plane
     filled = to_keys(points.reshape(-1, 3) + 1, side)
-    unknown = ~contains(known, filled)
+    unknown = ~known.contains(filled)
     keys.append(filled[unknown])
     values.append(np.repeat(inner, (size + 1) ** 2)[unknown])
   # Neighbouring faces share points; the first value stands.
@@ -214,8 +214,9 @@ def inside_faces(samples: Samples, level: float):
   For each voxel size, axis and plane of the cube (index 0 or resolution along the
   axis): (size, axis, plane, lowest corners (v, 3), values at them (v,)).
   """
+  index = samples.index()
   for size, corners in border_leaves(samples):
-    positions = search_sorted(samples.keys, to_keys(corners, samples.resolution + 1))
+    positions = index.find(to_keys(corners, samples.resolution + 1))
     inner = samples.values[positions]
     corners, inner = corners[inner > level], inner[inner > level]
     for axis in range(3):
@@ -237,7 +238,8 @@ def border_leaves(samples: Samples) -> list[tuple[int, Int[np.ndarray, "v 3"]]]:
     else:
       voxels = grid_indices(side)
     voxels = voxels[((voxels == 0) | (voxels == side - 1)).any(1)]
-    leaves.append((size, size * voxels[~contains(split, to_keys(voxels, side))]))
+    unsplit = ~KeyIndex(split, side**3).contains(to_keys(voxels, side))
+    leaves.append((size, size * voxels[unsplit]))
   return leaves
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.extract.grid.active_cells import ALONG, Crossings, edge_points
+from occnet_jax.extract.grid.key_sets import KeyIndex, sorted_unique
 from occnet_jax.extract.grid.marching_cubes import EDGES, Faces, cell_edges, cube_table
-from occnet_jax.extract.grid.mise import CHUNK, search_sorted, sorted_unique
+from occnet_jax.extract.grid.mise import CHUNK
 from occnet_jax.geometry.grids import to_keys
 
 CUT_OFF = 0.1  # of the largest eigenvalue: directions below are left at the mean
@@ -59,8 +60,9 @@ def dual_contour(crossings: Crossings, points: Points, normals: Points) -> Dual:
   counts = table.component_count[crossings.configs]
   vertex_offset = np.cumsum(counts) - counts
   vertices = place_in_cells(crossings, points, normals, vertex_offset)
+  index = crossings.cell_index()
   quads = [
-    around_edges(crossings, start, vertex_offset)
+    around_edges(crossings, index, start, vertex_offset)
     for start in range(0, len(points), CHUNK)
   ]
   quads = np.concatenate([np.zeros((0, 4), np.int64), *quads])
@@ -91,12 +93,13 @@ def place_in_cells(
   cut-off), and a vertex outside its cell is moved to the cell's nearest point.
   """
   component, parts = cube_table().component, [np.zeros((0, 3))]
+  index = crossings.cell_index()
   for start in range(0, len(vertex_offset), CHUNK // 8):
     stop = min(start + CHUNK // 8, len(vertex_offset))
     labels = component[crossings.configs[start:stop]]
     # One entry for each crossed edge of each cell: an edge counts in all its cells.
     rows, columns = np.nonzero(labels >= 0)
-    edges = cell_edges(crossings, start, stop)[rows, columns]
+    edges = cell_edges(crossings, index, start, stop)[rows, columns]
     # Number of the vertex, from 0 in this part.
     offset = vertex_offset[start:stop] - vertex_offset[start]
     groups = offset[rows] + labels[rows, columns]
@@ -141,7 +144,10 @@ def solve(
 
 
 def around_edges(
-  crossings: Crossings, start: int, vertex_offset: Int[np.ndarray, " m"]
+  crossings: Crossings,
+  index: KeyIndex,
+  start: int,
+  vertex_offset: Int[np.ndarray, " m"],
 ) -> Int[np.ndarray, "q 4"]:
   """The vertices around `CHUNK` edges, counter-clockwise as seen from outside."""
   component, side = cube_table().component, crossings.resolution + 3
@@ -153,7 +159,7 @@ def around_edges(
       # The cell that has the edge's lower end as this corner lies that corner below it.
       corner = np.zeros(3, np.int64)
       corner[[(axis + 1) % 3, (axis + 2) % 3]] = u, v
-      cells = search_sorted(crossings.cells, keys[rows] - to_keys(corner[None], side))
+      cells = index.find(keys[rows] - to_keys(corner[None], side))
       number = EDGE_NUMBER[corner @ ALONG, axis]
       labels = component[crossings.configs[cells], number]
       quads[rows, turn] = vertex_offset[cells] + labels
@@ -177,13 +183,14 @@ def find_double_joints(
   outer = keys + strides[axes] * (crossings.ends[:, 0] > crossings.ends[:, 1])
   following = np.roll(quads, -1, axis=1)
   # A side as one integer, whatever its direction.
-  sides = np.minimum(quads, following) * (quads.max(initial=0) + 1)
+  count = int(quads.max(initial=0)) + 1
+  sides = np.minimum(quads, following) * count
   sides += np.maximum(quads, following)
   order = np.sort(sides, axis=None)
   # A side of two quadrilaterals is as it should be. In sorted order one that occurs
   # three times or more equals the entry two before.
-  repeated = sorted_unique(order[2:][order[2:] == order[:-2]])
-  rows, columns = np.nonzero(search_sorted(repeated, sides) >= 0)
+  repeated = sorted_unique(order[2:][order[2:] == order[:-2]], count**2)
+  rows, columns = np.nonzero(KeyIndex(repeated, count**2).contains(sides))
   # Sides of one joint share the outer end as well.
   identities = np.stack([sides[rows, columns], outer[rows]], axis=1)
   joints = np.full(quads.shape, -1)

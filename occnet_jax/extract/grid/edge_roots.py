@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings, edge_points
-from occnet_jax.extract.grid.mise import CHUNK, Evaluate, Samples, search_sorted
+from occnet_jax.extract.grid.key_sets import KeyIndex
+from occnet_jax.extract.grid.mise import CHUNK, Evaluate, Samples
 from occnet_jax.geometry.grids import to_keys
 
 SMOOTH = 0.01  # of an edge: guesses that agree so well are not checked
@@ -55,6 +56,7 @@ def find_roots(
     level: value at the surface.
   """
   t, evaluations = np.zeros(len(crossings.edges)), 0
+  index = samples.index()
   for start in range(0, len(t), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
@@ -64,7 +66,7 @@ def find_roots(
     within = (crossings.ends[part] > OUTSIDE).all(1)
     part_t = (ends[:, 0] < ends[:, 1]).astype(np.float64)
     points, axes, ends = points[within], axes[within], ends[within]
-    before, after = neighbours(samples, points, axes, level)
+    before, after = neighbours(samples, index, points, axes, level)
     guesses = polynomial_roots(before, ends, after)
     linear = ends[:, 0] / (ends[:, 0] - ends[:, 1])
     sure = np.abs(guesses - linear) < SMOOTH
@@ -84,20 +86,28 @@ def find_roots(
 
 def neighbours(
   samples: Samples,
+  index: KeyIndex,
   points: Int[np.ndarray, "e 3"],
   axes: Int[np.ndarray, " e"],
   level: float,
 ) -> tuple[EdgeParams, EdgeParams]:
-  """Values less the level one step before and one after each edge; NaN if unknown."""
+  """Values less the level one step before and one after each edge; NaN if unknown.
+
+  Args:
+    samples: the samples of the octree.
+    index: positions of their keys.
+    points, axes: lower ends of the edges, and their axes.
+    level: value at the surface.
+  """
   side = samples.resolution + 1
   keys, rows = to_keys(points, side), np.arange(len(points))
   strides = np.array([side * side, side, 1])[axes]
   values = []
   for step in (-1, 2):  # the edge itself is from 0 to 1
-    index = points[rows, axes] + step
-    positions = search_sorted(samples.keys, keys + step * strides)
+    along = points[rows, axes] + step
+    positions = index.find(keys + step * strides)
     # Beyond the grid a key would be that of a point of the next row.
-    known = (positions >= 0) & (index >= 0) & (index < side)
+    known = (positions >= 0) & (along >= 0) & (along < side)
     difference = samples.values[positions].astype(float) - level
     values.append(np.where(known, difference, np.nan))
   return values[0], values[1]

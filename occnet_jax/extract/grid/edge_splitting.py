@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from occnet_jax.extract.grid.active_cells import Crossings
+from occnet_jax.extract.grid.key_sets import KeyIndex
 from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
-from occnet_jax.extract.grid.mise import CHUNK, Evaluate, search_sorted
+from occnet_jax.extract.grid.mise import CHUNK, Evaluate
 from occnet_jax.extract.mesh.normals import face_normals_at_vertices
 
 MIN_SAGITTA = 0.01  # of a cell: lower arcs are left as they are
@@ -170,13 +171,13 @@ def split_sides(
     edges: ascending; the first is split by vertex `count`, and so on.
     count: number of vertices before the split.
   """
-  keys = edges[:, 0] * count + edges[:, 1]
+  index = KeyIndex(edges[:, 0] * count + edges[:, 1], count**2)
   rows, split_vertices = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.int64)]
   for start in range(0, len(faces), CHUNK):
     part = faces[start : start + CHUNK]
     following = np.roll(part, -1, axis=1)  # side i runs from corner i to corner i + 1
-    positions = search_sorted(
-      keys, np.minimum(part, following) * count + np.maximum(part, following)
+    positions = index.find(
+      np.minimum(part, following) * count + np.maximum(part, following)
     )
     split = np.flatnonzero((positions >= 0).any(1))
     rows.append(start + split)

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.extract.grid.active_cells import ALONG, Crossings, edge_points
-from occnet_jax.extract.grid.mise import CHUNK, CORNERS, search_sorted
+from occnet_jax.extract.grid.key_sets import KeyIndex
+from occnet_jax.extract.grid.mise import CHUNK, CORNERS
 from occnet_jax.geometry.grids import to_keys
 
 Vertices = Float[np.ndarray, "v 3"]
@@ -80,15 +81,18 @@ def label_components(component: Int[np.ndarray, "12"], faces: Faces) -> int:
   return len(groups)
 
 
-def cell_edges(crossings: Crossings, start: int, stop: int) -> Int[np.ndarray, "m 12"]:
+def cell_edges(
+  crossings: Crossings, index: KeyIndex, start: int, stop: int
+) -> Int[np.ndarray, "m 12"]:
   """Positions in `crossings.edges` of the edges of cells start .. stop.
 
+  `index` has the positions of the crossed cells.
   For edges that the surface does not cross, any number.
   """
   # An edge is owned by the cell whose lowest corner is its lower end. That is this cell
   # or a neighbour, whose key differs by a corner's; no edge starts at corner 7.
   offsets = to_keys(CORNERS[:7], crossings.resolution + 3)
-  owners = search_sorted(crossings.cells, crossings.cells[start:stop, None] + offsets)
+  owners = index.find(crossings.cells[start:stop, None] + offsets)
   corners, axes = np.array(EDGES).T
   owners = owners[:, corners]
   rank = cube_table().edge_rank[crossings.configs[owners], axes]
@@ -98,10 +102,14 @@ def cell_edges(crossings: Crossings, start: int, stop: int) -> Int[np.ndarray, "
 def triangulate(crossings: Crossings) -> Faces:
   """The triangles of marching cubes; their corners are numbers of crossed edges."""
   table = cube_table()
+  index = KeyIndex(crossings.cells, (crossings.resolution + 3) ** 3)
   parts = [np.zeros((0, 3), np.int64)]
   for start in range(0, len(crossings.cells), CHUNK // 8):
     stop = min(start + CHUNK // 8, len(crossings.cells))
-    edges, configs = cell_edges(crossings, start, stop), crossings.configs[start:stop]
+    edges, configs = (
+      cell_edges(crossings, index, start, stop),
+      crossings.configs[start:stop],
+    )
     # The table has room for five triangles a cell; `used` selects those that exist.
     used = np.arange(5) < table.triangle_count[configs][:, None]
     rows = np.nonzero(used)[0]  # the cell of each triangle, in the order of `used`

@@ -16,8 +16,9 @@ parts are cut off and the mesh has cracks. Because the union of the closed cubes
 eight children is that of their parent, it is enough to record signs at voxels of size
 2.
 
-Everything is kept as ascending integer keys, nothing as an array over a grid, so memory
-grows with the surface: `POINT_BYTES` a known point. Shape letters: n points of one
+Everything is kept as ascending integer keys. Above 256 cells a side nothing is an array
+over a grid, so memory grows with the surface: `POINT_BYTES` a known point; below,
+tables over the grid are faster (`key_sets`). Shape letters: n points of one
 round, t known points, v voxels.
 """
 
@@ -27,6 +28,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
+from occnet_jax.extract.grid.key_sets import (
+  KeyIndex,
+  Keys,
+  sorted_unique,
+  table_bytes,
+  use_table,
+)
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_keys
 
 CHUNK = 2**17  # points or voxels processed at a time
@@ -35,7 +43,6 @@ ABOVE, BELOW, BOTH = 1, 2, 3  # signs of the known points of a voxel, as bits
 STENCIL = grid_indices(3)  # the 27 points of a voxel of size 2, z fastest
 CORNERS = grid_indices(2)  # the corners of a voxel, and the children of a split one
 
-Keys = Int[np.ndarray, " n"]
 Signs = UInt8[np.ndarray, " n"]
 Evaluate = Callable[[Shaped[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]
 SplitRule = Callable[[Float[np.ndarray, "r r r"]], Bool[np.ndarray, "s s s"]]
@@ -59,6 +66,10 @@ class Samples(NamedTuple):
   resolution: int
   split: tuple[Int[np.ndarray, " v"], ...]
   rounds: tuple[int, ...]
+
+  def index(self) -> KeyIndex:
+    """Positions of the known points by their keys."""
+    return KeyIndex(self.keys, (self.resolution + 1) ** 3)
 
 
 def sample_surface(
@@ -84,14 +95,14 @@ def sample_surface(
   """
   resolution = resolution_0 * 2**steps
   octree = Octree(resolution_0, steps)
-  known, known_values = np.zeros(0, np.int64), np.zeros(0, np.float32)
-  rounds = []
+  known, rounds = KnownPoints((resolution + 1) ** 3), []
+  tables = table_bytes(known.bound)
   if check_budget:
-    check_budget(POINT_BYTES * (resolution_0 + 1) ** 3)
+    check_budget(tables + POINT_BYTES * (resolution_0 + 1) ** 3)
   keys = to_keys(grid_indices(resolution_0 + 1, 2**steps), resolution + 1)
   while len(keys):
     if check_budget:
-      check_budget(POINT_BYTES * (len(known) + len(keys)))
+      check_budget(tables + POINT_BYTES * (len(known.keys) + len(keys)))
     values = np.zeros(len(keys), np.float32)
     for start in range(0, len(keys), CHUNK):
       part = slice(start, start + CHUNK)
@@ -102,12 +113,42 @@ def sample_surface(
       coarse = values.reshape((resolution_0 + 1,) * 3) - np.float32(level)
       octree.force_split(np.flatnonzero(split_rule(coarse)))
     rounds.append(len(keys))
-    # Both lists ascend: inserting at the sorted positions keeps `known` searchable.
-    positions = np.searchsorted(known, keys)
-    known = np.insert(known, positions, keys)
-    known_values = np.insert(known_values, positions, values)
+    known.add(keys, values)
     keys = octree.split_active(known)
-  return Samples(known, known_values, resolution, tuple(octree.split), tuple(rounds))
+  return Samples(
+    known.keys, known.values, resolution, tuple(octree.split), tuple(rounds)
+  )
+
+
+class KnownPoints:
+  """The points that have been evaluated.
+
+  Attributes:
+    bound: number of points of the grid.
+    keys: their ascending keys in the grid.
+    values: their values.
+    flags: for each point of the grid whether it is known; None for a large grid.
+  """
+
+  def __init__(self, bound: int):
+    self.bound = bound
+    self.keys, self.values = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    # Pages of zeros take no memory before they are written.
+    self.flags = np.zeros(bound, bool) if use_table(bound, bound) else None
+
+  def add(self, keys: Keys, values: Float[np.ndarray, " n"]) -> None:
+    """Adds points that were not known, by ascending keys."""
+    positions = np.searchsorted(self.keys, keys)
+    self.keys = np.insert(self.keys, positions, keys)
+    self.values = np.insert(self.values, positions, values)
+    if self.flags is not None:
+      self.flags[keys] = True
+
+  def contains(self, keys: Keys) -> Bool[np.ndarray, " n"]:
+    """Whether each point is known."""
+    if self.flags is not None:
+      return self.flags[keys]
+    return KeyIndex(self.keys, self.bound).contains(keys)
 
 
 class Octree:
@@ -141,42 +182,53 @@ class Octree:
     side = self.resolution // 2
     signs = ABOVE * (values >= level) + BELOW * (values <= level)
     # Along an axis point i lies in the closed voxels (i - 1) // 2 and i // 2. For odd i
-    # they are one and the same, so `lower` is used for even i alone, and at the cube's
-    # two ends one of them does not exist.
-    lower, upper = (indices - 1) // 2, indices // 2
-    usable = (lower >= 0) & (lower < upper), upper < side
+    # they are one and the same, and so they are at the cube's two ends, where one of
+    # them would lie outside; there `lower` is left out.
+    indices = indices.T
+    upper = np.minimum(indices // 2, side - 1)
+    lower = np.maximum((indices - 1) // 2, 0)
+    two = lower < upper
+    # Keys are linear in the indices, so each axis adds its part to those of `combine`.
+    strides = 4 * np.array([[side * side], [side], [1]])
+    parts = np.stack([strides * lower, strides * upper])
+    parts[:, 0] += signs
     recorded = []
     for sides in CORNERS:  # lower or upper voxel along each axis: up to eight in all
-      valid = np.stack([usable[s][:, axis] for axis, s in enumerate(sides)]).all(0)
-      voxels = np.where(sides, upper[valid], lower[valid])
-      recorded.append(combine(to_keys(voxels, side), signs[valid]))
-    self.signs.append(sorted_unique(np.concatenate(recorded)))
+      voxels = parts[sides[0], 0] + parts[sides[1], 1] + parts[sides[2], 2]
+      recorded.append(voxels[two[sides == 0].all(0)])
+    self.signs.append(sorted_unique(np.concatenate(recorded), 4 * side**3))
 
-  def split_active(self, known: Int[np.ndarray, " t"]) -> Keys:
+  def split_active(self, known: KnownPoints) -> Keys:
     """Splits the active voxels; the keys of their points that are not known yet."""
-    points = [np.zeros(0, np.int64)]
-    self.signs = [sorted_unique(np.concatenate([np.zeros(0, np.int64), *self.signs]))]
+    if not self.split:
+      return np.zeros(0, np.int64)
+    points = []
+    bound = 4 * (self.resolution // 2) ** 3
+    self.signs = [sorted_unique(np.concatenate(self.signs), bound)]
     keys, signs = merge_signs(self.signs[0])
     for depth in reversed(range(len(self.split))):
       size = 2 ** (len(self.split) - depth)
       side = self.resolution // size
       if size > 2:  # a parent has the signs of its children
         parents = to_keys(from_keys(keys, 2 * side) // 2, side)
-        keys, signs = merge_signs(np.sort(combine(parents, signs)))
+        bound = 4 * side**3
+        keys, signs = merge_signs(sorted_unique(combine(parents, signs), bound))
       active = keys[signs == BOTH]
       if depth == 0:
-        active = sorted_unique(np.concatenate([active, self.forced]))
+        active = sorted_unique(np.concatenate([active, self.forced]), side**3)
       # Signs only accumulate, so a voxel stays active: split those that are not yet.
-      fresh = active[~contains(self.split[depth], active)]
-      self.split[depth] = np.sort(np.concatenate([self.split[depth], fresh]))
+      fresh = active[~KeyIndex(self.split[depth], side**3).contains(active)]
+      self.split[depth] = sorted_unique(
+        np.concatenate([self.split[depth], fresh]), side**3
+      )
       # Keys are linear in the indices: corner and offset can be added as keys.
       offsets = to_keys(STENCIL * (size // 2), self.resolution + 1)
       for start in range(0, len(fresh), CHUNK // 8):
         corners = from_keys(fresh[start : start + CHUNK // 8], side) * size
         stencils = to_keys(corners, self.resolution + 1)[:, None] + offsets
-        stencils = sorted_unique(stencils.ravel())
-        points.append(stencils[~contains(known, stencils)])
-    return sorted_unique(np.concatenate(points))
+        stencils = sorted_unique(stencils.ravel(), known.bound)
+        points.append(stencils[~known.contains(stencils)])
+    return sorted_unique(np.concatenate([np.zeros(0, np.int64), *points]), known.bound)
 
 
 def combine(keys: Keys, signs: Int[np.ndarray, " n"] | Signs) -> Keys:
@@ -194,24 +246,3 @@ def merge_signs(
   if not len(first):
     return keys, signs
   return keys[first], np.bitwise_or.reduceat(signs, first)
-
-
-def sorted_unique(keys: Keys) -> Int[np.ndarray, " v"]:
-  """Each key once, ascending; many times as fast as np.unique."""
-  keys = np.sort(keys)
-  return keys[np.diff(keys, prepend=-1) > 0]
-
-
-def search_sorted(
-  known: Int[np.ndarray, " t"], keys: Int[np.ndarray, "..."]
-) -> Int[np.ndarray, "..."]:
-  """Positions of keys among ascending ones, -1 for those that are not there."""
-  if not len(known):
-    return np.full(keys.shape, -1)
-  positions = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-  return np.where(known[positions] == keys, positions, -1)
-
-
-def contains(known: Int[np.ndarray, " t"], keys: Keys) -> Bool[np.ndarray, " n"]:
-  """Whether each key is among ascending ones."""
-  return search_sorted(known, keys) >= 0

@@ -26,8 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from occnet_jax.extract.field import Field, JaxField, PointFn, padded_batches, value_at
+from occnet_jax.extract.field import Field, JaxField, PointFn, value_at
 from occnet_jax.extract.grid.marching_cubes import Faces, Vertices
+from occnet_jax.extract.point_batches import padded_batches
 
 NORMAL_WEIGHT = 0.01
 LEARNING_RATE = 1e-4

@@ -73,7 +73,8 @@ def test_noise_gives_a_closed_manifold(seed):
 def test_noise_has_double_joints_and_each_is_met_by_two_sides():
   crossings, _ = crossings_of_noise(0)
   pieces = cube_table().component_count[crossings.configs]
-  quads = around_edges(crossings, 0, np.cumsum(pieces) - pieces)
+  offset = np.cumsum(pieces) - pieces
+  quads = around_edges(crossings, crossings.cell_index(), 0, offset)
   joints = find_double_joints(crossings, quads)
   counts = np.bincount(joints[joints >= 0])
   assert len(counts) > 0 and (counts == 2).all()

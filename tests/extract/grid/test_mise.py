@@ -1,8 +1,10 @@
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
+from occnet_jax.extract.grid import key_sets
 from occnet_jax.extract.grid.mise import sample_surface
 from occnet_jax.geometry.grids import from_keys, grid_indices, to_coordinates
 
@@ -148,3 +150,16 @@ def test_memory_is_asked_for_before_it_is_used():
   with pytest.raises(ValueError, match="too much"):
     sample_surface(ball, 8, 3, 0.0, check_budget=refuse)
   assert sum(calls) == sum(samples.rounds[:-1])
+
+
+def test_tables_and_sorting_sample_the_same(monkeypatch):
+  def evaluate(indices):
+    x, y, z = indices.T / 10
+    return np.sin(x * y) + np.cos(3 * z) - 0.2
+
+  by_tables = sample_surface(evaluate, 5, 3, 0.1)
+  monkeypatch.setattr(key_sets, "MAX_TABLE", 0)
+  by_sorting = sample_surface(evaluate, 5, 3, 0.1)
+  assert 2000 < len(by_tables.keys) < 41**3
+  for tabled, sorted_ in zip(by_tables, by_sorting, strict=True):
+    jax.tree.map(np.testing.assert_array_equal, tabled, sorted_)
