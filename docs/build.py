@@ -21,6 +21,8 @@ from occnet_jax.cli import config_table, occnet, recipes  # noqa: E402
 FROM_ROOT = {"README.md": "index.md"} | {
   f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING")
 }
+# What the search of a page from a disk needs; docs/assets has it.
+SHIM = "https://unpkg.com/iframe-worker/shim"
 API = {
   "Networks": [
     "occnet_jax.api.restore",
@@ -48,8 +50,12 @@ def build(site: pathlib.Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     command += ["-f", str(source / "mkdocs.yml"), "-d", str(site.resolve())]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # of another program
-    done = subprocess.run(command, cwd=ROOT, env=quiet)
-  sys.exit(done.returncode)
+    if subprocess.run(command, cwd=ROOT, env=quiet).returncode:
+      sys.exit("error: mkdocs found broken pages or links, see above")
+  for page in site.rglob("*.html"):
+    up = "../" * (len(page.relative_to(site).parts) - 1)
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace(SHIM, f"{up}assets/iframe-worker.js"), "utf-8")
 
 
 def gather(target: pathlib.Path) -> None:

@@ -1,13 +1,21 @@
-"""README and docs: links lead somewhere, and the README stays short."""
+"""README and docs: links lead somewhere, code runs, commands are understood."""
 
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
 import trimesh
+from absl.testing import flagsaver
 
+import main
 import occnet_jax
+from data_prep import cli as prepare_cli
+from occnet_jax.cli import config_table, occnet, recipes
 from occnet_jax.interop import exports
 from tests.helpers import ROOT
 
@@ -94,6 +102,76 @@ def test_exported_files_alone_give_the_mesh(tiny_run, tmp_path, monkeypatch):
   mesh, own = names["mesh"], model.reconstruct(cloud)
   assert mesh.is_watertight and mesh.volume > 0
   np.testing.assert_allclose(mesh.bounds, own.bounds, atol=0.1 * own.extents.max())
+
+
+def test_the_extractor_of_the_page_finds_a_ball():
+  names = {
+    "my_network_apply": lambda params, points: params - (points**2).sum(-1),
+    "params": jax.numpy.float32(0.16),
+    "mesh": None,
+  }
+  page, trials = python_blocks("docs/extract.md")
+  exec(page.replace('mesh.export("mesh.glb")', ""), names)
+  assert names["mesh"].volume == pytest.approx(4 / 3 * np.pi * 0.4**3, rel=1e-3)
+  exec(trials, names)
+  assert names["report"].missed_boxes.shape == (0, 2, 3)
+
+
+def commands():
+  """Every line of a block that calls a program of ours, continued lines joined."""
+  for page in PAGES:
+    for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
+      for line in block.replace("\\\n", " ").splitlines():
+        line = line.partition("  #")[0]
+        if re.match(r"(occnet|python main\.py|python -m data_prep) ", line):
+          yield line
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_every_command_of_the_pages_is_understood(line, monkeypatch):
+  """Its flags, and the fields of its config with their values."""
+  monkeypatch.chdir(ROOT)
+  program, *args = shlex.split(line)
+  if program == "occnet":
+    plain = [arg for arg in args if not recipes.is_override(arg)]
+    arguments, unknown = occnet.make_parser().parse_known_args(plain)
+    assert unknown == []
+    recipe = getattr(arguments, "config", None) or "own_data"
+    recipes.load(recipe, [arg for arg in args if arg not in plain])
+  elif args[0] == "main.py":
+    monkeypatch.setattr(sys, "argv", args)
+    with flagsaver.flagsaver():
+      assert main.parse(args) == ["main.py"]
+  else:
+    arguments = prepare_cli._parser().parse_args(args[2:])
+    prepare_cli.parse_settings(arguments.set)
+
+
+def test_the_site_has_every_page_command_and_field(tmp_path):
+  for name in ("material", "mkdocstrings"):
+    pytest.importorskip(name, reason="the extra docs is missing")
+  build = [sys.executable, str(ROOT / "docs" / "build.py"), str(tmp_path / "site")]
+  done = subprocess.run(build, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-3000:]
+  site = tmp_path / "site"
+  pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+  assert {f"{page.stem}.html" for page in PAGES[1:]} <= pages
+  text = {page: (site / page).read_text() for page in pages}
+  del text["404.html"]  # a server's
+  for page, content in text.items():  # opens without a network
+    loaded = re.findall(r"<(?:script|img)[^>]* src=\"?([^\">\s]*)", content)
+    loaded += re.findall(
+      r"<link[^>]* rel=\"?stylesheet[^>]* href=\"?([^\">\s]*)", content
+    )
+    assert loaded and not [address for address in loaded if "//" in address]
+    for address in loaded:
+      assert (site / page).parent.joinpath(address.partition("?")[0]).exists(), address
+  for command in ("train", "reconstruct", "export", "config"):
+    assert f"occnet {command} [-h]" in text["reference/cli.html"]
+  for row in config_table.rows("base"):
+    assert f"<code>{row.name}</code>" in text["reference/config.html"]
+  for name in ("restore", "extract_mesh", "reconstruct_scene", "chamfer_l1"):
+    assert name in text["reference/api.html"]
 
 
 def network_of(run):
