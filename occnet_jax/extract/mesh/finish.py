@@ -63,9 +63,13 @@ def without_small_parts(
   a, b, c = np.moveaxis(vertices[faces] - vertices.mean(0), 1, 0)
   tetrahedra = (a * np.cross(b, c)).sum(1)  # six times the volumes up to the centre
   volumes = np.abs(np.bincount(part, tetrahedra))
-  kept = faces[volumes[part] >= least_part * volumes.max()]
-  used, renumbered = np.unique(kept, return_inverse=True)
-  return vertices[used], renumbered.reshape(kept.shape)
+  large = volumes >= least_part * volumes.max()
+  if large.all():
+    return vertices, faces
+  faces, used = faces[large[part]], np.zeros(len(vertices), bool)
+  used[faces] = True
+  # The new number of a vertex is the number of used ones before it.
+  return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
 def smooth(vertices: Vertices, faces: Faces, steps: int) -> Float[np.ndarray, "v 3"]:
