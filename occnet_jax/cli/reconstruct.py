@@ -91,7 +91,7 @@ def reconstruct(
     model, origin = _load(workdir, pretrained or DEFAULT_MODEL, config_override)
   to_mesh.check(model.settings.generation)
   finetuning.check(model.method, model.settings.generation)
-  options = _options(model, resolution, seed)
+  options = grid_options(model, resolution, seed)
   finished = {"smooth_steps": smooth, "simplify_faces": faces}
   finished = {name: value for name, value in finished.items() if value is not None}
   if finished and not isinstance(model.method.output, Field):
@@ -143,7 +143,7 @@ def _load(
   return model, {"model": str(pretrained), "weights": digest}
 
 
-def _options(model: api.Model, resolution: int | None, seed: int) -> dict[str, Any]:
+def grid_options(model: api.Model, resolution: int | None, seed: int) -> dict[str, Any]:
   """Arguments of `Model.reconstruct` for what a call chooses.
 
   Raises:

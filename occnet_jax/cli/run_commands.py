@@ -25,6 +25,7 @@ _EXAMPLES = {
   "import": "occnet import onet_pcl2mesh-5c0be168.pt --config=onet:pointcloud "
   "--workdir=runs/official",
   "export": "occnet export --workdir=runs/mine --format=onnx -o exported",
+  "demo": "occnet demo --model=scan",
   "config": "occnet config onet:image",
 }
 _HELP = {
@@ -37,6 +38,7 @@ _HELP = {
   "interpolate": "make the meshes between pairs of test shapes, and a picture",
   "import": "make a run of published weights (.pt, .tar, .pth)",
   "export": "write a network for programs without this package",
+  "demo": "serve a page that reconstructs, on this machine and for it",
   "config": "list the recipes, or the fields of one with their meaning",
 }
 
@@ -73,12 +75,13 @@ def add(commands: Any) -> None:
   parsers["import"].add_argument("--workdir", required=True, help="directory to make")
   _add_config(parsers["import"], "recipe that the weights belong to", required=True)
   _add_export(parsers["export"])
+  _add_demo(parsers["demo"])
   parsers["config"].add_argument("recipe", nargs="?", help="name or file of a recipe")
   parsers["config"].set_defaults(run=_show_config, takes_overrides=True)
 
 
 def _add(commands: Any, name: str) -> argparse.ArgumentParser:
-  fields = "" if name == "export" else _OVERRIDES
+  fields = "" if name in ("export", "demo") else _OVERRIDES
   parser = commands.add_parser(
     name,
     help=_HELP[name],
@@ -118,6 +121,22 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     "-o", "--output", required=True, help="directory to write to; for torch a file"
   )
   parser.set_defaults(run=_export)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("--workdir", help="directory of a run")
+  parser.add_argument(
+    "--model", help="a pretrained model in its place; scan by default"
+  )
+  parser.add_argument("--port", type=int, default=8000, help="of the page; 0 for any")
+  parser.add_argument(
+    "--max-upload",
+    type=int,
+    default=200,
+    metavar="MB",
+    help="largest file that is accepted (200)",
+  )
+  parser.set_defaults(run=_serve)
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +188,17 @@ def _export(arguments: argparse.Namespace) -> None:
     arguments.output,
     workdir=arguments.workdir,
     pretrained=arguments.model,
+  )
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+  from occnet_jax.cli.demo import server
+
+  server.serve(
+    arguments.workdir,
+    arguments.model,
+    port=arguments.port,
+    max_upload=arguments.max_upload,
   )
 
 

@@ -42,7 +42,7 @@ def write_mesh_of(
   mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
   for doubt in doubts(model, observed, mesh):
     print(f"{source}: {doubt}")  # noqa: T201
-  description = _describe(mesh)
+  description = describe(mesh)
   written = f"{target}: {description}, {_size_of(target)}"
   if not preview:
     return written
@@ -103,7 +103,8 @@ def doubts(
       )
 
 
-def _describe(mesh: trimesh.Trimesh) -> str:
+def describe(mesh: trimesh.Trimesh) -> str:
+  """Its size, and whether it is closed, in words."""
   vertices, faces = len(mesh.vertices), len(mesh.faces)
   size = f"{vertices} vertices, {faces} faces"
   if not faces:

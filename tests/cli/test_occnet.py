@@ -169,7 +169,7 @@ def test_a_mesh_can_be_smoothed_and_simplified(here):
   [(1, 1, 0), (16, 16, 0), (31, 31, 0), (32, 16, 1), (33, 17, 1), (128, 16, 3)],
 )
 def test_a_resolution_is_reached_by_doublings(model, resolution, coarse, doublings):
-  options = reconstruct_lib._options(model, resolution, 0)
+  options = reconstruct_lib.grid_options(model, resolution, 0)
   assert options == {"resolution_0": coarse, "upsampling_steps": doublings}
   assert resolution <= coarse * 2**doublings < resolution + 2**doublings
 
