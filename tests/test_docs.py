@@ -54,6 +54,8 @@ def test_every_page_of_the_documents_is_named_in_the_readme():
   text = (ROOT / "README.md").read_text()
   assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text] == []
   assert len(text.splitlines()) <= 150
+  nav = (ROOT / "docs" / "mkdocs.yml").read_text().partition("\nnav:")[2]
+  assert [page.name for page in PAGES[1:] if f"- {page.name}\n" not in nav] == []
 
 
 def python_blocks(page):

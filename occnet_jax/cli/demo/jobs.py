@@ -81,7 +81,7 @@ class Jobs:
 
   def __init__(self, model: api.Model):
     self.model = model
-    self._root = pathlib.Path(tempfile.mkdtemp(prefix="occnet-demo-"))
+    self._root = tempfile.TemporaryDirectory(prefix="occnet-demo-")
     self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
     self._executor = ThreadPoolExecutor(1)
     self._lock = threading.Lock()
@@ -89,10 +89,10 @@ class Jobs:
   def close(self) -> None:
     """Forgets what waits and removes all files."""
     self._executor.shutdown(wait=True, cancel_futures=True)
-    shutil.rmtree(self._root, ignore_errors=True)
+    self._root.cleanup()
 
   def new_folder(self) -> pathlib.Path:
-    return pathlib.Path(tempfile.mkdtemp(dir=self._root))
+    return pathlib.Path(tempfile.mkdtemp(dir=self._root.name))
 
   def check_room(self) -> None:
     """Raises TooManyJobs before an upload that could not be worked on."""

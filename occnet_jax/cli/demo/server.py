@@ -39,11 +39,11 @@ def serve(
   from occnet_jax.cli.reconstruct import DEFAULT_MODEL
 
   process.compute_in_caller()
-  with process.announced("loading the network"):
-    name = workdir or pretrained or DEFAULT_MODEL
-    model = api.restore(workdir) if workdir else api.from_pretrained(name)
-    app = app_lib.make_app(model, name, max_upload=max_upload * 1_000_000)
   with open_socket(port) as listener:
+    with process.announced("loading the network"):
+      name = workdir or pretrained or DEFAULT_MODEL
+      model = api.restore(workdir) if workdir else api.from_pretrained(name)
+      app = app_lib.make_app(model, name, max_upload=max_upload * 1_000_000)
     server = uvicorn.Server(
       uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     )

@@ -57,6 +57,9 @@ function sendFile(file) {
   if (file) send({ name: file.name }, file);
 }
 
+find("view").addEventListener("load", ({ target }) => {
+  target.style.height = `${target.contentDocument.documentElement.scrollHeight + 4}px`;
+});
 for (const slider of sliders) {
   slider.addEventListener("input", () => {
     find(`${slider.id}-shown`).textContent = slider.value;
