@@ -92,7 +92,13 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """`decode(variables, latent)` -> vertices (b, v, 3) and faces (f, 3)."""
+  """`decode(variables, latent)` -> vertices (b, v, 3) and faces (f, 3).
+
+  Attributes:
+    closed: whether the faces close a volume, by whose sign they can be turned outward.
+  """
+
+  closed: bool = True
 
 
 Output = Field | Grid | Points | Mesh

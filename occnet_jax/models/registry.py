@@ -15,11 +15,13 @@ import numpy as np
 
 from occnet_jax.config import lookup
 from occnet_jax.models import (
+  atlasnet,
   convonet,
   deepsdf,
   ifnet,
   onet,
   poco,
+  psgn,
   r2n2,
   sap,
   scan,
@@ -31,11 +33,13 @@ from occnet_jax.types import BuildOptions, Field, Method, Variables
 
 BuildFn = Callable[[Mapping[str, Any], BuildOptions], Method]
 METHODS: dict[str, BuildFn] = {
+  "atlasnet": atlasnet.build,
   "convonet": convonet.build,
   "deepsdf": deepsdf.build,
   "ifnet": ifnet.build,
   "onet": onet.build,
   "poco": poco.build,
+  "psgn": psgn.build,
   "r2n2": r2n2.build,
   "sap": sap.build,
   "scan": scan.build,
