@@ -114,7 +114,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     required=True,
     choices=["stablehlo", "onnx", "safetensors", "torch"],
     help="stablehlo: programs for JAX on any device, of every network; onnx: graphs "
-    "for ONNX runtimes, of occupancy networks of clouds; safetensors: the weights; "
+    "for ONNX runtimes, of occupancy networks; safetensors: the weights; "
     "torch: the file of the published implementation",
   )
   parser.add_argument(

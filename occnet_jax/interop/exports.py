@@ -63,7 +63,7 @@ def write(
   settings = config_lib.parse(config)
   about = describe(method, settings)
   if form == "onnx":
-    contents = _onnx(settings.model, variables, about)
+    contents = _onnx(settings, variables, about)
   elif form == "stablehlo":
     contents = _stablehlo(method, variables, settings)
   else:
@@ -116,14 +116,15 @@ def _stablehlo(
 
 
 def _onnx(
-  model: dict[str, Any], variables: Variables, about: dict[str, Any]
+  settings: config_lib.Settings, variables: Variables, about: dict[str, Any]
 ) -> Contents:
   if not importlib.util.find_spec("onnx"):
     raise ValueError(
       "--format=onnx needs the package onnx: pip install occnet-jax[onnx]"
     )
   metadata = {name: str(value) for name, value in about.items()}
-  encoder, decoder = onnx_networks.graphs(model, variables, metadata)
+  shape = inputs_lib.make(settings.data).spec.shape
+  encoder, decoder = onnx_networks.graphs(settings.model, variables, shape, metadata)
   return Contents(
     {
       "encoder.onnx": encoder.SerializeToString(),

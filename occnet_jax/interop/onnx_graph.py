@@ -58,6 +58,19 @@ class Graph:
     y = self.node("Mul", x, self.constant(scale))
     return self.node("Add", y, self.constant(shift))
 
+  def convolution(self, x: str, weights: Weights, *, stride: int, padding: int) -> str:
+    """`nn.conv.Conv` of x (b, i, *s): kernel (*w, i, o), the same along every axis."""
+    kernel = np.moveaxis(weights["kernel"], (-1, -2), (0, 1))
+    axes = kernel.ndim - 2
+    return self.node(
+      "Conv",
+      x,
+      self.constant(kernel),
+      self.constant(weights["bias"]),
+      strides=[stride] * axes,
+      pads=[padding] * 2 * axes,
+    )
+
   def row(self, x: str, index: int) -> str:
     """(b, 1, f): the row `index` of x (b, k, f)."""
     return self.node("Gather", x, self.constant(np.array([index])), axis=1)

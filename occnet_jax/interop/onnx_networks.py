@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from occnet_jax.interop import onnx_encoders
+from occnet_jax.interop.onnx_encoders import fold_norm, fourier_features
 from occnet_jax.interop.onnx_graph import Graph
 from occnet_jax.nn.norm import EPSILON
 from occnet_jax.types import Variables
 
-ENCODERS = ("pointnet_resnet", "pointnet_simple", "none")
 # Features of a shape that the encoder's graph gives the decoder's.
 FIRST, SCALES, SHIFTS = "first", "scales", "shifts"
 _SLOPE = 0.2  # of the decoder's LeakyReLU
@@ -30,29 +30,35 @@ Norm = tuple[dict[str, Any], dict[str, Any]]  # params and running statistics
 
 
 def graphs(
-  model: Mapping[str, Any], variables: Variables, metadata: dict[str, str]
+  model: Mapping[str, Any],
+  variables: Variables,
+  shape: tuple[int, ...],
+  metadata: dict[str, str],
 ) -> tuple[Any, Any]:
   """Encoder and decoder of an occupancy network.
 
-  The encoder takes `inputs` (b, n, 3) and `z` (b, z), as far as the network has them,
-  and returns what the decoder takes beside `points` (b, t, 3): the shares of c and z
-  in the first layer, `first` (b, h), and the folded norms, `scales` and `shifts`
-  (b, k, h). The decoder returns `logits` (b, t).
+  The encoder takes `inputs`, such as clouds (b, n, 3), and `z` (b, z), as far as the
+  network has them, and returns what the decoder takes beside `points` (b, t, 3): the
+  shares of c and z in the first layer, `first` (b, h), and the folded norms, `scales`
+  and `shifts` (b, k, h). The decoder returns `logits` (b, t).
 
   Args:
     model: the section `model` of the config.
     variables: of the network.
+    shape: of the input of one shape.
     metadata: what both files say of themselves.
 
   Raises:
     ValueError: a network of another kind.
   """
-  if model["name"] != "onet" or model["encoder"] not in ENCODERS:
+  encoders = (*onnx_encoders.ENCODERS, "none")
+  # Several images of a shape have one axis more than the encoder's inputs.
+  if model["name"] != "onet" or model["encoder"] not in encoders or len(shape) > 3:
     encoder = f" with the encoder {model['encoder']}" if "encoder" in model else ""
     raise ValueError(
-      f"ONNX is for occupancy networks of clouds or of nothing (onet with one of "
-      f"{', '.join(ENCODERS)}), this is {model['name']}{encoder}; --format=stablehlo "
-      "has every network"
+      f"ONNX is for occupancy networks of one observation (onet with an encoder of "
+      f"{', '.join(encoders)}), this is {model['name']}{encoder} and inputs of shape "
+      f"{shape}; --format=stablehlo has every network"
     )
   params = _as_numpy(variables["params"])
   statistics = _as_numpy(variables.get("batch_stats", {}))
@@ -66,24 +72,25 @@ def graphs(
   if has_first:
     shapes[FIRST] = ("b", model["hidden_size"])
   return (
-    _encoder(model, params, norms, shapes, metadata),
+    _encoder(model, (params, statistics), shape, norms, shapes, metadata),
     _decoder(model, decoder, stats, shapes, metadata),
   )
 
 
 def _encoder(
   model: Mapping[str, Any],
-  params: dict[str, Any],
+  arrays: tuple[dict[str, Any], dict[str, Any]],
+  shape: tuple[int, ...],
   norms: list[Norm],
   shapes: dict[str, Any],
   metadata: dict[str, str],
 ) -> Any:
   graph, inputs, c, z = Graph(), {}, None, None
+  params, stats = arrays
   if model["encoder"] != "none":
-    inputs["inputs"] = ("b", "n", 3)
-    octaves = model["fourier_octaves"]
-    points = _fourier_features(graph, "inputs", octaves)
-    c = _POINTNETS[model["encoder"]](graph, points, params["encoder"])
+    inputs["inputs"] = onnx_encoders.input_shape(shape)
+    own = params["encoder"], stats.get("encoder", {})
+    c = onnx_encoders.encode(graph, model, *own)
   if model["z_dim"]:
     inputs["z"] = ("b", model["z_dim"])
     z = "z"
@@ -124,7 +131,7 @@ def _decoder(
   graph = Graph()
   norms = _Norms(graph, kind, params, stats)
   first, last = ("conv_p", "conv_out") if kind == "cbatchnorm2" else ("fc_p", "fc_out")
-  features = _fourier_features(graph, "points", model["fourier_octaves"])
+  features = fourier_features(graph, "points", model["fourier_octaves"])
   net = graph.linear(features, params[first])
   if FIRST in shapes:
     net = graph.node("Add", net, graph.unsqueeze(FIRST, np.array([1])))
@@ -157,7 +164,7 @@ class _Norms:
     if self._kind == "simple":
       return x
     if self._kind == "batchnorm":
-      scale, shift = _constant_fold(_at(self._params, path), _at(self._stats, path))
+      scale, shift = fold_norm(_at(self._params, path), _at(self._stats, path))
       return self._graph.affine(x, scale, shift)
     scale, shift = (self._graph.row(name, self._count) for name in (SCALES, SHIFTS))
     self._count += 1
@@ -192,69 +199,6 @@ def _fold(params: dict[str, Any], stats: dict[str, Any]) -> tuple[Any, Any]:
   scale = {key: gamma[key] * inverse for key in ("kernel", "bias")}
   shift = {key: beta[key] - scale[key] * mean for key in ("kernel", "bias")}
   return scale, shift
-
-
-def _constant_fold(
-  params: dict[str, Any], stats: dict[str, Any]
-) -> tuple[Float[np.ndarray, " h"], Float[np.ndarray, " h"]]:
-  scale = params["scale"] / np.sqrt(np.float64(stats["var"]) + EPSILON)
-  return scale, params["bias"] - scale * stats["mean"]
-
-
-def _fourier_features(graph: Graph, points: str, octaves: int) -> str:
-  """`nn.positional.fourier_features`."""
-  if not octaves:
-    return points
-  waves = 2.0 ** np.arange(octaves) * np.pi
-  # A matrix whose column 3 i + a is the wave i along the axis a.
-  matrix = (waves[:, None, None] * np.eye(3)).transpose(1, 0, 2).reshape(3, -1)
-  phases = graph.node("MatMul", points, graph.constant(matrix))
-  both = [graph.node(name, phases) for name in ("Sin", "Cos")]
-  return graph.node("Concat", points, *both, axis=-1)
-
-
-def _resnet_pointnet(graph: Graph, points: str, params: dict[str, Any]) -> str:
-  """`nn.pointnet.ResnetPointnet`; the maximum's product is computed once a shape."""
-  net = graph.linear(points, params["fc_pos"])
-  pooled = None
-  for i in range(5):
-    block = params[f"block_{i}"]
-    active = [graph.node("Relu", part) for part in (net, pooled) if part]
-    dx = graph.node("Relu", _join(graph, active, block["fc_0"]))
-    dx = graph.linear(dx, block["fc_1"])
-    shortcut = _join(graph, [part for part in (net, pooled) if part], block["shortcut"])
-    net = graph.node("Add", shortcut, dx)
-    pooled = graph.max_over_points(net)
-  code = graph.linear(graph.node("Relu", pooled), params["fc_c"])
-  return graph.node("Squeeze", code, graph.constant(np.array([1])))
-
-
-def _simple_pointnet(graph: Graph, points: str, params: dict[str, Any]) -> str:
-  """`nn.pointnet.PointnetSimple`."""
-  parts = [graph.node("Relu", graph.linear(points, params["fc_pos"]))]
-  for i in range(4):
-    net = _join(graph, parts, params[f"fc_{i}"])
-    pooled = graph.node("Relu", graph.max_over_points(net))
-    parts = [graph.node("Relu", net), pooled]
-  code = graph.linear(pooled, params["fc_c"])
-  return graph.node("Squeeze", code, graph.constant(np.array([1])))
-
-
-_POINTNETS = {"pointnet_resnet": _resnet_pointnet, "pointnet_simple": _simple_pointnet}
-
-
-def _join(graph: Graph, parts: list[str], weights: dict[str, Any]) -> str:
-  """`nn.linear.Linear` of features (b, n, f) and, beside them, of maxima (b, 1, f)."""
-  kernel = weights["kernel"]
-  share = len(kernel) // len(parts)  # both have as many features
-  products = [
-    graph.node("MatMul", part, graph.constant(kernel[i * share : (i + 1) * share]))
-    for i, part in enumerate(parts)
-  ]
-  y = products[0] if len(products) == 1 else graph.node("Add", *products)
-  if "bias" not in weights:
-    return y
-  return graph.node("Add", y, graph.constant(weights["bias"]))
 
 
 def _activate(graph: Graph, x: str, leaky: bool) -> str:

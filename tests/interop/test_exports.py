@@ -85,6 +85,35 @@ def test_graphs_give_the_logits_of_the_network_for_any_sizes(model, tmp_path):
     close(decoded["logits"], jax.jit(method.decode)(variables, latent, points))
 
 
+@pytest.mark.parametrize(
+  ("encoder", "side"),
+  [
+    ("voxel_simple", 16),
+    ("simple_conv", 64),
+    ("resnet18", 40),
+    ("resnet50", 33),
+  ],
+)
+def test_graphs_encode_images_and_grids(encoder, side, tmp_path):
+  pytest.importorskip("onnx", reason="the extra onnx is missing")
+  config = base.get_config()
+  config.data.update(image_side=side)
+  config.data.inputs = "voxels" if encoder == "voxel_simple" else "image"
+  config.prep.voxel_side = side
+  config.model.update({**SMALL, "encoder": encoder})
+  method, variables, config = make_network(config)
+  path = exports.write(tmp_path, "onnx", method, variables, config)
+  shape = json.loads(path.read_text())["inputs"]["inputs"]
+  observed = np.abs(draw(2, *shape[1:]))
+  folded = run_onnx(tmp_path, "encoder", {"inputs": observed})
+  points = draw(2, 7, 3, seed=2)
+  decoded = run_onnx(tmp_path, "decoder", {"points": points, **folded})
+  latent = jax.jit(method.encode)(variables, observed)
+  expected = jax.jit(method.decode)(variables, latent, points)
+  assert np.ptp(expected) > 1e-2 * np.abs(expected).max()
+  close(decoded["logits"], expected)
+
+
 def test_the_papers_network_at_its_full_size_is_the_same_graph(tmp_path):
   pytest.importorskip("onnx", reason="the extra onnx is missing")
   method, variables, config = make_network(onet.get_config("pointcloud"))
@@ -100,7 +129,10 @@ def test_the_papers_network_at_its_full_size_is_the_same_graph(tmp_path):
 
 def test_networks_that_graphs_cannot_hold_are_refused(tmp_path):
   method, variables, config = make_network(base.get_config("ifnet"))
-  with pytest.raises(ValueError, match=r"this is ifnet; --format=stablehlo has every"):
+  with pytest.raises(
+    ValueError,
+    match=r"this is ifnet and inputs of shape .*; --format=stablehlo has every",
+  ):
     exports.write(tmp_path, "onnx", method, variables, config)
   assert not list(tmp_path.iterdir())
   with pytest.raises(ValueError, match=r"format 'caffe'; want one of: stablehlo, onnx"):
