@@ -3,6 +3,7 @@
 import io
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -227,3 +228,18 @@ def test_a_network_that_takes_no_files_has_no_page(model):
   )
   with pytest.raises(ValueError, match=r"is 'index', so it takes no files"):
     app_lib.make_app(other, "codes")
+
+
+def test_clients_at_once_get_the_mesh_of_their_own_file(client, model):
+  places = [0.0, 100.0, 200.0, 300.0]
+
+  def send(place):
+    address = "/api/reconstruct?name=a.xyz&format=ply"
+    return client.post(address, content=cloud_file(shift=place))
+
+  with ThreadPoolExecutor(len(places)) as pool:
+    answers = list(pool.map(send, places))
+  expected = model.reconstruct(make_cloud())
+  for place, answer in zip(places, answers, strict=True):
+    mesh = load(answer.content, "ply")
+    np.testing.assert_allclose(mesh.bounds, expected.bounds + place, atol=1e-3)

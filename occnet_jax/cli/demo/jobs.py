@@ -175,7 +175,7 @@ class Jobs:
     """
     path = job.folder / f"mesh.{form}"
     mesh_io.check_written_suffix(path)
-    mesh_io.write_mesh(path, job.mesh.vertices, job.mesh.faces, job.mesh.vertex_normals)
+    api.write_mesh(path, job.mesh)
     return path.read_bytes()
 
   def page(self, job: Job) -> str:
