@@ -12,12 +12,15 @@ import sys
 import tomllib
 import zipfile
 
+import numpy as np
 import pytest
+import trimesh
 import yaml
 from packaging.requirements import Requirement
 
 import occnet_jax
 from tests.helpers import ROOT
+from tests.helpers.pretrained import make_cloud
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -147,20 +150,44 @@ def test_recipes_are_found_without_a_clone(wheel, call, tmp_path):
   assert pathlib.Path(call(path, program="").strip()).is_relative_to(wheel[1])
 
 
-def test_preparation_works_without_a_clone(call, tmp_path, write_meshes):
+SMALL = {
+  "prep.points": 400,
+  "prep.surface_points": 300,
+  "prep.near_points": 100,
+  "prep.workers": 1,
+  "prep.test_fraction": 0.2,
+  "prep.val_fraction": 0.2,
+  "data.points": 64,
+  "data.cloud_points": 32,
+  "data.workers": 0,
+  "model.encoder_hidden_size": 8,
+  "model.c_dim": 8,
+  "model.hidden_size": 8,
+  "train.steps": 2,
+  "train.batch_size": 4,
+  "train.preview_shapes": 0,
+  "optim.name": "adam",
+  "optim.warmup_steps": 1,
+  "val.points": 100,
+}
+
+
+def test_meshes_become_a_network_without_a_clone(call, tmp_path, write_meshes):
   write_meshes(tmp_path / "meshes", 5)
-  small = {
-    "points": 400,
-    "surface_points": 300,
-    "near_points": 100,
-    "voxel_side": 8,
-    "workers": 1,
-    "test_fraction": 0.2,
-    "val_fraction": 0.2,
-  }
-  options = [f"--config.prep.{name}={value}" for name, value in small.items()]
+  options = [f"--config.{name}={value}" for name, value in SMALL.items()]
   call("prepare", "folder:meshes", "--out=data/mine", *options)
   assert (tmp_path / "data" / "mine" / "prepare_report.csv").exists()
+  data = ["--config=own_data", "--data=data/mine"]
+  call("train", *data, "--workdir=runs/mine", *options)
+  assert (tmp_path / "runs" / "mine" / "checkpoints" / "best").exists()
+
+
+def test_a_scan_becomes_a_mesh_without_a_clone(call, tmp_path):
+  np.savetxt(tmp_path / "scan.xyz", make_cloud(500))
+  call("reconstruct", "scan.xyz", "--resolution=16", "-o", "mesh.ply")
+  mesh = trimesh.load(tmp_path / "mesh.ply")
+  assert mesh.is_watertight
+  np.testing.assert_allclose(mesh.volume, 4 / 3 * np.pi * 0.4**3, rtol=0.1)
 
 
 def test_the_packaged_networks_are_listed_without_a_clone(call):
