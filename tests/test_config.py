@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 import occnet_jax
-from configs import base, convonet, ifnet, onet, poco, quickstart, r2n2, sap, single
+from configs import (
+  atlasnet,
+  base,
+  convonet,
+  ifnet,
+  onet,
+  poco,
+  psgn,
+  quickstart,
+  r2n2,
+  sap,
+  single,
+)
 from occnet_jax import config as config_lib
 from occnet_jax import migration
 from occnet_jax.models import registry
@@ -23,6 +35,8 @@ RECIPES = [
   *(("onet", [variant]) for variant in onet.VARIANTS),
   *(("poco", [variant]) for variant in poco.VARIANTS),
   *(("quickstart", [variant]) for variant in quickstart.VARIANTS),
+  *(("atlasnet", [variant]) for variant in atlasnet.VARIANTS),
+  *(("psgn", [variant]) for variant in psgn.VARIANTS),
   *(("r2n2", [variant]) for variant in r2n2.VARIANTS),
   *(("sap", [variant]) for variant in sap.VARIANTS),
   *(("single", [variant]) for variant in single.VARIANTS),

@@ -13,7 +13,7 @@ from occnet_jax import api, files
 from occnet_jax.config import Settings
 from occnet_jax.data import batches, loader
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import evaluate, generative
+from occnet_jax.evaluation import evaluate, generative, reconstructions
 from occnet_jax.geometry import mesh_io, surface_sampling
 from occnet_jax.viz import sheets
 
@@ -34,7 +34,7 @@ def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trim
   form = settings.generation.format
   return [
     trimesh.Trimesh(
-      *mesh_io.read_mesh(evaluate.mesh_path(workdir, row["category"], row["id"], form)),
+      *reconstructions.read(workdir, row, form),
       process=False,
     )
     for row in rows

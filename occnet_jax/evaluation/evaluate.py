@@ -15,13 +15,11 @@ import numpy as np
 import tqdm
 import trimesh
 
-from occnet_jax import files
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import metrics, resume_log, tables
+from occnet_jax.evaluation import metrics, reconstructions, resume_log, tables
 from occnet_jax.evaluation.resume_log import ResumeLog, plain
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.extract.batch.parallel import map_in_order
-from occnet_jax.geometry import mesh_io
 
 MIN_FOR_PROCESSES = 8  # fewer meshes are measured before other processes have started
 GENERATED = pathlib.Path("meshes", "generated.jsonl")
@@ -55,14 +53,6 @@ def make_origin(split: str, data: Mapping[str, Any]) -> Origin:
   """
   apart = ("placement", "workers")
   return Origin(split, {k: v for k, v in data.items() if k not in apart})
-
-
-def mesh_path(
-  directory: pathlib.Path, category: str, id: str, form: str
-) -> pathlib.Path:
-  """Path of a shape's reconstruction; ValueError for names that are not of files."""
-  files.check_names(category, id, source="the data set or the list of meshes")
-  return directory / "meshes" / category / f"{id}.{form}"
 
 
 def generate(
@@ -110,7 +100,10 @@ def generate(
     _identity(row)
     for row in _generated(directory, settings)
     if not row.get("missing")
-    and (not row["faces"] or mesh_path(directory, *_key(row), form).exists())
+    and (
+      not row.get("vertices", row["faces"])
+      or reconstructions.row_path(directory, row, form).exists()
+    )
   }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
 
@@ -119,9 +112,9 @@ def generate(
     row = {"split": origin.split, "index": index, **shape_names(shape)}
     if _identity(row) in done:
       return None
-    path = mesh_path(directory, *_key(row), form)
+    path = reconstructions.mesh_path(directory, *_key(row), form)
     try:
-      return row | _write(reconstruct(shape, index), path)
+      return row | reconstructions.write(reconstruct(shape, index), path)
     except (ValueError, FloatingPointError) as error:
       path.unlink(missing_ok=True)  # of an earlier network or setting
       return row | tables.missing_row(*_key(row), reason=str(error))
@@ -151,17 +144,6 @@ def _check_some_succeeded(
       f"first, {'/'.join(_key(failed[0]))}: {failed[0]['reason']} (all reasons: "
       f"{GENERATED}); put that right and run the same command again"
     )
-
-
-def _write(mesh: trimesh.Trimesh, path: pathlib.Path) -> Row:
-  """Writes a mesh, or removes an older one if it is empty; its counts and metadata."""
-  if len(mesh.faces):
-    normals = np.asarray(mesh.vertex_normals)
-    mesh_io.write_mesh(path, mesh.vertices, mesh.faces, normals)
-  else:
-    path.unlink(missing_ok=True)
-  facts = {k: v for k, v in mesh.metadata.items() if isinstance(v, int | float)}
-  return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} | facts
 
 
 def _generated(directory: pathlib.Path, settings: dict[str, Any]) -> list[Row]:
@@ -305,20 +287,22 @@ def _measure(
   try:
     if isinstance(truth, str):
       raise ValueError(truth)
-    vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    if row["faces"]:
-      vertices, faces = mesh_io.read_mesh(mesh_path(directory, *_key(row), form))
+    vertices, faces = reconstructions.read(directory, row, form)
+    surface = truth["pointcloud"]["points"].astype(np.float64)
+    if reconstructions.is_points(row):
+      return row | metrics.evaluate_points(vertices, surface)
     points = truth["points"]["points"].astype(np.float64)
     figures = metrics.evaluate_mesh(
       vertices,
       faces,
       points=points,
       occupancies=np.unpackbits(truth["points"]["occupancies"])[: len(points)],
-      surface=truth["pointcloud"]["points"].astype(np.float64),
+      surface=surface,
       normals=truth["pointcloud"]["normals"].astype(np.float64),
       samples=samples,
       seed=row["index"],
       trim=trim,
+      volume=bool(row.get("volume", True)),
     )
   except ValueError as error:
     where = {name: row[name] for name in ("split", "index")}

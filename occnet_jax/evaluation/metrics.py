@@ -105,6 +105,7 @@ def evaluate_mesh(
   thresholds: Sequence[float] = F_SCORE_THRESHOLDS,
   seed: int = 0,
   trim: float = 0.0,
+  volume: bool = True,
 ) -> dict[str, float | bool]:
   """Measures one reconstructed mesh against the samples of its true shape.
 
@@ -128,6 +129,7 @@ def evaluate_mesh(
       count that are within the true surface's box along x and z and not below it, so
       that a wall or a floor without a back is not held against it (Peng et al. 2020,
       of rooms, .007). 0 counts all. It does not change the IoU.
+    volume: whether the mesh encloses a volume; patches do not, and have no IoU.
 
   Returns:
     The metrics by name, and `empty`. Lengths are in cube units, `chamfer_l2` in square
@@ -154,12 +156,41 @@ def evaluate_mesh(
       return _empty_row(thresholds)
     chosen = inside[rng.integers(len(inside), size=samples)]
     drawn, drawn_normals = drawn[chosen], drawn_normals[chosen]
-  row = {"iou": iou(surface_sampling.contains(vertices, faces, points), occupancies)}
+  row = {}
+  if volume:
+    inside = surface_sampling.contains(vertices, faces, points)
+    row["iou"] = iou(inside, occupancies)
   row |= compare_surfaces(
     distances(drawn, drawn_normals, surface, normals),
     distances(surface, normals, drawn, drawn_normals),
     thresholds,
   )
+  return row | {"empty": False}
+
+
+def evaluate_points(
+  points: Points,
+  surface: Float[np.ndarray, "m 3"],
+  thresholds: Sequence[float] = F_SCORE_THRESHOLDS,
+) -> dict[str, float | bool]:
+  """Measures reconstructed points against points of the true surface.
+
+  They have neither a volume nor normals, so IoU and normal consistency are left out.
+  That they are few counts against completeness: n points on an area a leave half of
+  sqrt(a / n) between them.
+
+  Args:
+    points: the reconstruction, in the frame of the truth.
+    surface: points on the true surface.
+    thresholds: for the F-score, in cube units.
+  """
+  zeros = np.zeros_like(points), np.zeros_like(surface)
+  row = compare_surfaces(
+    distances(points, zeros[0], surface, zeros[1]),
+    distances(surface, zeros[1], points, zeros[0]),
+    thresholds,
+  )
+  del row["normal_consistency"]
   return row | {"empty": False}
 
 

@@ -105,18 +105,25 @@ def make_chamfer(settings: Settings) -> Evaluator:
 
   def evaluate(variables: Variables, results: Results) -> Results:
     extracted = meshes.extract(variables, results.get("level"))
-    rows = [
-      metrics.evaluate_mesh(
-        np.asarray(mesh.vertices),
-        np.asarray(mesh.faces, np.int64),
-        points=np.zeros((1, 3)),
-        occupancies=np.zeros(1),
-        surface=shape["pointcloud"]["points"].astype(np.float64),
-        normals=shape["pointcloud"]["normals"].astype(np.float64),
-        samples=SAMPLES,
-      )
-      for mesh, shape in zip(extracted, meshes.shapes, strict=True)
-    ]
+    pairs = zip(extracted, meshes.shapes, strict=True)
+    rows = [_measure(mesh, shape["pointcloud"]) for mesh, shape in pairs]
     return {"chamfer_l1": float(np.mean([row["chamfer_l1"] for row in rows]))}
 
   return Evaluator("val", settings.train.validate_every, evaluate)
+
+
+def _measure(mesh: trimesh.Trimesh, truth: dict[str, np.ndarray]) -> dict[str, Any]:
+  """The distances between a mesh, or points without faces, and the true surface."""
+  vertices, surface = np.asarray(mesh.vertices), truth["points"].astype(np.float64)
+  if len(vertices) and not len(mesh.faces):
+    return metrics.evaluate_points(vertices, surface)
+  return metrics.evaluate_mesh(
+    vertices,
+    np.asarray(mesh.faces, np.int64),
+    points=np.zeros((1, 3)),
+    occupancies=np.zeros(1),
+    surface=surface,
+    normals=truth["normals"].astype(np.float64),
+    samples=SAMPLES,
+    volume=False,
+  )

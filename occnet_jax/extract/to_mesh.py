@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
@@ -69,10 +69,24 @@ def to_mesh(
     case Points():
       vertices = np.asarray(method.decode(variables, latent))[0]
       return trimesh.Trimesh(vertices, process=False)
-    case Mesh():
+    case Mesh(closed):
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
-      vertices = vertices[0]
+      return _oriented(vertices[0], faces, closed)
   return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def _oriented(
+  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], closed: bool
+) -> trimesh.Trimesh:
+  """A mesh, turned outward if it is closed; else its metadata say `volume` False."""
+  # Six times the signed volumes of the tetrahedra between the faces and the origin.
+  a, b, c = np.moveaxis(vertices[faces].astype(np.float64), 1, 0)
+  if closed and (a * np.cross(b, c)).sum() < 0:
+    faces = faces[:, ::-1]
+  mesh = trimesh.Trimesh(vertices, faces, process=False)
+  if not closed:
+    mesh.metadata["volume"] = False
+  return mesh
 
 
 def settings_of(generation: GenerationSettings) -> dict[str, Any]:

@@ -270,14 +270,14 @@ def _layout(simple: bool) -> state_dict.Layout:
     return int(pointwise and not simple)
 
   return state_dict.Layout(
-    order=functools.partial(_registration_rank, simple=simple),
+    order=functools.partial(registration_rank, simple=simple),
     window_axes=window_axes,
     renamed={"fc_gamma": "conv_gamma", "fc_beta": "conv_beta"},
     explain=_explain_other_method,
   )
 
 
-def _registration_rank(name: str, simple: bool) -> list[tuple[int, int]]:
+def registration_rank(name: str, simple: bool) -> list[tuple[int, int]]:
   """Sort key of a tensor: the reference's order of registration, level by level."""
   parts = name.split(".")
   decoder = _SIMPLE if simple else _CONDITIONED

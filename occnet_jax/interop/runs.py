@@ -12,6 +12,8 @@ import optax
 from occnet_jax import config as config_lib
 from occnet_jax.data.batches import example_batch
 from occnet_jax.interop import (
+  atlasnet_weights,
+  baseline_weights,
   convonet_weights,
   deepsdf_weights,
   ifnet_weights,
@@ -39,6 +41,9 @@ class Files(NamedTuple):
 
 
 FILES = {  # config.model.name -> files of its published implementation
+  "atlasnet": Files(
+    atlasnet_weights.read_checkpoint, atlasnet_weights.write_checkpoint
+  ),
   "convonet": Files(
     convonet_weights.read_checkpoint, convonet_weights.write_checkpoint
   ),
@@ -49,6 +54,8 @@ FILES = {  # config.model.name -> files of its published implementation
   ),
   "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
   "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
+  "psgn": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
+  "r2n2": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
   "sap": Files(sap_weights.read_checkpoint, sap_weights.write_checkpoint),
 }
 _NONE_YET = {"iou": 0.0, "loss": float(np.finfo(np.float32).max)}

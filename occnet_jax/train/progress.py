@@ -131,10 +131,11 @@ class Progress:
 
   def _show(self, step: int, means: dict[str, float], timing: dict[str, float]) -> None:
     """Shows a flush in the bar or, once a minute, on a line."""
-    loss, iou = (means.get(f"train/{k}", float("nan")) for k in ("loss", "iou"))
+    loss = means.get("train/loss", float("nan"))
+    iou = f" iou {means['train/iou']:.3f}" if "train/iou" in means else ""
     text = (
-      f"loss {loss:.4g} iou {iou:.3f} | {timing['train/shapes_per_second']:.0f} "
-      f"shapes/s, {timing['train/waiting_for_data']:.0%} waiting for data"
+      f"loss {loss:.4g}{iou} | {timing['train/shapes_per_second']:.0f} shapes/s, "
+      f"{timing['train/waiting_for_data']:.0%} waiting for data"
       f"{self._evaluation_text(step)}"
     )
     self._bar.set_postfix_str(text, refresh=False)

@@ -27,7 +27,8 @@ class ReportShape(NamedTuple):
     metrics: its row, as `metrics.evaluate_mesh` returns it; may lack any figure.
     observation: the network's input: a cloud (n, 3), an image (h, w, 3) from 0 to 1 or
       several (k, h, w, 3), an occupancy grid as a mesh, or None for nothing.
-    reconstruction: mesh; one without faces is shown as empty, None as missing.
+    reconstruction: mesh; vertices without faces are points, a mesh without vertices
+      is shown as empty, None as missing.
     truth: mesh, if there is one.
     truth_points: (n, 3) on the true surface, drawn where there is no mesh.
     truth_normals: (n, 3) there; without them the points are drawn as balls.
@@ -100,6 +101,10 @@ def output_pane(shape: ReportShape) -> Pane:
   if shape.reconstruction is None:
     return Pane(title, message="Missing: there is no mesh.", reason=reason)
   vertices, faces = shape.reconstruction
+  if len(vertices) and not len(faces):
+    model = _model(glb.cloud_glb(vertices, OUTPUT_COLOUR))
+    alt = f"Points of {_name(shape)}"
+    return Pane(title, f"{len(vertices):,} points", model=model, alt=alt)
   if not len(faces):
     message = "Empty: no point exceeds the threshold."
     return Pane(title, "0 faces", message=message)

@@ -12,7 +12,7 @@ from occnet_jax import files
 from occnet_jax.config import Settings
 from occnet_jax.data import loader
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import evaluate, tables
+from occnet_jax.evaluation import evaluate, reconstructions, tables
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.geometry import mesh_io
 from occnet_jax.train import metric_log
@@ -177,10 +177,10 @@ def _charts(rows: list[dict[str, Any]]) -> list[Chart]:
     }
     for score in (name, "iou")
   )
-  return [
-    Chart("Loss", "nats per point" if per_point else "loss", loss, log=True),
-    Chart("IoU at the sampled points", "IoU", iou),
-  ]
+  charts = [Chart("Loss", "nats per point" if per_point else "loss", loss, log=True)]
+  if any(len(steps) for steps, _ in iou.values()):  # points have none
+    charts.append(Chart("IoU at the sampled points", "IoU", iou))
+  return charts
 
 
 def _shape(settings, workdir, shapes, transform, row: Row, credits) -> ReportShape:
@@ -194,9 +194,7 @@ def _shape(settings, workdir, shapes, transform, row: Row, credits) -> ReportSha
   form = settings.generation.format
   reconstruction = None
   if not row.get("missing"):
-    path = evaluate.mesh_path(workdir, category, id, form)
-    empty = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    reconstruction = mesh_io.read_mesh(path) if row["faces"] else empty
+    reconstruction = reconstructions.read(workdir, row, form)
   solid = pathlib.Path(settings.data.dir, "solids", category, f"{id}.ply")
   cloud = example["pointcloud"]
   inputs = transform(example, loader.shape_rng(settings.seed, index))["inputs"]

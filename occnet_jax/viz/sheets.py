@@ -103,6 +103,8 @@ def _tile(part: np.ndarray | Mesh | None, side: int) -> Picture:
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
   if isinstance(part, np.ndarray):
     part = _balls(part, trimesh.creation.icosphere(1, 0.012))
+  elif len(part[0]) and not len(part[1]):  # points without faces
+    part = _balls(part[0], trimesh.creation.icosphere(1, 0.012))
   return rendering.draw(*part, side)
 
 

@@ -10,7 +10,7 @@ import trimesh
 
 from occnet_jax.cli import stages
 from occnet_jax.config import parse
-from occnet_jax.evaluation import evaluate, resume_log
+from occnet_jax.evaluation import evaluate, reconstructions, resume_log
 from tests.helpers.box_split import box_shape, exact, make_split
 
 DATA = {"dir": "data/boxes", "points": 128, "placement": "auto", "workers": 2}
@@ -129,7 +129,7 @@ def test_only_what_is_missing_is_generated(tmp_path):
   generate(shapes[:2], tmp_path, reconstruct)
   generate(shapes, tmp_path, reconstruct)
   assert made == [0, 1, 2]
-  evaluate.mesh_path(tmp_path, "box", "a1", "ply").unlink()
+  reconstructions.mesh_path(tmp_path, "box", "a1", "ply").unlink()
   generate(shapes, tmp_path, reconstruct)
   assert made == [0, 1, 2, 1]
   generate(shapes, tmp_path, reconstruct, step=2)
@@ -162,7 +162,7 @@ def test_a_shape_that_fails_is_a_row_and_the_others_are_measured(tmp_path):
 
   shapes = make_split("a")
   generate(shapes, tmp_path, reconstruct)
-  evaluate.mesh_path(tmp_path, "box", "a2", "ply").write_text("no mesh")
+  reconstructions.mesh_path(tmp_path, "box", "a2", "ply").write_text("no mesh")
   good, failed, broken = measure(shapes, tmp_path)
   assert good["iou"] == 1
   assert (failed["missing"], failed["reason"]) == (True, "the field is NaN")

@@ -232,3 +232,26 @@ def test_a_trimmed_mesh_is_measured_within_the_sides_of_the_true_surface():
   np.testing.assert_allclose(above["accuracy"], 0.45, atol=0.06)
   below = metrics.evaluate_mesh(mesh[0] - [0, 0.5, 0], mesh[1], **truth, trim=0.007)
   assert below["empty"] and below["f_score_1pct"] == 0
+
+
+def test_points_are_measured_by_distances_alone():
+  surface = np.stack(np.meshgrid(*[np.linspace(0, 1, 11)] * 2), -1).reshape(-1, 2)
+  surface = np.pad(surface, ((0, 0), (0, 1)))
+  points = surface[:60] + np.array([[0, 0, 0.005]])
+  row = metrics.evaluate_points(points, surface)
+  np.testing.assert_allclose(row["accuracy"], 0.005)
+  nearest = np.linalg.norm(surface[:, None] - points[None], axis=-1).min(1)
+  np.testing.assert_allclose(row["completeness"], nearest.mean())
+  np.testing.assert_allclose(row["chamfer_l1"], (0.005 + nearest.mean()) / 2)
+  recall = (nearest <= 0.01).mean()
+  np.testing.assert_allclose(row["f_score_1pct"], 2 * recall / (1 + recall))
+  assert not {"iou", "normal_consistency"} & row.keys()
+
+
+def test_a_mesh_without_a_volume_has_no_iou():
+  rng = np.random.default_rng(0)
+  settings = {"points": np.zeros((1, 3)), "occupancies": np.ones(1), "samples": 500}
+  settings |= truth_of(box(), rng, 500)
+  patch = metrics.evaluate_mesh(*square(), **settings, volume=False)
+  whole = metrics.evaluate_mesh(*square(), **settings)
+  assert "iou" not in patch and patch == {k: v for k, v in whole.items() if k != "iou"}

@@ -55,3 +55,13 @@ def test_points_and_meshes_are_taken_as_they_are():
   np.testing.assert_allclose(mesh.volume, 0.5**3 / 6)
   no_faces = to_mesh(make(Mesh(), lambda v, z: (CORNERS[None], FACES[:0])), {}, None)
   assert not len(no_faces.faces)
+
+
+def test_a_closed_mesh_is_turned_outward_and_patches_are_left():
+  inward = FACES[:, ::-1]
+  turned = to_mesh(make(Mesh(), lambda v, z: (CORNERS[None], inward)), {}, None)
+  np.testing.assert_allclose(turned.volume, 0.5**3 / 6)
+  patches = make(Mesh(closed=False), lambda v, z: (CORNERS[None], inward))
+  mesh = to_mesh(patches, {}, None)
+  np.testing.assert_array_equal(mesh.faces, inward)
+  assert mesh.metadata["volume"] is False and "volume" not in turned.metadata

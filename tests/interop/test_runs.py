@@ -117,10 +117,10 @@ def test_a_truncated_file_leaves_nothing_behind(file, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("system", ["poco", "r2n2"])
+@pytest.mark.parametrize("system", ["poco", "scan"])
 def test_other_systems_have_no_place_in_the_reference(system, tmp_path):
   config = base.get_config(system).to_dict()
-  systems = "'convonet', 'deepsdf', 'ifnet', 'onet', 'sap'"
+  systems = "'atlasnet', 'convonet', 'deepsdf', 'ifnet', 'onet', 'psgn', 'r2n2', 'sap'"
   with pytest.raises(ValueError, match=f"is '{system}', want one of {systems}: --mode"):
     runs.import_torch(config, tmp_path, "any.pt")
 

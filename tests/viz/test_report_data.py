@@ -10,7 +10,7 @@ import pytest
 
 from configs import base
 from occnet_jax.config import parse
-from occnet_jax.evaluation import evaluate
+from occnet_jax.evaluation import evaluate, reconstructions
 from occnet_jax.viz import pages, report_data
 from tests.helpers.box_split import exact, make_split
 
@@ -125,8 +125,8 @@ def change_figures(run):
 
 
 def change_mesh(run):
-  path = evaluate.mesh_path(run.workdir, "box", "a0", "ply")
-  shutil.copy(evaluate.mesh_path(run.workdir, "box", "a1", "ply"), path)
+  path = reconstructions.mesh_path(run.workdir, "box", "a0", "ply")
+  shutil.copy(reconstructions.mesh_path(run.workdir, "box", "a1", "ply"), path)
 
 
 def change_input(run):

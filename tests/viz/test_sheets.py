@@ -44,3 +44,10 @@ def test_every_shape_has_its_input_its_reconstruction_and_the_truth(tmp_path):
     np.testing.assert_array_equal(tiles[number], tiles[1])
   covered = [(tile < 255).any(2) for tile in (tiles[0], tiles[1])]
   assert 0.2 < covered[0].sum() / covered[1].sum() < 1  # a cloud has gaps
+
+
+def test_predicted_points_look_like_the_cloud_of_them(tmp_path):
+  shape = _shape(_CLOUD, (_CLOUD, np.zeros((0, 3), np.int64)), truth=_MESH)
+  cloud, points, _ = _tiles(tmp_path / "shapes.png", [shape])[:3]
+  assert (points < 255).any()
+  np.testing.assert_array_equal(points, cloud)
