@@ -2,26 +2,43 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help quickstart test test-all format clean
+.PHONY: help install quickstart lint test test-all test-fast docs lock format clean
 
 help:
+	@echo "make install     the package and what its tests need, in .venv"
 	@echo "make quickstart  train on built-in shapes and write runs/quickstart/report.html"
 	@echo "make test        lint and every test"
 	@echo "make test-all    make test, and minutes of damaged files for every reader"
+	@echo "make test-fast   lint and the tests without long trainings, kills and browsers"
+	@echo "make lint        lint alone"
+	@echo "make docs        the documents as a site that needs no network, in site/"
 	@echo "make format      format the code"
-	@echo "make clean       remove .venv"
+	@echo "make lock        the versions that CI uses, in locks/"
+	@echo "make clean       remove .venv and site"
+
+install: $(VENV)/.tests
+	@echo "Installed in $(VENV); to use it: . $(VENV)/bin/activate"
 
 # Meshes -> shards -> network -> meshes -> report, in runs/quickstart.
 quickstart: $(VENV)/.runs
 	$(BIN)/python main.py --mode=all --config=configs/quickstart.py --workdir=runs/quickstart
 
-# Lint, then every test.
-test: $(VENV)/.tests
+lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Lint, then every test.
+test: lint
 	sh tests/install_browser.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-fast: lint
+	$(PYTEST) -m "not long"
+
+docs: $(VENV)/.tests
+	$(BIN)/python docs/build.py site
 
 # 2,000 changed files of each kind that is read; make test takes 8.
 test-all: test
@@ -30,6 +47,12 @@ test-all: test
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+lock: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	for v in 3.11 3.13; do $(BIN)/uv pip compile --quiet --no-header --no-annotate \
+	  --python-version $$v --python-platform x86_64-manylinux_2_28 --upgrade \
+	  requirements.txt tests/requirements.txt -o locks/python-$$v.txt || exit 1; done
 
 $(VENV)/.runs: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,4 +67,4 @@ $(VENV)/.tests: $(VENV)/.runs tests/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

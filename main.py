@@ -8,26 +8,18 @@ python main.py --mode=prepare --config=configs/own_data.py \
 """
 
 import logging
-import pathlib
 import sys
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from occnet_jax import files
-from occnet_jax.cli import command_line, process, stages
+from occnet_jax.cli import command_line, dispatch, process, recipes, stages
 
-STAGES = {
-  "prepare": stages.prepare,
-  "train": stages.train,
-  "generate": stages.generate,
-  "evaluate": stages.evaluate,
-  "report": stages.report,
-}
-# Stages that several processes share; the first process runs the others.
-MULTI_PROCESS_STAGES = ("train", "generate")
 _CONFIG = config_flags.DEFINE_config_file(
-  "config", help_string="Config file, such as configs/onet.py:pointcloud."
+  "config",
+  help_string="Config file, such as configs/onet.py:pointcloud, or its name, as in "
+  "onet:pointcloud.",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir",
@@ -37,7 +29,7 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
   "mode",
   "all",
-  [*STAGES, "all", "reconstruct", "interpolate", "import", "export_torch"],
+  [*dispatch.MODES, "reconstruct"],
   "One stage, all in this order, or a use of a trained network.",
 )
 _CHECKPOINT = flags.DEFINE_string(
@@ -107,35 +99,11 @@ def main(argv: list[str]) -> None:
       *(_MASKS, _INTRINSICS, _POSES, _PREVIEW),
     )
   }
-  if not _COORDINATOR.value and (_PROCESSES.value, _PROCESS.value) != (1, 0):
-    raise ValueError(
-      f"--processes={_PROCESSES.value} --process={_PROCESS.value} need "
-      "--coordinator=HOST:PORT, by which the processes find each other"
-    )
-  if _COORDINATOR.value:
-    from occnet_jax.train import multihost  # imports JAX, which prepare does not need
-
-    multihost.initialize(
-      _COORDINATOR.value,
-      _PROCESSES.value,
-      _PROCESS.value,
-      heartbeat_timeout=_HEARTBEAT.value,
-    )
-  if not _WORKDIR.value and _MODE.value not in ("prepare", "reconstruct"):
-    raise ValueError(
-      f"--mode={_MODE.value} needs --workdir=DIR, the directory of the run, as in: "
-      "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
-    )
-  workdir = pathlib.Path(paths["workdir"]) if paths["workdir"] else None
-  if workdir:
-    files.check_utf_8(workdir)
-    if above := [p for p in (workdir, *workdir.parents) if p.is_file()]:
-      raise ValueError(f"--workdir={workdir}: {above[0]} is a file; want a directory")
   if _MODE.value == "reconstruct":
     if not _INPUT.value:
       raise ValueError("--mode=reconstruct needs --input=FILE")
     stages.reconstruct(
-      workdir,
+      dispatch.check_workdir_path(paths["workdir"]),
       paths["input"],
       paths["output"],
       paths["masks"],
@@ -151,56 +119,33 @@ def main(argv: list[str]) -> None:
       f"--model={_MODEL.value} is for --mode=reconstruct; want --workdir for "
       f"--mode={_MODE.value}"
     )
-  if _MODE.value in ("import", "export_torch") and not _CHECKPOINT.value:
-    raise ValueError(f"--mode={_MODE.value} needs --checkpoint=FILE, see --help")
-  if _MODE.value == "export_torch":
-    stages.export_torch(workdir, paths["checkpoint"])
-    return
-  if config is None:
-    raise ValueError(f"--mode={_MODE.value} needs --config=FILE, see configs/")
-  if _MODE.value == "import":
-    stages.import_torch(config, workdir, paths["checkpoint"])
-    return
-  if _MODE.value == "interpolate":
-    stages.interpolate(config, workdir, _STEPS.value)
-    return
-  for name, stage in STAGES.items():
-    if _MODE.value in (name, "all"):
-      if _PROCESS.value == 0 or name in MULTI_PROCESS_STAGES:
-        stage(config, workdir)
-      if _COORDINATOR.value:
-        multihost.barrier(name)
+  dispatch.run(
+    _MODE.value,
+    config,
+    paths["workdir"],
+    checkpoint=paths["checkpoint"],
+    steps=_STEPS.value,
+    cluster=dispatch.Cluster(
+      _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _HEARTBEAT.value
+    ),
+  )
 
 
 def run(argv: list[str]) -> None:
-  """Ends in one sentence on what a user can put right; a traceback is for bugs.
-
-  Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again) stopped by SIGTERM in
-  training, with its state saved, 141 the reader of the output has gone (as with head).
-  """
-  process.keep_freed_memory()
-  process.enable_compilation_cache()
-  try:
+  """The program; `process.ending_in_one_sentence` has its exit codes."""
+  with process.ending_in_one_sentence(
+    debug=_DEBUG.value, several=bool(_COORDINATOR.value)
+  ):
     main(argv)
-  except command_line.USER_ERRORS as error:
-    if _DEBUG.value or command_line.is_of_output(error):
-      raise
-    sys.exit(f"error: {command_line.describe(error)}")
-  except KeyboardInterrupt:
-    sys.exit("interrupted; run the same command to resume")
-  except RuntimeError as error:  # of a collective operation
-    if not _COORDINATOR.value or _DEBUG.value:
-      raise
-    reason = str(error).splitlines()[0]
-    sys.exit(
-      f"error: another process of this run may be gone ({reason}); stop the remaining "
-      "processes and start all of them again; they resume"
-    )
 
 
 def parse(argv: list[str]) -> list[str]:
   """Flags and config; an unknown flag or field, or a wrong value, is one sentence."""
+  if {"--help", "-help", "-h"} & set(argv):
+    app.usage(shorthelp=True, writeto_stdout=True)
+    sys.exit()
   try:
+    argv = recipes.resolve_argv(argv)
     command_line.check_config(argv)
     return flags.FLAGS(argv)
   except Exception as error:  # a config file may raise anything

@@ -6,6 +6,8 @@ and pulls JAX in only where it is needed (data preparation runs without it).
 
 import importlib
 
+from occnet_jax.version import __version__
+
 _PUBLIC = {
   "restore": "api",
   "from_pretrained": "api",
@@ -18,7 +20,7 @@ _PUBLIC = {
   "extract_mesh": "extract.pipeline",
   "audit": "extract.certify.audit",
 }
-__all__ = sorted(_PUBLIC)
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str):

@@ -7,6 +7,8 @@ two CPU devices; products are then computed in full float32.
 import gc
 import os
 
+from tests.helpers import HAS_OLD_EMITTERS, ROOT
+
 PLATFORM = os.environ.get("OCCNET_TEST_PLATFORM", "cpu")
 os.environ["JAX_PLATFORMS"] = PLATFORM
 if PLATFORM == "cpu":
@@ -16,12 +18,12 @@ if PLATFORM == "cpu":
   os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    " --xla_cpu_parallel_codegen_split_count=1"
+    + " --xla_cpu_use_fusion_emitters=false"
+    * HAS_OLD_EMITTERS,
   )
 else:  # TF32 products have errors of 1e-3, above all tolerances here
   os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
-
-from tests.helpers import ROOT  # noqa: E402
 
 # Tests spend most of their time in compilation, often of the same program in another
 # process; all of them share the results, and the next run has them, too.
@@ -198,4 +200,7 @@ LONG = (
 
 def pytest_collection_modifyitems(items):
   order = {name: rank for rank, name in enumerate(LONG)}
+  for item in items:
+    if item.path.stem in order:
+      item.add_marker("long")
   items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))

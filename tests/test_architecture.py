@@ -12,6 +12,7 @@ from tests.helpers import ROOT
 # A module imports from its own level or from lower ones.
 LEVELS = {
   "occnet_jax.types": 0,
+  "occnet_jax.version": 0,
   "occnet_jax.config": 0,
   "occnet_jax.migration": 0,
   "occnet_jax.files": 0,
@@ -30,6 +31,7 @@ LEVELS = {
   "occnet_jax.api": 7,
   "occnet_jax.viz": 8,
   "occnet_jax.cli": 9,
+  "occnet_jax.__main__": 10,
   "main": 10,
 }
 APART = [  # neighbours of one level that do not know each other

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
+import occnet_jax
 from occnet_jax.geometry import rendering
 from tests.helpers import ROOT
 from tests.helpers.command_line import call, error_of
@@ -83,6 +84,8 @@ def test_the_whole_road_leaves_everything_it_promises(finished):
   assert (run / "report.html").stat().st_size > 1_000_000
   if rendering.is_available():
     assert (run / "report.png").stat().st_size > 5000
+  (versions,) = (run / "versions.jsonl").read_text().splitlines()
+  assert json.loads(versions)["occnet-jax"] == occnet_jax.__version__
   wall = json.loads((run / "wall_time.json").read_text())
   assert set(wall) == {"prepare", "train", "generate", "evaluate", "report"}
 

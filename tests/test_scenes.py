@@ -1,6 +1,7 @@
 """Scenes through the doors of the package: `Model` and the command line."""
 
 import csv
+import re
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from occnet_jax.api import Model
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from occnet_jax.cli import stages
 from occnet_jax.types import Field, Method, Windows
+from tests.helpers import ROOT
 
 
 def nearest_point(variables, latent, points):
@@ -147,3 +149,14 @@ def test_a_network_of_windows_is_trained_and_measured_on_whole_shapes(
   assert model.method.windows == Windows(unit_size=0.125, side=8, query=4, stride=4)
   mesh = model.reconstruct(np.random.default_rng(0).random((64, 3)), on_empty="empty")
   assert np.isfinite(mesh.vertices).all()
+
+
+def test_the_example_of_the_page_makes_a_scene(cloud, monkeypatch):
+  monkeypatch.setattr(occnet_jax, "restore", lambda run: make_model())
+  text = (ROOT / "docs" / "scenes.md").read_text()
+  (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  names = {"occnet_jax": occnet_jax, "cloud": cloud}
+  exec(block, names)
+  # Cells of the network's own unit: up to .03 m from a point.
+  low, high = cloud.min(0) - 0.03, cloud.max(0) + 0.03
+  np.testing.assert_allclose(names["mesh"].bounds, (low, high), atol=0.005)

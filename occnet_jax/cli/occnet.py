@@ -1,8 +1,9 @@
-"""The command `occnet`: meshes by pretrained models, without a clone (host).
+"""The command `occnet`: all that main.py does, a command each, and more (host).
 
 occnet reconstruct scan.ply -o mesh.glb
 occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
 occnet reconstruct ct.nii.gz --level 300 -o skull.glb
+occnet run folder:meshes --workdir=runs/mine
 occnet models
 """
 
@@ -15,42 +16,56 @@ import sys
 from collections.abc import Sequence
 
 from occnet_jax import files
-from occnet_jax.cli import command_line, process
+from occnet_jax.cli import command_line, process, recipes, run_commands
 from occnet_jax.geometry import volumes
+from occnet_jax.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs a command line; an error that a user can put right is one sentence.
 
-  Exit codes: 0 done, 1 an error or Ctrl-C, 2 a command line that is not understood.
+  Exit codes: those of `process.ending_in_one_sentence`, and 2 for a command line that
+  is not understood.
   """
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
-    arguments, unknown = _parser().parse_known_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    overrides = [arg for arg in argv if recipes.is_override(arg)]
+    rest = [arg for arg in argv if not recipes.is_override(arg)]
+    arguments, unknown = make_parser().parse_known_args(rest)
+    if not arguments.takes_overrides:
+      unknown += overrides
     if unknown:
       _refuse(arguments.parser, unknown)
-    vars(arguments).update(files.expand_home(vars(arguments)))
-    try:
+    vars(arguments).update(files.expand_home(vars(arguments)), overrides=overrides)
+    several = bool(getattr(arguments, "coordinator", None))
+    with process.ending_in_one_sentence(debug=arguments.debug, several=several):
       arguments.run(arguments)
-    except command_line.USER_ERRORS as error:
-      if command_line.is_of_output(error):
-        raise
-      sys.exit(f"error: {command_line.describe(error)}")
-    except KeyboardInterrupt:
-      sys.exit("interrupted")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    "occnet", description="Meshes of point clouds, images and voxels by occupancy nets."
+    "occnet",
+    description="Occupancy networks: meshes of point clouds, images and voxels, by\n"
+    "networks of the package or your own.",
+    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+  parser.add_argument(
+    "--version", action="version", version=f"occnet-jax {__version__}"
+  )
+  parser.set_defaults(takes_overrides=False, debug=False)
+  commands = parser.add_subparsers(
+    title="commands", required=True, dest="command", metavar="COMMAND"
+  )
   one = commands.add_parser(
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",
     description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, PCD, LAS, "
-    "E57, NPY, NPZ, or a mesh file), or of what else the model takes; of each file of "
+    "E57, NPY, NPZ,\nor a mesh file), or of what else the model takes; of each file of "
     "a folder.",
+    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb --preview page.html",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   one.add_argument("input", nargs="+", help="the observation: one file or one folder")
   one.add_argument(
@@ -64,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     help="a packaged model (see: occnet models), a directory, or owner/repo of the "
     "Hugging Face hub; scan by default",
   )
+  one.add_argument("--workdir", help="a run of yours, in place of --model")
   one.add_argument(
     "--resolution",
     type=int,
@@ -112,7 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     "series), such as 300 for bone in a CT; no model takes part; see docs/volumes.md",
   )
   one.set_defaults(run=_reconstruct, parser=one)
-  models = commands.add_parser("models", help="list the models of this package")
+  run_commands.add(commands)
+  models = commands.add_parser(
+    "models",
+    help="list the models of this package",
+    epilog="example:\n  occnet models",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   models.set_defaults(run=_list_models, parser=models)
   return parser
 
@@ -132,8 +154,6 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
       f"{len(arguments.input)} inputs ({', '.join(arguments.input[:3])}, ...); want "
       "one file, or one folder that holds them"
     )
-  process.keep_freed_memory()
-  process.enable_compilation_cache()
   source = pathlib.Path(arguments.input[0])
   if arguments.level is not None or volumes.is_volume_file(source):
     _reconstruct_volume(arguments, source)
@@ -142,10 +162,10 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
 
   reconstruct_lib.reconstruct(
-    None,
+    arguments.workdir,
     source,
     arguments.output or _default_output(source),
-    pretrained=arguments.model or reconstruct_lib.DEFAULT_MODEL,
+    pretrained=arguments.model,
     masks=arguments.masks,
     intrinsics=arguments.intrinsics,
     poses=arguments.poses,
@@ -159,7 +179,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
 
 def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:
   """The mesh of a level, for which there is neither a model nor what it takes."""
-  for name in ("model", "resolution", "masks", "intrinsics", "poses"):
+  for name in ("model", "workdir", "resolution", "masks", "intrinsics", "poses"):
     if getattr(arguments, name) is not None:
       raise ValueError(
         f"--{name}={getattr(arguments, name)} is for models, which take no part in the "

@@ -1,4 +1,4 @@
-"""Process settings: memory allocation, the compilation cache, signs of life (host)."""
+"""Process settings: memory, the compilation cache, signs of life, the end (host)."""
 
 import contextlib
 import ctypes
@@ -13,6 +13,8 @@ import platform
 import sys
 import threading
 from collections.abc import Iterator
+
+from occnet_jax.cli import command_line
 
 # Parameters of mallopt, from malloc.h, and the values that change them.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -103,3 +105,37 @@ def announced(text: str, seconds: float = 2.0) -> Iterator[None]:
     yield
   finally:
     timer.cancel()
+
+
+@contextlib.contextmanager
+def ending_in_one_sentence(
+  *, debug: bool = False, several: bool = False
+) -> Iterator[None]:
+  """Ends the process in one sentence on what a user can put right.
+
+  A traceback is for bugs. Exit codes: 0 done, 1 an error or Ctrl-C, 75 (try again)
+  stopped by SIGTERM in training, with its state saved, 141 the reader of the output has
+  gone (as with head).
+
+  Args:
+    debug: show the tracebacks of all errors.
+    several: the process is one of several, whose collective operations may fail.
+  """
+  keep_freed_memory()
+  enable_compilation_cache()
+  try:
+    yield
+  except command_line.USER_ERRORS as error:
+    if debug or command_line.is_of_output(error):
+      raise
+    sys.exit(f"error: {command_line.describe(error)}")
+  except KeyboardInterrupt:
+    sys.exit("interrupted; run the same command to resume")
+  except RuntimeError as error:  # of a collective operation
+    if not several or debug:
+      raise
+    reason = str(error).splitlines()[0]
+    sys.exit(
+      f"error: another process of this run may be gone ({reason}); stop the remaining "
+      "processes and start all of them again; they resume"
+    )

@@ -27,7 +27,7 @@ def reconstruct(
   source: str | os.PathLike,
   target: str | os.PathLike | None = None,
   *,
-  pretrained: str = DEFAULT_MODEL,
+  pretrained: str | None = None,
   masks: str | os.PathLike | None = None,
   intrinsics: str | os.PathLike | None = None,
   poses: str | os.PathLike | None = None,
@@ -50,7 +50,8 @@ def reconstruct(
       likewise for depth images with poses.
     target: a mesh file, whose suffix names the format, or for a folder a folder, where
       only missing meshes are made; None for reconstruction.glb or reconstructions.
-    pretrained: the model to use where there is no workdir, see `api.from_pretrained`.
+    pretrained: the model to use in place of a run, see `api.from_pretrained`; None for
+      DEFAULT_MODEL.
     masks: masks of photographs or depth images, see `photos.find_masks`.
     intrinsics: camera file of depth images, see `depth_cameras.read_camera`, which a
       network of clouds then takes in place of clouds.
@@ -64,10 +65,16 @@ def reconstruct(
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
 
   Raises:
-    ValueError: no file that the network could read, or, for a single mesh, an input
-      that is broken or without a surface; in a folder that is a row of the report.
+    ValueError: both a workdir and a pretrained model; no file that the network could
+      read, or, for a single mesh, an input that is broken or without a surface; in a
+      folder that is a row of the report.
   """
   start = time.perf_counter()
+  if workdir is not None and pretrained is not None:
+    raise ValueError(
+      f"--workdir={workdir} and --model={pretrained} name two networks; want one of "
+      "them: --workdir for a run, --model for a pretrained model"
+    )
   process.compute_in_caller()
   source = pathlib.Path(source)
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
@@ -81,10 +88,10 @@ def reconstruct(
     raise ValueError(f"{source}: no such file or folder")
   depth = user_depth.open_inputs(intrinsics, poses)
   with process.announced("loading the network"):
-    model, origin = _load(workdir, pretrained, config_override)
+    model, origin = _load(workdir, pretrained or DEFAULT_MODEL, config_override)
   to_mesh.check(model.settings.generation)
   finetuning.check(model.method, model.settings.generation)
-  options = _options(model, resolution, seed)
+  options = grid_options(model, resolution, seed)
   finished = {"smooth_steps": smooth, "simplify_faces": faces}
   finished = {name: value for name, value in finished.items() if value is not None}
   if finished and not isinstance(model.method.output, Field):
@@ -136,7 +143,7 @@ def _load(
   return model, {"model": str(pretrained), "weights": digest}
 
 
-def _options(model: api.Model, resolution: int | None, seed: int) -> dict[str, Any]:
+def grid_options(model: api.Model, resolution: int | None, seed: int) -> dict[str, Any]:
   """Arguments of `Model.reconstruct` for what a call chooses.
 
   Raises:

@@ -10,6 +10,7 @@ values.
   meshes/                generate
   evaluation/            evaluate
   report.html            report
+  versions.jsonl         train: of package and libraries, a line where they change
   wall_time.json         seconds by stage, over all calls
 """
 
@@ -26,6 +27,7 @@ from occnet_jax.cli import process
 from occnet_jax.config import check_workdir
 from occnet_jax.files import atomic_write, read_numbers
 from occnet_jax.geometry import rendering
+from occnet_jax.version import environment
 
 Config = dict[str, Any]
 
@@ -53,8 +55,18 @@ def train(config: Config, workdir: pathlib.Path) -> None:
     return
   with workdir_lock.hold(workdir):
     check_workdir(config, workdir)
+    _record_versions(workdir)
     with _timed(workdir, "train"):
       loop.train(config, workdir, initialise, _make_evaluators(config, workdir))
+
+
+def _record_versions(workdir: pathlib.Path) -> None:
+  """Adds the versions of this training to versions.jsonl, where they have changed."""
+  path, line = workdir / "versions.jsonl", json.dumps(environment())
+  before = path.read_text().splitlines() if path.exists() else []
+  if before[-1:] != [line]:
+    with atomic_write(path) as scratch:
+      scratch.write_text("\n".join([*before, line, ""]))
 
 
 def _make_evaluators(config: Config, workdir: pathlib.Path) -> list:
@@ -214,23 +226,14 @@ def reconstruct(
   poses: str | None = None,
   preview: str | None = None,
 ) -> None:
-  """A user's file or folder of files -> meshes; see `cli.reconstruct`.
-
-  Raises:
-    ValueError: both a workdir and a pretrained model.
-  """
+  """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
   from occnet_jax.cli import reconstruct as reconstruct_lib
 
-  if workdir is not None and pretrained is not None:
-    raise ValueError(
-      f"--workdir={workdir} and --model={pretrained} name two networks; want one of "
-      "them: --workdir for a run, --model for a pretrained model"
-    )
   reconstruct_lib.reconstruct(
     workdir,
     source,
     target,
-    pretrained=pretrained or reconstruct_lib.DEFAULT_MODEL,
+    pretrained=pretrained,
     masks=masks,
     intrinsics=intrinsics,
     poses=poses,

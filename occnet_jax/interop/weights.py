@@ -3,8 +3,9 @@
 <directory>/
   model.safetensors  the arrays of params and batch_stats; names are their paths, as
                      params/decoder/fc_p/kernel
-  config.json        {"format_version": 1, "config": the run's, "record": the step, the
-                     scores of validation and the level of the surface}
+  config.json        {"format_version": 1, "package_version", "config": the run's,
+                     "record": the step, the scores of validation and the level of the
+                     surface}
   README.md          the model card
 
 Files may come from anybody. Nothing in them is run, and the header of the weights is
@@ -30,6 +31,7 @@ from occnet_jax.interop.state_dict import shorten
 from occnet_jax.models import registry
 from occnet_jax.train.integrity import reason
 from occnet_jax.types import Method, Variables
+from occnet_jax.version import __version__
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -107,6 +109,7 @@ def write(
   arrays = {name: _stored(name, x, dtype) for name, x in _named(variables).items()}
   description = {
     "format_version": FORMAT_VERSION,
+    "package_version": __version__,
     "config": shareable(config),
     "record": record,
   }

@@ -27,7 +27,7 @@ def convolve(
   """The convolution by Winograd's algorithm, by XLA or as a matrix product."""
   if _winograd_applies(x.shape[1:-1], kernel.shape, stride, padding):
     return winograd.convolve(x, kernel)
-  if _slices_apply(x.shape, stride):
+  if _slices_apply(x.shape[1:-1], stride):
     if _few_features(kernel.shape):
       return _convolve_slices_by_product(x, kernel, padding)
     return _convolve_slices(x, kernel, padding)
@@ -65,7 +65,7 @@ def gradient_by_kernel(
   shape = (kernel_size,) * (x.ndim - 2) + (x.shape[-1], cotangent.shape[-1])
   if _winograd_applies(x.shape[1:-1], shape, stride, padding):
     return winograd.gradient_by_kernel(x, cotangent)
-  if _slices_apply(x.shape, stride):
+  if _slices_apply(x.shape[1:-1], stride):
     if _few_features(shape):
       return _slices_gradient_by_product(x, cotangent, padding, kernel_size)
     return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
@@ -89,9 +89,9 @@ def _convolve_by_product(x, kernel, stride, padding):
   return product.reshape(*rows.shape[:-1], outputs)
 
 
-def _slices_apply(shape: tuple[int, ...], stride: int) -> bool:
+def _slices_apply(sides: tuple[int, ...], stride: int) -> bool:
   """Whether a grid is convolved slice by slice: stride 1, and slices of some size."""
-  return len(shape) == 5 and stride == 1 and math.prod(shape[2:4]) > FEW_WINDOWS
+  return len(sides) == 3 and stride == 1 and math.prod(sides[1:]) > FEW_WINDOWS
 
 
 def _few_features(kernel: tuple[int, ...]) -> bool:

@@ -4,6 +4,7 @@ Shape letters: n points, v vertices, f faces.
 """
 
 import os
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -13,18 +14,23 @@ from occnet_jax.geometry import frames
 from occnet_jax.viz import pages, panes
 
 
-def write_comparison(
-  path: str | os.PathLike,
+def write_comparison(path: str | os.PathLike, **shown: Any) -> None:
+  """Writes the `page` of what is shown to an HTML file."""
+  text = page(**shown)
+  with files.atomic_write(path) as scratch:
+    scratch.write_text(text, encoding="utf-8")
+
+
+def page(
   *,
   title: str,
   facts: dict[str, str],
   observation: np.ndarray | panes.Mesh,
   mesh: trimesh.Trimesh,
-) -> None:
-  """Writes a page that holds all that it shows and fetches nothing.
+) -> str:
+  """A page that holds all that it shows and fetches nothing.
 
   Args:
-    path: HTML file to write.
     title: title of the page.
     facts: names and values to show at the top.
     observation: as of `panes.ReportShape`; a cloud or the mesh of a grid is in the
@@ -43,6 +49,4 @@ def write_comparison(
       observation = observation[(np.abs(observation) < 1).all(1)]
   shape = panes.ReportShape(title, "", {}, observation, (vertices, faces))
   both = [panes.input_pane(shape), panes.output_pane(shape)]
-  page = pages.render("comparison.html", title=title, facts=facts, panes=both)
-  with files.atomic_write(path) as scratch:
-    scratch.write_text(page, encoding="utf-8")
+  return pages.render("comparison.html", title=title, facts=facts, panes=both)

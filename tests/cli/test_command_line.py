@@ -82,7 +82,7 @@ def test_an_unknown_variant_is_the_sentence_of_its_config_alone():
 )
 def test_a_missing_config_file_is_named_with_those_that_exist(value, beginning):
   message = error_of(*TRAIN, f"--config={value}")
-  assert message.startswith(f"error: --config={value}: {beginning}configs/base.py, ")
+  assert message.startswith(f"error: --config={value}: {beginning}configs/")
   names = message.split("of: ")[1].split(", ")
   assert names == sorted(
     f"configs/{path.name}"

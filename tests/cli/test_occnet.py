@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import pytest
@@ -171,7 +170,7 @@ def test_a_mesh_can_be_smoothed_and_simplified(here):
   [(1, 1, 0), (16, 16, 0), (31, 31, 0), (32, 16, 1), (33, 17, 1), (128, 16, 3)],
 )
 def test_a_resolution_is_reached_by_doublings(model, resolution, coarse, doublings):
-  options = reconstruct_lib._options(model, resolution, 0)
+  options = reconstruct_lib.grid_options(model, resolution, 0)
   assert options == {"resolution_0": coarse, "upsampling_steps": doublings}
   assert resolution <= coarse * 2**doublings < resolution + 2**doublings
 
@@ -236,6 +235,13 @@ def test_any_model_can_be_named(here, tmp_path):
   assert (here / "scan.glb").exists()
 
 
+def test_a_run_of_ones_own_can_be_named(here, tiny_run, capsys):
+  run("reconstruct", "scan.xyz", "--workdir", tiny_run, "-o", "own.ply")
+  assert load("own.ply").is_watertight
+  message = failure("reconstruct", "scan.xyz", "--workdir=run", "--model=scan")
+  assert "--workdir=run and --model=scan name two networks" in message
+
+
 def test_several_inputs_and_missing_ones_are_one_sentence(here):
   message = failure("reconstruct", "a.ply", "b.ply")
   assert message.startswith(
@@ -277,23 +283,6 @@ def test_help_and_a_misspelt_command_need_no_jax():
   assert "--resolution N" in done.stdout and "--seed N" in done.stdout
   done = call("reconstrict")
   assert done.returncode == 2 and "invalid choice: 'reconstrict'" in done.stderr
-
-
-def test_the_installed_command_is_this_one():
-  settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  assert settings["project"]["scripts"] == {"occnet": "occnet_jax.cli.occnet:main"}
-
-
-def test_every_file_of_a_packaged_model_is_part_of_the_wheel():
-  settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  patterns = settings["tool"]["setuptools"]["package-data"]["occnet_jax"]
-  package = ROOT / "occnet_jax"
-  packed = {path for pattern in patterns for path in package.glob(pattern)}
-  files = {path for path in (package / "pretrained").glob("*/*") if path.is_file()}
-  assert {f for f in files if "__pycache__" not in f.parts} <= packed
-  assert {f"pretrained/*/*{s}" for s in (".safetensors", ".json", ".md")} <= set(
-    patterns
-  )
 
 
 def test_main_uses_the_packaged_model_without_a_workdir(here, capsys):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import trimesh
 
-import main
 from data_prep import cli as prepare_cli
-from occnet_jax.cli import occnet, stages
+from occnet_jax.cli import dispatch, occnet, stages
 from occnet_jax.geometry import pointcloud_io
 from tests.helpers import ROOT
 from tests.helpers.command_line import error_of, run_here
@@ -97,7 +96,7 @@ def test_a_tilde_is_the_home_directory_for_every_path_of_main(home, monkeypatch)
   monkeypatch.setattr(
     stages, "reconstruct", lambda *args, **more: calls.append((args, more))
   )
-  monkeypatch.setitem(main.STAGES, "train", lambda *args: calls.append(args))
+  monkeypatch.setitem(dispatch.STAGES, "train", lambda *args: calls.append(args))
   monkeypatch.setattr(stages, "import_torch", lambda *args: calls.append(args))
   names = ("input", "output", "masks", "intrinsics", "poses", "preview")
   run_here("--mode=reconstruct", "--workdir=~/run", *(f"--{n}=~/{n}" for n in names))

@@ -28,6 +28,7 @@ from flax import traverse_util
 
 from occnet_jax import losses
 from tests.helpers import (
+  HAS_OLD_EMITTERS,
   convolutions,
   parity_convonet,
   parity_networks,
@@ -78,7 +79,9 @@ if jax.default_backend() != "cpu":
   KINKED |= {"enc_r2n2_simple": 1e-4, "r2n2_pointcloud_small": 1e-4}
 # Compiled as users' programs are: one case of each kind of network. The others, as all
 # tests, do without LLVM's optimisations (tests/conftest.py).
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+OPTIMISED = {"xla_backend_optimization_level": 3}
+if HAS_OLD_EMITTERS:
+  OPTIMISED["xla_cpu_use_fusion_emitters"] = True
 AS_USERS = {
   "unconditional_onet_chairs",
   "dec_DecoderCBatchNorm_0",

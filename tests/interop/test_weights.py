@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import occnet_jax
 from configs import base
 from occnet_jax.interop import weights
 from tests.helpers import pretrained
@@ -58,6 +59,7 @@ def test_a_model_is_a_directory_of_three_files(model, tmp_path):
   content = json.loads((tmp_path / "deep" / "model" / "config.json").read_text())
   assert content == {
     "format_version": 1,
+    "package_version": occnet_jax.__version__,
     "config": model.config,
     "record": model.record,
   }

@@ -4,7 +4,6 @@ import base64
 import html.parser
 import math
 import re
-import tomllib
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import trimesh
 
 from occnet_jax.evaluation import tables
 from occnet_jax.viz import pages, report
-from tests.helpers import ROOT
 from tests.helpers.report_example import CHARTS, CREDIT, FACTS, TITLE, ball, box, write
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -152,13 +150,3 @@ def test_a_run_without_measurements_still_has_a_page(tmp_path):
 def test_a_figure_that_cannot_be_formed_says_so():
   assert report.format_figure(math.nan, "iou") == "n/a"
   assert report.format_figure(0.12345, "iou") == "0.123"
-
-
-def test_an_installed_package_has_every_template_and_asset():
-  project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-  patterns = project["tool"]["setuptools"]["package-data"]["occnet_jax"]
-  package = ROOT / "occnet_jax"
-  packed = {path for pattern in patterns for path in package.glob(pattern)}
-  used = {path for path in (package / "viz").rglob("*") if path.is_file()}
-  used = {path for path in used if path.suffix not in (".py", ".pyc")}
-  assert len(used) > 6 and used <= packed

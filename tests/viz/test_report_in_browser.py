@@ -1,56 +1,26 @@
 """The pages in headless Chromium, opened from disk: pictures, cameras, no requests."""
 
 import contextlib
-import io
 import json
-import shutil
 
 import numpy as np
 import pytest
 import trimesh
-from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from occnet_jax.viz.comparison import write_comparison
+from tests.helpers.browser import picture, started, wait
 from tests.helpers.report_example import write
 
-PATIENCE = 60  # seconds; without a graphics card, on a busy machine
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run
---disable-background-networking --disable-component-update --disable-sync
---use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader
---window-size=1000,800
-"""
 OWN_SCHEMES = ("data:", "blob:", "chrome:", "chrome-extension:", "about:")
-
-
-def find_browser():
-  names = ("chromium", "chromium-browser", "google-chrome")
-  browser = next(filter(None, map(shutil.which, names)), None)
-  driver = shutil.which("chromedriver")
-  if not (browser and driver):
-    pytest.skip(
-      "Chromium or chromedriver is not installed; run sh tests/install_browser.sh"
-    )
-  return browser, driver
 
 
 @contextlib.contextmanager
 def opened(path, directory):
   """A browser that has the page open and the first shape on screen, loaded."""
-  browser, driver = find_browser()
-  options = webdriver.ChromeOptions()
-  options.binary_location = browser
-  for flag in (*FLAGS.split(), f"--user-data-dir={directory / 'profile'}"):
-    options.add_argument(flag)
-  options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-  with webdriver.Chrome(options=options, service=Service(driver)) as chrome:
-    chrome.set_page_load_timeout(PATIENCE)
+  with started(directory) as chrome:
     chrome.get(path.as_uri())
     show_first_shape(chrome)
     yield chrome
@@ -92,15 +62,6 @@ def show_first_shape(page):
   page.execute_script("document.querySelector('.shape').scrollIntoView()")
   wait(page, lambda: all(viewer.get_property("loaded") for viewer in viewers(page)))
   wait(page, lambda: all(picture(viewer).std() > 5 for viewer in viewers(page)))
-
-
-def wait(page, condition):
-  return WebDriverWait(page, PATIENCE, 0.3).until(lambda _: condition())
-
-
-def picture(viewer):
-  with Image.open(io.BytesIO(viewer.screenshot_as_png)) as image:
-    return np.asarray(image.convert("RGB"), np.float64)
 
 
 def orbit(page, viewer):

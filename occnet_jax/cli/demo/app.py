@@ -1,0 +1,251 @@
+"""The routes of the page and of programs, by Starlette (host).
+
+GET  /                              the page
+GET  /healthz                       "ok"
+GET  /api/model                     what the network takes and gives
+POST /api/reconstruct?name=a.ply    file in the body -> mesh in the body
+POST /api/jobs?name=a.ply           file in the body -> a job; with like=ID the file of
+                                    that job once more, and no body
+GET  /api/jobs/ID                   its state
+GET  /api/jobs/ID/view              a page: input and mesh
+GET  /api/jobs/ID/mesh.glb          the mesh, or .ply, .obj, .off, .stl
+
+All take resolution, threshold and seed; reconstruct also format. Errors are JSON,
+{"error": "one sentence"}. The server is for one's own machine: other host names, and
+pages of other origins, are refused.
+"""
+
+import asyncio
+import contextlib
+import math
+import pathlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import (
+  HTMLResponse,
+  JSONResponse,
+  PlainTextResponse,
+  Response,
+)
+from starlette.routing import Route
+
+from occnet_jax import api
+from occnet_jax.cli.demo.jobs import Job, Jobs, TooManyJobs
+from occnet_jax.data.user_inputs import ACCEPTED
+from occnet_jax.geometry import mesh_io
+from occnet_jax.version import __version__
+from occnet_jax.viz import pages
+
+HOSTS = ("localhost", "127.0.0.1")
+MAX_UPLOAD = 200_000_000  # bytes
+LARGEST_RESOLUTION = 512
+MEDIA = {".glb": "model/gltf-binary"}  # others are application/octet-stream
+
+
+class Refused(Exception):
+  """A request that is answered with a code and one sentence."""
+
+  def __init__(self, code: int, sentence: str):
+    super().__init__(sentence)
+    self.code = code
+
+
+def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> Starlette:
+  """The application for one network.
+
+  Args:
+    model: the network; it takes files.
+    name: what the page calls it.
+    max_upload: largest accepted file in bytes.
+
+  Raises:
+    ValueError: a network that takes no files.
+  """
+  kind = model.settings.data.inputs
+  if kind not in ACCEPTED:
+    raise ValueError(
+      f"config.data.inputs of this network is {kind!r}, so it takes no files; want one "
+      f"of {', '.join(ACCEPTED)}"
+    )
+  jobs = Jobs(model)
+
+  @contextlib.asynccontextmanager
+  async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+    await run_in_threadpool(jobs.close)
+
+  routes = _Routes(jobs, name, max_upload)
+  return Starlette(
+    routes=[
+      Route("/", routes.page),
+      Route("/healthz", lambda request: PlainTextResponse("ok")),
+      Route("/api/model", routes.model),
+      Route("/api/reconstruct", routes.reconstruct, methods=["POST"]),
+      Route("/api/jobs", routes.submit, methods=["POST"]),
+      Route("/api/jobs/{id}", routes.job),
+      Route("/api/jobs/{id}/view", routes.view),
+      Route("/api/jobs/{id}/mesh.{form}", routes.mesh),
+    ],
+    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))],
+    exception_handlers={Refused: _answer, ValueError: _answer},
+    lifespan=lifespan,
+  )
+
+
+def _answer(request: Request, error: Exception) -> Response:
+  code = error.code if isinstance(error, Refused) else 422
+  headers = {"Retry-After": "10"} if code == 503 else None
+  return JSONResponse({"error": str(error)}, code, headers)
+
+
+class _Routes:
+  """The answers to requests."""
+
+  def __init__(self, jobs: Jobs, name: str, max_upload: int):
+    self._jobs, self._name, self._max_upload = jobs, name, max_upload
+    self._suffixes = ACCEPTED[jobs.model.settings.data.inputs][1]
+
+  async def page(self, request: Request) -> Response:
+    return HTMLResponse(
+      pages.render("demo.html", title=f"occnet: {self._name}", about=self._about()),
+      headers={"X-Frame-Options": "DENY"},
+    )
+
+  async def model(self, request: Request) -> Response:
+    return JSONResponse(self._about())
+
+  async def reconstruct(self, request: Request) -> Response:
+    form = request.query_params.get("format", "glb")
+    mesh_io.check_written_suffix(pathlib.PurePath(f"mesh.{form}"))
+    job = await self._begin(request)
+    await asyncio.wrap_future(job.future)
+    if job.state == "failed":
+      raise Refused(422, job.message)
+    return await self._send(job, form)
+
+  async def submit(self, request: Request) -> Response:
+    return JSONResponse((await self._begin(request)).describe(), 202)
+
+  async def job(self, request: Request) -> Response:
+    return JSONResponse(self._find(request).describe())
+
+  async def view(self, request: Request) -> Response:
+    text = await run_in_threadpool(self._jobs.page, self._finished(request))
+    return HTMLResponse(text, headers={"X-Frame-Options": "SAMEORIGIN"})
+
+  async def mesh(self, request: Request) -> Response:
+    return await self._send(self._finished(request), request.path_params["form"])
+
+  def _about(self) -> dict[str, Any]:
+    model = self._jobs.model
+    generation = model.settings.generation
+    threshold = None
+    if self._jobs.has_threshold:
+      threshold = round(1 / (1 + math.exp(-model.level)), 3)
+    return {
+      "name": self._name,
+      "version": __version__,
+      "system": model.settings.model["name"],
+      "inputs": model.settings.data.inputs,
+      "accepted": list(self._suffixes),
+      "formats": [suffix[1:] for suffix in mesh_io.WRITTEN_SUFFIXES],
+      "resolution": generation.resolution_0 * 2**generation.upsampling_steps,
+      "threshold": threshold,
+      "max_upload": self._max_upload,
+    }
+
+  async def _begin(self, request: Request) -> Job:
+    """A job for the file of a request, at the end of the queue."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{request.headers['host']}":
+      raise Refused(403, f"a page of {origin} cannot use this server")
+    try:
+      self._jobs.check_room()
+    except TooManyJobs as error:
+      raise Refused(503, "too many files wait; try again in a while") from error
+    query = request.query_params
+    options = self._jobs.options(
+      _number(query, "resolution", int, 1, LARGEST_RESOLUTION),
+      _number(query, "threshold", float, 0, 1),
+      _number(query, "seed", int, 0, 2**31) or 0,
+    )
+    if like := query.get("like"):
+      before = self._jobs.get(like)
+      if before is None or before.observed is None:
+        raise Refused(404, "no such job any more; send the file again")
+      job = Job(before.name, self._jobs.new_folder(), options)
+      job.observed = before.observed
+    else:
+      name = self._safe_name(query.get("name", ""))
+      job = Job(name, self._jobs.new_folder(), options)
+      await self._receive(request, job.folder / name)
+    self._jobs.submit(job)
+    return job
+
+  def _safe_name(self, name: str) -> str:
+    """A name of letters, digits, points and hyphens, with a suffix that is read."""
+    path = pathlib.PurePosixPath(name.replace("\\", "/"))
+    if path.suffix.lower() not in self._suffixes:
+      raise Refused(
+        415, f"name={name!r}: this network wants a file of {' '.join(self._suffixes)}"
+      )
+    stem = re.sub(r"[^\w.-]", "_", path.stem, flags=re.ASCII).lstrip(".")
+    return f"{stem[:80] or 'file'}{path.suffix.lower()}"
+
+  async def _receive(self, request: Request, path: pathlib.Path) -> None:
+    """Writes the body to a file, up to its largest size."""
+    limit = f"want at most {self._max_upload / 1e6:.0f} MB"
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > self._max_upload:
+      raise Refused(413, f"{path.name}: {int(length) / 1e6:.0f} MB; {limit}")
+    received = 0
+    with path.open("wb") as file:
+      async for chunk in request.stream():
+        received += len(chunk)
+        if received > self._max_upload:
+          raise Refused(413, f"{path.name}: too large; {limit}")
+        file.write(chunk)
+    if not received:
+      raise Refused(422, f"{path.name}: the body of the request is empty; want a file")
+
+  def _find(self, request: Request) -> Job:
+    job = self._jobs.get(request.path_params["id"])
+    if job is None:
+      raise Refused(404, "no such job")
+    return job
+
+  def _finished(self, request: Request) -> Job:
+    job = self._find(request)
+    if job.state != "done":
+      raise Refused(409, job.message or f"not finished: {job.state}")
+    return job
+
+  async def _send(self, job: Job, form: str) -> Response:
+    data = await run_in_threadpool(self._jobs.mesh_bytes, job, form)
+    stem = pathlib.PurePath(job.name).stem
+    return Response(
+      data,
+      media_type=MEDIA.get(f".{form}", "application/octet-stream"),
+      headers={"Content-Disposition": f'attachment; filename="{stem}.{form}"'},
+    )
+
+
+def _number(query: Any, name: str, kind: type, low: int, high: int) -> Any:
+  """A number of the query string; None where there is none."""
+  text = query.get(name)
+  if text is None:
+    return None
+  try:
+    value = kind(text)
+  except ValueError as error:
+    raise Refused(422, f"{name}={text!r}; want a number") from error
+  if not low <= value <= high:
+    raise Refused(422, f"{name}={text}; want a number from {low} to {high}")
+  return value

@@ -1,0 +1,191 @@
+"""Reconstructions one after another, and what became of them (host)."""
+
+import collections
+import logging
+import pathlib
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from occnet_jax import api, files
+from occnet_jax.cli import command_line, user_mesh
+from occnet_jax.cli import reconstruct as reconstruct_lib
+from occnet_jax.cli.demo import reading
+from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry.colours import Cloud
+from occnet_jax.losses import logit
+from occnet_jax.types import Field
+from occnet_jax.viz import comparison, panes
+
+KEPT = 20  # finished jobs whose meshes can be fetched
+MAX_WAITING = 8  # jobs that have not begun
+_LOGGER = logging.getLogger(__name__)
+
+
+class TooManyJobs(Exception):
+  """More jobs wait than are accepted."""
+
+
+class Job:
+  """One reconstruction.
+
+  Attributes:
+    id: a name that cannot be guessed.
+    name: name of the uploaded file.
+    folder: of the files of this job.
+    options: arguments of `Model.reconstruct`.
+    state: waiting, reading, reconstructing, done or failed.
+    message: what a failed one says.
+    observed: the array, or the cloud, in the file, once it is read.
+    mesh: the result, in the frame of the file.
+    facts: names and values to show with it.
+  """
+
+  def __init__(self, name: str, folder: pathlib.Path, options: dict[str, Any]):
+    self.id = secrets.token_urlsafe(12)
+    self.name, self.folder, self.options = name, folder, options
+    self.state, self.message = "waiting", ""
+    self.observed: np.ndarray | Cloud | None = None
+    self.mesh: trimesh.Trimesh | None = None
+    self.facts: dict[str, str] = {}
+    self.future: Future[None] | None = None
+    self.begun = time.perf_counter()
+    self.seconds = 0.0
+
+  def describe(self) -> dict[str, Any]:
+    """What a client may know of it."""
+    is_over = self.state in ("done", "failed")
+    seconds = self.seconds if is_over else time.perf_counter() - self.begun
+    return {
+      "id": self.id,
+      "name": self.name,
+      "state": self.state,
+      "message": self.message,
+      "seconds": round(seconds, 1),
+      "facts": self.facts,
+    }
+
+
+class Jobs:
+  """The jobs of one network, which works on one at a time.
+
+  Attributes:
+    model: the network.
+  """
+
+  def __init__(self, model: api.Model):
+    self.model = model
+    self._root = tempfile.TemporaryDirectory(prefix="occnet-demo-")
+    self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
+    self._executor = ThreadPoolExecutor(1)
+    self._lock = threading.Lock()
+
+  def close(self) -> None:
+    """Forgets what waits and removes all files."""
+    self._executor.shutdown(wait=True, cancel_futures=True)
+    self._root.cleanup()
+
+  def new_folder(self) -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(dir=self._root.name))
+
+  def check_room(self) -> None:
+    """Raises TooManyJobs before an upload that could not be worked on."""
+    with self._lock:
+      if sum(job.state == "waiting" for job in self._jobs.values()) >= MAX_WAITING:
+        raise TooManyJobs
+
+  def get(self, key: str) -> Job | None:
+    with self._lock:
+      return self._jobs.get(key)
+
+  def options(
+    self, resolution: int | None, threshold: float | None, seed: int
+  ) -> dict[str, Any]:
+    """The arguments of `Model.reconstruct` for a choice.
+
+    Raises:
+      ValueError: one that this network does not have, or out of range.
+    """
+    options = reconstruct_lib.grid_options(self.model, resolution, seed)
+    if threshold is None:
+      return options
+    if not self.has_threshold:
+      raise ValueError("threshold: this network has no probabilities; leave it out")
+    if not 0 < threshold < 1:
+      raise ValueError(f"threshold={threshold}; want a probability between 0 and 1")
+    return options | {"level": logit(threshold)}
+
+  @property
+  def has_threshold(self) -> bool:
+    """Whether the level is a probability of occupancy that can be chosen."""
+    is_field = isinstance(self.model.method.output, Field)
+    return is_field and "tau" in self.model.settings.model and not self.has_windows
+
+  @property
+  def has_windows(self) -> bool:
+    return self.model.method.windows is not None
+
+  def submit(self, job: Job) -> None:
+    """Puts a job at the end of the queue; the oldest finished ones are forgotten."""
+    with self._lock:
+      self._jobs[job.id] = job
+      over = [key for key, old in self._jobs.items() if old.state in ("done", "failed")]
+      for key in over[: max(0, len(self._jobs) - KEPT)]:
+        shutil.rmtree(self._jobs.pop(key).folder, ignore_errors=True)
+    job.future = self._executor.submit(self._run, job)
+
+  def _run(self, job: Job) -> None:
+    try:
+      self._reconstruct(job)
+      job.state = "done"
+    except command_line.USER_ERRORS as error:
+      text = command_line.describe(error).replace(f"{job.folder}/", "")
+      job.message, job.state = text, "failed"
+    except Exception as error:  # of a bug: the next job goes on
+      _LOGGER.exception("job %s", job.id)
+      job.message = f"{job.name}: {type(error).__name__} in the program"
+      job.state = "failed"
+
+  def _reconstruct(self, job: Job) -> None:
+    kind, shape = self.model.settings.data.inputs, self.model.observation.spec.shape
+    if job.observed is None:
+      job.state = "reading"
+      job.observed = reading.read(job.folder / job.name, kind, shape)
+    job.state = "reconstructing"
+    job.mesh = user_mesh.make_mesh(self.model, job.observed, job.options)
+    job.facts = {"Mesh": user_mesh.describe(job.mesh)}
+    if kind == "cloud":
+      job.facts["Input"] = f"{len(job.observed):,} points"
+    points = user_mesh.points_of(job.observed)
+    doubts = list(user_mesh.doubts(self.model, points, job.mesh))
+    job.facts |= {"Mind": "; ".join(doubts)} if doubts else {}
+    job.seconds = time.perf_counter() - job.begun
+    job.facts["Time"] = f"{job.seconds:.1f} s"
+
+  def mesh_bytes(self, job: Job, form: str) -> bytes:
+    """The mesh of a finished job as a file of a format, in the frame of its input.
+
+    Raises:
+      ValueError: no format that can be written.
+    """
+    path = job.folder / f"mesh.{form}"
+    mesh_io.check_written_suffix(path)
+    api.write_mesh(path, job.mesh)
+    return path.read_bytes()
+
+  def page(self, job: Job) -> str:
+    """The page that shows input and mesh side by side."""
+    kind = self.model.settings.data.inputs
+    return comparison.page(
+      title=files.printable(job.name),
+      facts=job.facts,
+      observation=panes.viewable(kind, user_mesh.points_of(job.observed)),
+      mesh=job.mesh,
+    )

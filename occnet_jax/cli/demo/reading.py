@@ -1,0 +1,102 @@
+"""Uploads, read in a process that can be ended (host).
+
+python -m occnet_jax.cli.demo.reading KIND SHAPE FILE ARRAYS.npz
+
+A file of a stranger may crash a parser, make it loop, or ask for all memory. The
+process has limits of its own; it prints one sentence if the file cannot be used.
+"""
+
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Shaped
+
+from occnet_jax.data import user_inputs
+from occnet_jax.geometry.colours import Cloud
+
+SECONDS = 60.0  # for a file, which may have millions of points
+MEMORY = 6 * 2**30  # bytes of address space
+_IMPORTED_FROM = pathlib.Path(__file__).resolve().parents[3]
+_UNUSABLE = 3  # exit code of a file that was refused with a sentence
+
+
+def read(
+  path: pathlib.Path,
+  kind: str,
+  shape: tuple[int, ...],
+  seconds: float = SECONDS,
+) -> Shaped[np.ndarray, "..."] | Cloud:
+  """What is in an uploaded file, as `user_inputs.read_item` reads it.
+
+  Args:
+    path: the file, alone in its folder, to which the arrays are written as well.
+    kind: kind of the network's inputs.
+    shape: shape of the inputs of one object.
+    seconds: time after which the process is ended.
+
+  Raises:
+    ValueError: a file that cannot be used, or whose reading crashed or took too long.
+  """
+  arrays = path.with_name("read.npz")
+  command = [sys.executable, "-P", "-m", __name__, kind, json.dumps(shape)]
+  environment = {**os.environ, "PYTHONPATH": str(_IMPORTED_FROM)}
+  try:
+    done = subprocess.run(
+      [*command, str(path), str(arrays)],
+      capture_output=True,
+      text=True,
+      errors="replace",
+      env=environment,
+      timeout=seconds,
+    )
+  except subprocess.TimeoutExpired as error:
+    raise ValueError(
+      f"{path.name}: not read within {seconds:.0f} s; want a smaller file"
+    ) from error
+  if done.returncode == _UNUSABLE:
+    raise ValueError(done.stdout.strip().replace(f"{path.parent}/", ""))
+  if done.returncode:
+    raise ValueError(
+      f"{path.name}: reading it ended with code {done.returncode}, so it is damaged or "
+      "too large; want a file that other programs read"
+    )
+  with np.load(arrays, allow_pickle=False) as read_arrays:
+    observed = read_arrays["observed"]
+    if "colours" not in read_arrays:
+      return observed
+    colours = read_arrays["colours"]
+    return Cloud(observed, colours if len(colours) else None)
+
+
+def main(argv: Sequence[str]) -> None:
+  """Reads one file within the limits of memory."""
+  kind, shape, source, target = argv
+  resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+  path = pathlib.Path(source)
+  item = user_inputs.InputItem(path.name, path.stem, [path], [])
+  try:
+    observed = user_inputs.read_item(item, kind, tuple(json.loads(shape)))
+  except (ValueError, OSError) as error:
+    print(" ".join(str(error).split()))  # noqa: T201
+    sys.exit(_UNUSABLE)
+  except MemoryError:
+    print(f"{path.name}: takes more memory than there is for a file")  # noqa: T201
+    sys.exit(_UNUSABLE)
+  arrays = {"observed": observed}
+  if isinstance(observed, Cloud):
+    colours = observed.colours
+    arrays = {
+      "observed": observed.points,
+      "colours": np.zeros((0, 3), np.uint8) if colours is None else colours,
+    }
+  np.savez(target, **arrays)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])

@@ -1,0 +1,66 @@
+"""Serves the page on this machine until Ctrl-C (host)."""
+
+import importlib.util
+import socket
+
+from occnet_jax import api
+from occnet_jax.cli import process
+
+ADDRESS = "127.0.0.1"  # of this machine, for this machine
+
+
+def serve(
+  workdir: str | None, pretrained: str | None, *, port: int, max_upload: int
+) -> None:
+  """Loads a network, prints the address of the page and serves it.
+
+  Args:
+    workdir: directory of a run; None for a pretrained model.
+    pretrained: the model in place of a run; the packaged one without both.
+    port: of the address; 0 for a free one.
+    max_upload: largest accepted file in megabytes.
+
+  Raises:
+    ValueError: a package of the extra `demo` is missing; both a run and a model; a
+      network that takes no files; a port that cannot be used.
+  """
+  missing = [n for n in ("starlette", "uvicorn") if not importlib.util.find_spec(n)]
+  if missing:
+    raise ValueError(
+      f"occnet demo needs the package {missing[0]}: pip install occnet-jax[demo]"
+    )
+  if workdir and pretrained:
+    raise ValueError(
+      f"--workdir={workdir} and --model={pretrained} name two networks; want one"
+    )
+  import uvicorn
+
+  from occnet_jax.cli.demo import app as app_lib
+  from occnet_jax.cli.reconstruct import DEFAULT_MODEL
+
+  process.compute_in_caller()
+  with open_socket(port) as listener:
+    with process.announced("loading the network"):
+      name = workdir or pretrained or DEFAULT_MODEL
+      model = api.restore(workdir) if workdir else api.from_pretrained(name)
+      app = app_lib.make_app(model, name, max_upload=max_upload * 1_000_000)
+    server = uvicorn.Server(
+      uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    )
+    address = f"http://{ADDRESS}:{listener.getsockname()[1]}"
+    print(f"{address}: the network {name}; Ctrl-C ends", flush=True)  # noqa: T201
+    server.run(sockets=[listener])
+
+
+def open_socket(port: int) -> socket.socket:
+  """A socket of this machine that listens.
+
+  Raises:
+    ValueError: the port is taken, or not allowed.
+  """
+  try:
+    return socket.create_server((ADDRESS, port))
+  except (OSError, OverflowError) as error:
+    raise ValueError(
+      f"--port={port}: cannot listen there ({error}); want another, or 0 for a free one"
+    ) from error

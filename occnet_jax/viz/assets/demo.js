@@ -1,0 +1,78 @@
+// The page of `occnet demo`: sends a file, follows its job, shows and offers the mesh.
+
+const POLL = 300; // milliseconds
+const find = (id) => document.getElementById(id);
+const sliders = ["resolution", "threshold"].map(find).filter(Boolean);
+let current = null; // the job that is shown or worked on
+
+function say(text, failed = false) {
+  find("status").textContent = text;
+  find("status").parentElement.classList.toggle("failed", failed);
+}
+
+function query(values) {
+  const parameters = new URLSearchParams(values);
+  for (const slider of sliders) parameters.set(slider.id, slider.value);
+  return parameters.toString();
+}
+
+async function ask(address, options) {
+  const answer = await fetch(address, options);
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+async function follow(job) {
+  current = job.id;
+  while (!["done", "failed"].includes(job.state)) {
+    say(`${job.name}: ${job.state}, ${job.seconds.toFixed(0)} s`);
+    await new Promise((resolve) => setTimeout(resolve, POLL));
+    job = await ask(`/api/jobs/${job.id}`);
+    if (current !== job.id) return; // another one was sent meanwhile
+  }
+  if (job.state === "failed") throw new Error(job.message);
+  say(`${job.name}: done, ${job.seconds.toFixed(1)} s`);
+  for (const link of document.querySelectorAll("#downloads a")) {
+    link.href = `/api/jobs/${job.id}/mesh.${link.dataset.form}`;
+  }
+  find("view").src = `/api/jobs/${job.id}/view`;
+  for (const id of ["downloads", "view"]) find(id).hidden = false;
+  find("again").disabled = false;
+}
+
+async function send(values, body) {
+  find("progress").hidden = false;
+  say(body ? "sending" : "waiting");
+  try {
+    await follow(await ask(`/api/jobs?${query(values)}`, { method: "POST", body }));
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    find("progress").hidden = true;
+  }
+}
+
+function sendFile(file) {
+  if (file) send({ name: file.name }, file);
+}
+
+find("view").addEventListener("load", ({ target }) => {
+  target.style.height = `${target.contentDocument.documentElement.scrollHeight + 4}px`;
+});
+for (const slider of sliders) {
+  slider.addEventListener("input", () => {
+    find(`${slider.id}-shown`).textContent = slider.value;
+  });
+}
+find("file").addEventListener("change", (event) => sendFile(event.target.files[0]));
+find("again").addEventListener("click", () => send({ like: current }));
+
+const drop = find("drop");
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop") sendFile(event.dataTransfer.files[0]);
+  });
+}
