@@ -1,6 +1,7 @@
 """The page's routes in process: meshes, limits, and what strangers send."""
 
 import io
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
+from configs import base
 from occnet_jax.cli import occnet, process, user_mesh
 from occnet_jax.cli.demo import jobs as jobs_lib
 from occnet_jax.cli.demo import reading, server
-from tests.helpers.pretrained import install, make_cloud, make_model
+from occnet_jax.interop import weights
+from occnet_jax.trained_model import Model
+from tests.helpers.pretrained import (
+  install,
+  make_cloud,
+  make_model,
+  random_variables,
+)
 
 testclient = pytest.importorskip(
   "starlette.testclient", reason="the extra demo is missing"
@@ -243,3 +253,35 @@ def test_clients_at_once_get_the_mesh_of_their_own_file(client, model):
   for place, answer in zip(places, answers, strict=True):
     mesh = load(answer.content, "ply")
     np.testing.assert_allclose(mesh.bounds, expected.bounds + place, atol=1e-3)
+
+
+def make_photo_model():
+  """A network of photographs for which about half of the cube is inside."""
+  config = base.get_config()
+  config.data.update(inputs="image", image_side=64)
+  config.model.update(encoder="simple_conv", c_dim=8, hidden_size=16)
+  config.generation.update(resolution_0=8, upsampling_steps=0)
+  config = json.loads(json.dumps(config.to_dict()))
+  record = {"step": 1}
+  method, specs = weights.build(config, record)
+  variables = random_variables(specs)
+  model = Model(method, variables, config, record)
+  points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3))
+  values = model.decode(model.encode(np.ones((1, 64, 64, 3), np.float32)), points)
+  record["level"] = float(np.median(values))
+  return Model(weights.build(config, record)[0], variables, config, record)
+
+
+def test_a_photograph_becomes_a_mesh_beside_it():
+  app = app_lib.make_app(make_photo_model(), "photos")
+  buffer = io.BytesIO()
+  Image.new("RGB", (90, 70), "white").save(buffer, "PNG")
+  with testclient.TestClient(app, base_url="http://localhost") as client:
+    assert client.get("/api/model").json()["accepted"][0] == ".bmp"
+    job = client.post("/api/jobs?name=chair.png", content=buffer.getvalue()).json()
+    job = wait(client, job)
+    assert job["state"] == "done", job["message"]
+    view = client.get(f"/api/jobs/{job['id']}/view").text
+    assert view.count("<model-viewer alt") == 1 and 'class="observation"' in view
+    answer = client.post("/api/jobs?name=a.ply", content=cloud_file())
+    assert "this network wants a file of .bmp" in refusal(answer, 415)
