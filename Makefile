@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install quickstart lint test test-fast docs lock format clean
+.PHONY: help install quickstart lint test test-fast test-all docs lock format clean
 
 help:
 	@echo "make install     the package and what its tests need, in .venv"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-fast   lint and the tests without long trainings, kills and browsers"
 	@echo "make lint        lint alone"
 	@echo "make docs        the documents as a site that needs no network, in site/"
+	@echo "make test-all    make test, and minutes of damaged files for every reader"
 	@echo "make format      format the code"
 	@echo "make lock        the versions that CI uses, in locks/"
 	@echo "make clean       remove .venv and site"
@@ -38,6 +39,10 @@ test-fast: lint
 
 docs: $(VENV)/.tests
 	$(BIN)/python docs/build.py site
+
+# 2,000 changed files of each kind that is read; make test takes 8.
+test-all: test
+	$(BIN)/python -m pytest tests/test_fuzzing.py --fuzz=2000
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .

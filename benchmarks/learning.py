@@ -16,25 +16,15 @@ Call it again to resume.
 
 import argparse
 import importlib.util
-import json
 import pathlib
 import statistics
-import time
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
+from benchmarks.step_cost import measure_step
 from configs import quickstart
-from occnet_jax import config as config_lib
 from occnet_jax.cli import process
-from occnet_jax.data import batches as batches_lib
 from occnet_jax.evaluation import tables
-from occnet_jax.files import atomic_write
-from occnet_jax.models import registry
-from occnet_jax.train import loop, metric_log, optimizers
-from occnet_jax.train import state as state_lib
-from occnet_jax.train import step as step_lib
+from occnet_jax.train import loop, metric_log
 
 LOCAL = {  # one form of encoder, decoder and batch for all that is not a code
   "data.points": 512,
@@ -64,7 +54,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
   "patches": ("patches", {}),
   "ifnet": ("local", {"optim.ema_batches": 16}),
 }
-TIMED_STEPS = 4
 VALIDATIONS = 8  # on the way of a run
 
 
@@ -80,7 +69,8 @@ def main() -> None:
   process.keep_freed_memory()  # as main.py does
   rows = []
   for variant in args.variants:
-    seconds, parameters = measure_step(variant, args)
+    path = args.out / f"{variant}.json"
+    seconds, parameters = measure_step(configure(variant, args), path)
     for seed in range(args.seeds if variant in args.repeated else 1):
       for step, iou in train(variant, seed, seconds, args):
         row = {"variant": variant, "parameters": parameters, "seed": seed}
@@ -109,33 +99,6 @@ def configure(
     }
   )
   return config.to_dict()
-
-
-def measure_step(variant: str, args: argparse.Namespace) -> tuple[float, int]:
-  """CPU seconds of a step, and the number of parameters; kept in a file of --out."""
-  path = args.out / f"{variant}.json"
-  if not path.exists():
-    settings = config_lib.parse(configure(variant, args))
-    examples = batches_lib.open_train(settings.data)
-    batch = next(batches_lib.read_host_batches(settings, examples, 0))
-    batch = jax.tree.map(jnp.asarray, batch)
-    method = registry.build(settings.model)
-    optimizer = optimizers.make(settings.optim, 100)
-    state = state_lib.create(method, optimizer, batch, seed=0, ema=True)
-    decay = settings.optim.ema_decay
-    step = jax.jit(step_lib.make_step(method, optimizer, ema_decay=decay))
-    state, _ = jax.block_until_ready(step(state, batch, 0))
-    times = []
-    for number in range(TIMED_STEPS):
-      start = time.process_time()
-      state, _ = jax.block_until_ready(step(state, batch, number))
-      times.append(time.process_time() - start)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as scratch:
-      scratch.write_text(json.dumps([statistics.median(times), parameters]))
-  seconds, parameters = json.loads(path.read_text())
-  return seconds, parameters
 
 
 def train(

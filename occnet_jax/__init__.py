@@ -13,6 +13,8 @@ _PUBLIC = {
   "from_pretrained": "api",
   "read_cloud": "api",
   "read_mesh": "api",
+  "read_scan": "api",
+  "read_volume": "api",
   "write_mesh": "api",
   "Model": "api",
   "extract_mesh": "extract.pipeline",

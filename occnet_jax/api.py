@@ -20,6 +20,8 @@ from jaxtyping import Float
 from occnet_jax import config as config_lib
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import mesh_io, pointcloud_io
+from occnet_jax.geometry.colours import Cloud, of_mesh
+from occnet_jax.geometry.volumes import read_volume
 from occnet_jax.interop import hub, weights
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
@@ -31,6 +33,8 @@ __all__ = [
   "from_pretrained",
   "read_cloud",
   "read_mesh",
+  "read_scan",
+  "read_volume",
   "restore",
   "write_mesh",
 ]
@@ -85,8 +89,9 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Float[np.ndarray, "
   Of a mesh file they are 100,000 points, drawn uniformly on its surface.
 
   Args:
-    path: PLY, OBJ or OFF with or without faces; STL, GLB, GLTF or DAE; XYZ, PTS, TXT or
-      CSV with a point per line; NPY (n, 3) or more columns; NPZ with `points`.
+    path: PLY, OBJ or OFF with or without faces; STL, GLB, GLTF, 3MF or DAE; XYZ, PTS,
+      TXT or CSV with a point per line; NPY (n, 3) or more columns; NPZ with `points`;
+      PCD, LAS, LAZ or E57. docs/formats.md has what is read of each, and what it needs.
     seed: seed of the points drawn on a mesh.
 
   Raises:
@@ -98,6 +103,17 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Float[np.ndarray, "
   return pointcloud_io.read_cloud(path, seed=seed)
 
 
+def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
+  """A file as of `read_cloud`, with its colours: `points`, `colours`, `left_out`.
+
+  `Model.reconstruct` takes it in place of its points, and gives the mesh the colours of
+  the points nearest to each vertex, which `write_mesh` writes.
+
+  Args and errors: those of `read_cloud`.
+  """
+  return pointcloud_io.read_scan(path, seed=seed)
+
+
 def read_mesh(path: str | os.PathLike) -> trimesh.Trimesh:
   """The triangles of a file, in its own frame and unit; y is up in DAE files.
 
@@ -105,7 +121,7 @@ def read_mesh(path: str | os.PathLike) -> trimesh.Trimesh:
   vertices that the file repeats stay apart.
 
   Args:
-    path: PLY, OBJ, OFF, STL, GLB, GLTF or, with the package pycollada, DAE.
+    path: PLY, OBJ, OFF, STL, GLB, GLTF, 3MF or, with the package pycollada, DAE.
 
   Raises:
     ValueError: the file is missing, broken, cut off, of another format or without
@@ -121,7 +137,7 @@ def write_mesh(path: str | os.PathLike, mesh: trimesh.Trimesh) -> None:
   Vertices are exact to a millionth of the mesh's extent wherever it lies.
 
   Args:
-    path: GLB, PLY and OBJ, which keep vertex normals, OFF or STL.
+    path: GLB, PLY and OBJ, which keep vertex normals and colours, OFF or STL.
     mesh: the mesh, as `Model.reconstruct` returns it.
 
   Raises:
@@ -129,4 +145,5 @@ def write_mesh(path: str | os.PathLike, mesh: trimesh.Trimesh) -> None:
       change the mesh.
     OSError: the file cannot be written.
   """
-  mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
+  colours = of_mesh(mesh)
+  mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals, colours)

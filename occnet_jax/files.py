@@ -19,6 +19,7 @@ from typing import Any
 
 _LOGGER = logging.getLogger(__name__)
 SCRATCH_PREFIX = ".part-"
+LONGEST = 400  # characters of another's message
 _OF_CONTENTS = (None, errno.ENOENT, errno.EINVAL)
 
 
@@ -117,6 +118,12 @@ def check_read(path: str | os.PathLike, error: Exception) -> None:
         f"{path}: cannot be read ({cause.strerror}); make it readable and try again"
       ) from error
     cause = cause.__cause__ or cause.__context__
+
+
+def one_line(error: BaseException) -> str:
+  """A parser's message on one line of at most LONGEST characters."""
+  text = printable(" ".join(str(error).split()))
+  return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def to_cell(text: str) -> str:

@@ -26,6 +26,7 @@ from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
+from occnet_jax.geometry.colours import Cloud, colour_mesh
 from occnet_jax.interop import cards, weights
 from occnet_jax.models import finetuning, latent_optimization, latent_prior
 from occnet_jax.types import Latent, Method, Posterior, Variables
@@ -201,9 +202,8 @@ class Model:
     Args:
       observed: a point cloud (n, 3) in any unit, of which as many points are used as
         in training, drawn at random; a network of scans takes any number up to the most
-        of its training. Or an image (h, w, 3) or
-        (h, w, 4) of uint8, several of them, or a grid (r, r, r) of 0 and 1, for a
-        network of such inputs. An image is centred on a white square.
+        of its training. A `read_scan` gives the mesh its colours. Or images (h, w, 3 or
+        4) of uint8, which are centred on white squares, or a grid (r, r, r) of 0 and 1.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: seed of the draw of points.
@@ -215,6 +215,9 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
+    if isinstance(observed, Cloud):
+      settings |= {"normalise": normalise, "seed": seed}
+      return colour_mesh(self.reconstruct(observed.points, **settings), observed)
     kind, shape = self.settings.data.inputs, self.observation.spec.shape
     generation, model = self.settings.generation, self
     steps = settings.pop("finetune_steps", generation.finetune_steps)

@@ -54,6 +54,11 @@ gc.freeze()
 gc.set_threshold(100_000, 20, 20)
 
 
+def pytest_addoption(parser):
+  text = "changed files of each kind that tests/test_fuzzing.py reads"
+  parser.addoption("--fuzz", type=int, default=8, metavar="N", help=text)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
   """A function (name, make) -> path that `make` has filled, once for all workers.

@@ -3,6 +3,7 @@
 occnet reconstruct scan.ply -o mesh.glb
 occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
 occnet run folder:meshes --workdir=runs/mine
+occnet reconstruct ct.nii.gz --level 300 -o skull.glb
 occnet models
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from occnet_jax import files
 from occnet_jax.cli import command_line, process, recipes, run_commands
+from occnet_jax.geometry import volumes
 from occnet_jax.version import __version__
 
 
@@ -59,8 +61,9 @@ def make_parser() -> argparse.ArgumentParser:
   one = commands.add_parser(
     "reconstruct",
     help="make a mesh of a file, or of each file of a folder",
-    description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, NPY, NPZ, "
-    "or a mesh file),\nor of what else the model takes; of each file of a folder.",
+    description="Makes a closed mesh of a point cloud (PLY, XYZ, PTS, CSV, PCD, LAS, "
+    "E57, NPY, NPZ,\nor a mesh file), or of what else the model takes; of each file of "
+    "a folder.",
     epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb --preview page.html",
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
@@ -117,6 +120,13 @@ def make_parser() -> argparse.ArgumentParser:
   one.add_argument(
     "--masks", help="PNG mask of an image, or folder of masks: other than 0 is object"
   )
+  one.add_argument(
+    "--level",
+    type=float,
+    metavar="VALUE",
+    help="value at the surface of a volume (NIfTI, NRRD, NPY, or a folder with a DICOM "
+    "series), such as 300 for bone in a CT; no model takes part; see docs/volumes.md",
+  )
   one.set_defaults(run=_reconstruct, parser=one)
   run_commands.add(commands)
   models = commands.add_parser(
@@ -144,10 +154,13 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
       f"{len(arguments.input)} inputs ({', '.join(arguments.input[:3])}, ...); want "
       "one file, or one folder that holds them"
     )
+  source = pathlib.Path(arguments.input[0])
+  if arguments.level is not None or volumes.is_volume_file(source):
+    _reconstruct_volume(arguments, source)
+    return
   with process.announced("starting"):
     from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
 
-  source = pathlib.Path(arguments.input[0])
   reconstruct_lib.reconstruct(
     arguments.workdir,
     source,
@@ -160,6 +173,27 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     smooth=arguments.smooth,
     faces=arguments.faces,
     seed=arguments.seed,
+    preview=arguments.preview,
+  )
+
+
+def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:
+  """The mesh of a level, for which there is neither a model nor what it takes."""
+  for name in ("workdir", "model", "resolution", "masks", "intrinsics", "poses"):
+    if getattr(arguments, name) is not None:
+      raise ValueError(
+        f"--{name}={getattr(arguments, name)} is for models, which take no part in the "
+        "mesh of a volume; leave it out"
+      )
+  with process.announced("starting"):
+    from occnet_jax.cli import user_volume  # imports JAX
+
+  user_volume.reconstruct_volume(
+    source,
+    arguments.output,
+    level=arguments.level,
+    smooth=arguments.smooth,
+    faces=arguments.faces,
     preview=arguments.preview,
   )
 

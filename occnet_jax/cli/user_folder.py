@@ -23,7 +23,7 @@ from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.evaluation import tables
 from occnet_jax.evaluation.resume_log import ResumeLog
 from occnet_jax.extract.pipeline import NoSurface
-from occnet_jax.geometry import mesh_io, photos
+from occnet_jax.geometry import photos
 from occnet_jax.viz import album, sheets
 
 Row = dict[str, Any]
@@ -109,11 +109,13 @@ def _attempt(
   pictures = {}
   try:
     observed = user_mesh.read(model, item)
-    pictures["input"] = sheets.draw_input(model.settings.data.inputs, observed)
+    pictures["input"] = sheets.draw_input(
+      model.settings.data.inputs, user_mesh.points_of(observed)
+    )
     mesh = user_mesh.make_mesh(model, observed, options)
     pictures |= sheets.draw_front_and_back(mesh)
-    mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
-    return "mesh", ""
+    user_mesh.save(path, mesh)
+    return "mesh", "; ".join(user_mesh.left_out(observed, path))
   except command_line.USER_ERRORS as error:
     is_empty = isinstance(error, NoSurface)
     return "no surface" if is_empty else "failed", command_line.describe(error)

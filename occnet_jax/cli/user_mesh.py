@@ -17,6 +17,7 @@ from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import mesh_io, scan_checks
+from occnet_jax.geometry.colours import Cloud
 from occnet_jax.viz import comparison, panes
 
 GUESSED = 0.1  # share of a mesh without points nearby, above which it is mentioned
@@ -32,18 +33,21 @@ def write_mesh_of(
 ) -> str:
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
-    observed = read(model, item)
+    cloud = read(model, item)
+  observed = points_of(cloud)
   print_pixels(item.depth)
   used = model.observation.spec.shape[0]
   if model.settings.data.inputs == "cloud" and len(observed) > used:
     print(f"{source}: {len(observed):,} points, {used:,} of them used, at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
-    mesh = make_mesh(model, observed, options)
-  mesh_io.write_mesh(target, mesh.vertices, mesh.faces, mesh.vertex_normals)
+    mesh = make_mesh(model, cloud, options)
+  save(target, mesh)
+  for sentence in left_out(cloud, target):
+    print(f"{source}: {sentence}")  # noqa: T201
   for doubt in doubts(model, observed, mesh):
     print(f"{source}: {doubt}")  # noqa: T201
   description = describe(mesh)
-  written = f"{target}: {description}, {_size_of(target)}"
+  written = f"{target}: {description}, {size_of(target)}"
   if not preview:
     return written
   facts = {"Mesh": description, "Input": files.printable(str(source))}
@@ -55,16 +59,39 @@ def write_mesh_of(
     observation=observation,
     mesh=mesh,
   )
-  return f"{written}\n{preview}: input and mesh, {_size_of(preview)}"
+  return f"{written}\n{preview}: input and mesh, {size_of(preview)}"
 
 
-def read(model: api.Model, item: InputItem) -> np.ndarray:
+def save(target: pathlib.Path, mesh: trimesh.Trimesh) -> None:
+  """Writes a mesh with its normals and colours."""
+  api.write_mesh(target, mesh)
+
+
+def left_out(observed: np.ndarray | Cloud, target: pathlib.Path) -> Iterator[str]:
+  """What of a file does not reach the mesh, in words."""
+  if not isinstance(observed, Cloud):
+    return
+  names = list(observed.left_out)
+  if observed.colours is not None and target.suffix not in mesh_io.COLOURED_SUFFIXES:
+    names.append(f"colours ({target.suffix} has none)")
+  if names:
+    more = ", ..." if len(names) > 6 else ""
+    yield f"left out: {files.printable(', '.join(names[:6]))}{more}"
+
+
+def points_of(observed: np.ndarray | Cloud) -> np.ndarray:
+  """What a network observes, without colours."""
+  return observed.points if isinstance(observed, Cloud) else observed
+
+
+def read(model: api.Model, item: InputItem) -> np.ndarray | Cloud:
+  """The array, or cloud with its colours, in an object's files."""
   kind, shape = model.settings.data.inputs, model.observation.spec.shape
   return user_inputs.read_item(item, kind, shape)
 
 
 def make_mesh(
-  model: api.Model, observed: np.ndarray, options: dict[str, Any]
+  model: api.Model, observed: np.ndarray | Cloud, options: dict[str, Any]
 ) -> trimesh.Trimesh:
   try:
     return model.reconstruct(observed, **options)
@@ -104,7 +131,7 @@ def doubts(
 
 
 def describe(mesh: trimesh.Trimesh) -> str:
-  """Its size, and whether it is closed, in words."""
+  """The size of a mesh and whether it is closed, in words."""
   vertices, faces = len(mesh.vertices), len(mesh.faces)
   size = f"{vertices} vertices, {faces} faces"
   if not faces:
@@ -114,7 +141,8 @@ def describe(mesh: trimesh.Trimesh) -> str:
   return f"{size}, {state}"
 
 
-def _size_of(path: str | os.PathLike) -> str:
+def size_of(path: str | os.PathLike) -> str:
+  """The size of a file, in words."""
   return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
 
 

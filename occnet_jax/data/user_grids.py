@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from occnet_jax.files import check_read
+from occnet_jax.files import check_read, one_line
 
 
 class GridShapeError(ValueError):
@@ -42,8 +42,9 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
     check_read(path, error)
+    reason = f"{type(error).__name__}: {one_line(error)}"
     raise ValueError(
-      f"{path}: cannot be read as a grid ({type(error).__name__}: {error}); want NPY, "
+      f"{path}: cannot be read as a grid ({reason}); want NPY, "
       "NPZ with the array voxels, or binvox"
     ) from error
   _check_side(path, grid.shape, side)

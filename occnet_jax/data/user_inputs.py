@@ -19,7 +19,8 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
-from occnet_jax.geometry import frames, photos, pointcloud_io
+from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
+from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
 
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
@@ -139,7 +140,7 @@ def in_frame(
   return frames.to_frame(np.asarray(observed, np.float64), loc, scale)
 
 
-def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray | Cloud:
   """The array in an object's files, which `prepare` takes.
 
   Args:
@@ -148,8 +149,9 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
     shape: shape of the inputs of one object, as in `prepare`.
 
   Returns:
-    A cloud (n, 3), a grid (r, r, r), or photographs without their background, (h, h, 3)
-    or (k, h, h, 3) of uint8, in the size that the network takes.
+    A cloud (n, 3), as a `Cloud` where a file may have colours; a grid (r, r, r), or
+    photographs without their background, (h, h, 3) or (k, h, h, 3) of uint8, in the
+    size that the network takes.
 
   Raises:
     ValueError: a file that cannot be read, or a grid of another side.
@@ -157,7 +159,7 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray:
   if item.depth is not None:
     return item.depth.read(item.paths, item.masks, item.poses)
   if kind == "cloud":
-    return pointcloud_io.read_cloud(item.paths[0])
+    return pointcloud_io.read_scan(item.paths[0])
   if kind == "voxels":
     return user_grids.read_grid(item.paths[0], shape[0])
   for path in item.paths:
@@ -268,6 +270,8 @@ def _explain_nothing(
     hint = f"; a network of config.data.inputs = {' or '.join(others)} would read it"
   if accepted == ACCEPTED["cloud"] and present.intersection(user_depth.ACCEPTED[1]):
     hint += "; for depth images give --intrinsics=camera.json"
+  if any(volumes.is_volume_file(f) or dicom.is_dicom(f) for f in files[:100]):
+    hint += "; a CT or MRI becomes a mesh by occnet reconstruct --level=VALUE"
   return (
     f"{source}: this network wants {description} ({' '.join(suffixes)}), found "
     f"{len(files)} files ({' '.join(sorted(present)) or 'none'}){hint}"

@@ -70,9 +70,10 @@ def as_field(function: Any, points_per_batch: int | None = None) -> Field:
   Args:
     function: a `Field`; a function of JAX, of a batch (n, 3) -> (n,) or of one point
       (3,) -> (), or a `Partial` of one; a function (n, 3) -> (n,) that JAX cannot
-      trace, which is called with float64 NumPy points; a NumPy array (r, r, r) over the
-      cells of [-0.5, 0.5]^3; or a `trimesh.Trimesh`, for its signed distance. See
-      `field_adapters` for the last two. Of a batch is what can be traced either way.
+      trace, which is called with float64 NumPy points; a NumPy array (x, y, z) of
+      voxels, whose longest side spans [-0.5, 0.5]; or a `trimesh.Trimesh`, for its
+      signed distance. See `field_adapters` for the last two. Of a batch is what can be
+      traced either way.
     points_per_batch: number of points evaluated at a time; None chooses 2^11 on a CPU,
       whose caches hold a network's activations for that many, and 2^16 elsewhere and
       for functions of NumPy.

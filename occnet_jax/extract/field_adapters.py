@@ -1,6 +1,6 @@
 """Fields of voxel grids and meshes (host).
 
-Shape letters: r cells a side, n query points.
+Shape letters: x y z cells along the axes, n query points.
 """
 
 import igl
@@ -11,30 +11,32 @@ from scipy import ndimage
 
 
 class GridSource:
-  """An array (r, r, r) over the cells of [-0.5, 0.5]^3, linear between their centres.
+  """An array (x, y, z) over cubic cells, linear between their centres.
 
-  Booleans count as 1 and -1, so their surface is at the level 0. Outside of the cube
-  the value is -1 for booleans, and the least value of the grid for numbers.
+  The box of cells is centred, and its longest side spans [-0.5, 0.5]: a grid (r, r, r)
+  has the cells of the unit cube. Booleans count as 0 and 1. Outside of the box the
+  value is the least of the grid, and 0 for booleans.
 
   Raises:
     ValueError: another shape, or values that are not finite.
   """
 
   def __init__(self, grid: Shaped[np.ndarray, "..."]):
-    if grid.ndim != 3 or len(set(grid.shape)) != 1 or not grid.size:
-      raise ValueError(f"a voxel grid of shape {grid.shape}; want (r, r, r)")
+    if grid.ndim != 3 or not grid.size:
+      raise ValueError(f"a voxel grid of shape {grid.shape}; want (x, y, z)")
     if bad := np.count_nonzero(~np.isfinite(grid)):
       raise ValueError(
         f"{bad} of {grid.size} cells are not finite; want numbers: fill them with the "
         "value of the outside"
       )
-    is_mask = grid.dtype == bool
-    self.grid = np.where(grid, 1.0, -1.0) if is_mask else grid.astype(np.float64)
-    self.outside = -1.0 if is_mask else self.grid.min()
+    self.grid = grid.astype(np.float64)
+    self.outside = 0.0 if grid.dtype == bool else self.grid.min()
 
   def __call__(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-    # Cell i spans [i, i + 1] / r - 0.5, and its value lies at its centre.
-    indices = ((points + 0.5) * len(self.grid) - 0.5).T
+    # Of the r cells along the longest side, cell i spans [i, i + 1] / r - 0.5, and its
+    # value lies at its centre. Shorter sides of s cells begin at -s / (2 r).
+    sides = np.array(self.grid.shape)
+    indices = (points * sides.max() + sides / 2 - 0.5).T
     return ndimage.map_coordinates(
       self.grid, indices, order=1, mode="grid-constant", cval=self.outside
     )

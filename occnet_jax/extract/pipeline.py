@@ -3,12 +3,14 @@
 The stages and their order are those of the reference's generation; paper, section 3.3.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import trimesh
 
-from occnet_jax.extract.extraction import Extraction, coarse_cells
+from occnet_jax.extract import volume as volume_lib
+from occnet_jax.extract.extraction import Clock, Extraction, coarse_cells
 from occnet_jax.extract.field import as_field
 from occnet_jax.extract.grid.active_cells import find_crossings
 from occnet_jax.extract.grid.dual_contouring import dual_contour
@@ -29,6 +31,8 @@ from occnet_jax.extract.mesh.projection import mean_error, project
 from occnet_jax.extract.mesh.refine import refine
 from occnet_jax.geometry.grids import PADDING
 
+Number = float | int
+Sides = Number | Sequence[Number] | np.ndarray  # of all axes, or of each
 METHODS = ("mise_roots", "dual", "mise")
 GRADIENT_COST = 3  # evaluations that a gradient counts as
 THIN_PARTS_BELOW = (
@@ -46,7 +50,9 @@ def extract_mesh(
   method: str = "mise_roots",
   resolution_0: int = 16,
   upsampling_steps: int = 3,
-  level: float = 0.0,
+  level: Number | None = None,
+  spacing: Sides | None = None,
+  origin: Sides | None = None,
   padding: float = PADDING,
   least_part: float = 0.0,
   smooth_steps: int = 0,
@@ -60,11 +66,16 @@ def extract_mesh(
 ) -> trimesh.Trimesh:
   """Extracts the closed surface where a field crosses the level in the padded cube.
 
+  A volume with a place of its own, a `read_volume` or an array with `spacing` or
+  `origin`, is extracted on its own grid, in its own unit, instead: marching cubes
+  between the centres of its voxels, closed by the faces of the outermost voxels.
+
   Args:
     field: a function of points, larger inside: of JAX, from a batch (n, 3) to (n,) or
       from one point (3,) to (); of NumPy, from (n, 3) to (n,); a
       `jax.tree_util.Partial(function, *arrays)`, which is compiled once for all arrays;
-      a voxel grid; or a mesh. See `extract.field`, also for networks.
+      a voxel grid (nx, ny, nz), whose longest side spans [-0.5, 0.5]; a mesh; or a
+      `Volume`. See `extract.field`, also for networks.
     method: "mise_roots", marching cubes with vertices on the surface, and more of them
       where it bends; "dual", dual contouring, which keeps sharp edges; "mise", marching
       cubes with vertices where the surface would be if the field were linear, as the
@@ -78,6 +89,10 @@ def extract_mesh(
       points in float32 do not resolve an edge. 0 evaluates, as the reference does, a
       dense grid of resolution_0 points, so one cell fewer, a side.
     level: value at the surface: log(tau / (1 - tau)) for logits and a probability tau.
+      None for 0.5 of booleans, which count as 0 and 1, and 0 of all else.
+    spacing: distance between the centres of neighbouring voxels of an array, one number
+      or one for each axis; 1 where only an origin is given.
+    origin: centre of the array's voxel (0, 0, 0); (0, 0, 0) by default.
     padding: the cube is [-(1 + padding) / 2, (1 + padding) / 2]^3.
     least_part: parts and cavities of less volume than this share of the largest part's
       are left out; 0 keeps all.
@@ -117,15 +132,26 @@ def extract_mesh(
       f"smooth_steps={smooth_steps} and refine_steps={refine_steps}: refinement moves "
       "a smooth mesh back to the surface of the field; want one of them"
     )
-  field = as_field(field, points_per_batch)
-  cells = coarse_cells(resolution_0, upsampling_steps)
-  run = Extraction(field, cells, upsampling_steps, level, padding, max_memory)
-  vertices, faces, facts = triangulate_level_set(run, method)
-  vertices = run.to_cube(vertices)
+  level = volume_lib.default_level(field) if level is None else float(level)
+  volume = volume_lib.as_volume(field, spacing, origin)
+  if volume is None:
+    field = as_field(field, points_per_batch)
+    cells = coarse_cells(resolution_0, upsampling_steps)
+    run = Extraction(field, cells, upsampling_steps, level, padding, max_memory)
+    clock = run.clock
+    vertices, faces, facts = triangulate_level_set(run, method)
+    vertices = run.to_cube(vertices)
+  else:
+    grid = (method, resolution_0, upsampling_steps, padding, points_per_batch)
+    check_own_grid(grid, refine_steps)
+    field, clock = volume_lib.VolumeField(volume), Clock()
+    with clock.stage("surface"):
+      vertices, faces, facts = volume_lib.triangulate_volume(volume, level, max_memory)
   if not len(faces) and on_empty == "raise":
-    raise NoSurface(describe_values(facts, level))
+    describe = describe_values if volume is None else volume_lib.describe_values
+    raise NoSurface(describe(facts, level))
   if least_part or smooth_steps or simplify_faces is not None:
-    with run.clock.stage("finish"):
+    with clock.stage("finish"):
       vertices, faces = finish(
         vertices,
         faces,
@@ -134,20 +160,42 @@ def extract_mesh(
         simplify_faces=simplify_faces,
       )
   if refine_steps and len(faces):
-    with run.clock.stage("refine"):
+    with clock.stage("refine"):
       vertices, losses = refine_and_project(run, vertices, faces, refine_steps, seed)
     facts |= losses
   vertex_normals = None
   if normals and len(faces) and not smooth_steps:
-    with run.clock.stage("normals"):
+    with clock.stage("normals"):
       vertex_normals = field_normals(field, vertices, faces)
   return trimesh.Trimesh(
     vertices,
     faces,
     vertex_normals=vertex_normals,
-    metadata={**facts, **run.clock.seconds},
+    metadata={**facts, **clock.seconds},
     process=False,  # merging vertices would reorder them and drop their normals
   )
+
+
+def check_own_grid(settings: tuple, refine_steps: int) -> None:
+  """Raises ValueError for settings of the cube's grid beside a volume with its own.
+
+  Args:
+    settings: method, resolution_0, upsampling_steps, padding and points_per_batch.
+    refine_steps: number of refinement steps.
+  """
+  names = ("method", "resolution_0", "upsampling_steps", "padding", "points_per_batch")
+  defaults = (METHODS[0], 16, 3, PADDING, None)
+  for name, value, default in zip(names, settings, defaults, strict=True):
+    if value != default:
+      raise ValueError(
+        f"{name}={value} is for fields of the cube; leave it out for a volume, which "
+        "has a grid of its own"
+      )
+  if refine_steps:
+    raise ValueError(
+      f"refine_steps={refine_steps} is for functions of JAX; want 0 for a volume, "
+      "between whose voxels nothing is measured"
+    )
 
 
 def check_method(method: str) -> None:

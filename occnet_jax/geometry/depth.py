@@ -75,9 +75,9 @@ def read_depth(path: str | os.PathLike, scale: float | None = None) -> Depth:
     raise photos.too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
     files.check_read(path, error)
+    reason = f"{type(error).__name__}: {files.one_line(error)}"
     raise ValueError(
-      f"{path}: cannot be read as a depth image ({type(error).__name__}: {error}); "
-      f"{_WANTED}"
+      f"{path}: cannot be read as a depth image ({reason}); {_WANTED}"
     ) from error
   if values.ndim != 2 or values.dtype.kind not in "iuf" or not values.size:
     raise ValueError(

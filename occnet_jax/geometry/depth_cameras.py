@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from occnet_jax.files import one_line
+
 Pose = Float[np.ndarray, "4 4"]
 _FOCUS = ("fx", "fy", "cx", "cy")
 _MATRICES = ("K", "k", "camera_matrix", "intrinsic_matrix")  # ROS 1 and 2, any, Open3D
@@ -242,4 +244,4 @@ def _read_json(path: pathlib.Path) -> Any:
   try:
     return json.loads(path.read_text(encoding="utf-8-sig"))
   except (ValueError, RecursionError) as error:  # also of text that is no UTF-8
-    raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
+    raise ValueError(f"{path}: cannot be read as JSON ({one_line(error)})") from error

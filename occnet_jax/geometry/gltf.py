@@ -4,6 +4,8 @@ Trimesh 5.2 reads sparse or compressed data as zeros, ignores every extension th
 does not have, also where the file requires it, and shows neither bones nor morphs.
 """
 
+import base64
+import io
 import json
 import pathlib
 import re
@@ -14,7 +16,8 @@ from typing import Any
 
 import trimesh
 
-from occnet_jax.geometry.mesh_parsers import Arrays, check_held
+from occnet_jax.geometry import draco
+from occnet_jax.geometry.mesh_parsers import check_held
 
 _FLOAT, _TRIANGLES, _FAN = 5126, 4, 6
 _INSTANCING = "EXT_mesh_gpu_instancing"
@@ -35,8 +38,9 @@ class _Resolver(trimesh.resolvers.FilePathResolver):
     raise ValueError(f"names the file {name}, which is not there; put it beside it")
 
 
-def read_gltf(path: pathlib.Path) -> Arrays:
-  """Vertices and triangles of a scene, where its nodes stand.
+def read_gltf(path: pathlib.Path) -> tuple:
+  """Vertices and triangles of a scene, where its nodes stand; no colours; and names of
+  what is left out.
 
   Raises:
     ValueError: the file is cut off, or holds what would be read wrongly or in part.
@@ -48,9 +52,43 @@ def read_gltf(path: pathlib.Path) -> Arrays:
     uri = buffer.get("uri", "data:")
     if not uri.startswith("data:"):
       check_held(f"bytes in {uri}", buffer["byteLength"], len(resolver.get(uri)))
-  _check_tree(tree)
-  mesh = trimesh.load_mesh(path, process=False, skip_materials=True, resolver=resolver)
-  return mesh.vertices, mesh.faces
+  coloured = any("COLOR_0" in part["attributes"] for _, part in _primitives(tree))
+  left_out = ("textures",) * bool(tree.get("textures")) + ("colours",) * coloured
+  options = {"process": False, "skip_materials": True}
+  if draco.EXTENSION in tree.get("extensionsUsed", []):
+    buffers = [_read_buffer(path, buffer, resolver) for buffer in tree["buffers"]]
+    tree, body = draco.unpack(tree, buffers, path)
+    _check_tree(tree)
+    mesh = trimesh.load_mesh(io.BytesIO(_pack(tree, body)), file_type="glb", **options)
+  else:
+    _check_tree(tree)
+    mesh = trimesh.load_mesh(path, resolver=resolver, **options)
+  return mesh.vertices, mesh.faces, None, left_out
+
+
+def _read_buffer(
+  path: pathlib.Path, buffer: dict[str, Any], resolver: _Resolver
+) -> bytes:
+  """The bytes of a buffer: in a URI, in a file beside it, or in the GLB itself."""
+  uri = buffer.get("uri")
+  if uri is None:
+    data = path.read_bytes()
+    start = 20 + struct.unpack("<I", data[12:16])[0]  # of the second chunk
+    length = struct.unpack("<I", data[start : start + 4])[0]
+    return data[start + 8 : start + 8 + length]
+  if uri.startswith("data:"):
+    return base64.b64decode(uri.partition(",")[2])
+  return resolver.get(uri)
+
+
+def _pack(tree: dict[str, Any], body: bytes) -> bytes:
+  """A GLB file."""
+  head = json.dumps(tree).encode()
+  head += b" " * (-len(head) % 4)
+  body += bytes(-len(body) % 4)
+  chunks = struct.pack("<I4s", len(head), b"JSON") + head
+  chunks += struct.pack("<I4s", len(body), b"BIN\0") + body
+  return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
 def _read_tree(data: bytes, *, binary: bool) -> dict[str, Any]:

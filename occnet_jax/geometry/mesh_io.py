@@ -3,28 +3,53 @@
 Shape letters: v vertices, f faces.
 """
 
-import importlib.util
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from occnet_jax import files
-from occnet_jax.geometry import collada, gltf, mesh_parsers, ply_parser, ply_writer
+from occnet_jax.geometry import (
+  collada,
+  extras,
+  glb_writer,
+  gltf,
+  mesh_parsers,
+  ply_parser,
+  ply_writer,
+  threemf,
+)
 
-SUFFIXES = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # that can be read
+SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
 # Errors of written vertices, relative to the mesh's extent: float32 may have the first,
 # a thousandth of a cell of fine grids, and STL, which has nothing else, the second.
 PRECISE, COARSE = 1e-6, 1e-4
+COLOURED_SUFFIXES = (".glb", ".obj", ".ply")
 _NORMALS_OPTION = {  # of Trimesh
   ".glb": "include_normals",
   ".obj": "include_normals",
   ".ply": "vertex_normal",
 }
+
+
+class Geometry(NamedTuple):
+  """What a file holds.
+
+  Attributes:
+    vertices: (v, 3).
+    faces: (f, 3), none in a cloud.
+    colours: (v, 3) sRGB of 8 bits; None without.
+    left_out: names of what else it has at its vertices.
+  """
+
+  vertices: Float[np.ndarray, "v 3"]
+  faces: Int[np.ndarray, "f 3"]
+  colours: UInt8[np.ndarray, "v 3"] | None = None
+  left_out: tuple[str, ...] = ()
 
 
 def read_mesh(
@@ -42,7 +67,7 @@ def read_mesh(
       finite.
     OSError: the system cannot read it.
   """
-  vertices, faces = read_geometry(path)
+  vertices, faces, *_ = read_geometry(path)
   check_mesh(path, vertices, faces)
   return vertices, faces
 
@@ -61,9 +86,7 @@ def check_mesh(
     )
 
 
-def read_geometry(
-  path: str | os.PathLike,
-) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+def read_geometry(path: str | os.PathLike) -> Geometry:
   """As `read_mesh`, of files that may be point clouds: without faces, or not finite.
 
   Raises:
@@ -77,16 +100,19 @@ def read_geometry(
     raise ValueError(f"{path}: suffix {suffix!r}; want one of {' '.join(SUFFIXES)}")
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
-  if suffix == ".dae" and importlib.util.find_spec("collada") is None:
-    raise ValueError(f"{path}: DAE needs another package: pip install pycollada")
+  if suffix == ".dae":
+    extras.load("collada", path, "pycollada", "dae")
   try:
-    vertices, faces = _read(path, suffix)
+    vertices, faces, *others = _read(path, suffix)
     vertices = np.array(vertices, np.float64).reshape(-1, 3)
     faces = np.array(faces, np.int64).reshape(-1, 3)
+  except extras.MissingLibrary:
+    raise
   except Exception as error:  # whatever a parser may raise on a broken file
     files.check_read(path, error)
+    reason = f"{type(error).__name__}: {files.one_line(error)}"
     raise ValueError(
-      f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}); "
+      f"{path}: cannot be read as a mesh ({reason}); "
       "export it again, for example as OBJ or PLY"
     ) from error
   if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
@@ -94,11 +120,11 @@ def read_geometry(
       f"{path}: faces name vertices {faces.min()} to {faces.max()}, but there are "
       f"{len(vertices)}; the file is cut off or broken"
     )
-  return vertices, faces
+  return Geometry(vertices, faces, *others)
 
 
-def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
-  """Arrays from the parser of the suffix, or else from Trimesh."""
+def _read(path: pathlib.Path, suffix: str) -> tuple:
+  """The entries of a `Geometry` from the parser of the suffix, or else from Trimesh."""
   if suffix == ".obj":
     return mesh_parsers.parse_obj(path.read_bytes())
   if suffix == ".off":
@@ -111,6 +137,8 @@ def _read(path: pathlib.Path, suffix: str) -> mesh_parsers.Arrays:
     if arrays := mesh_parsers.parse_binary_stl(path.read_bytes()):
       return arrays
     mesh_parsers.check_text_stl(path.read_bytes())
+  if suffix == ".3mf":
+    return threemf.read_3mf(path)
   if suffix in (".glb", ".gltf"):
     return gltf.read_gltf(path)
   mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
@@ -122,6 +150,7 @@ def write_mesh(
   vertices: Float[np.ndarray, "v 3"],
   faces: Int[np.ndarray, "f 3"],
   normals: Float[np.ndarray, "v 3"] | None = None,
+  colours: UInt8[np.ndarray, "v 3"] | None = None,
 ) -> None:
   """Writes a mesh in the format of the suffix, atomically.
 
@@ -133,6 +162,8 @@ def write_mesh(
     vertices: positions in any frame and unit.
     faces: triangles, counter-clockwise seen from outside.
     normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL do not store them.
+    colours: sRGB of the vertices for GLB, where they become linear light, OBJ and PLY;
+      OFF and STL do not store them either.
 
   Raises:
     ValueError: the suffix names no format that can be written, or it is STL, whose
@@ -146,8 +177,15 @@ def write_mesh(
       f"{loss:.2g} of the mesh's extent; want .ply, .glb, .obj or .off"
     )
   with files.atomic_write(path) as scratch:
-    if suffix == ".ply" and loss > PRECISE:
-      scratch.write_bytes(ply_writer.encode(vertices, faces, normals))
+    if suffix == ".ply" and (loss > PRECISE or colours is not None):
+      positions = "<f8" if loss > PRECISE else "<f4"
+      scratch.write_bytes(
+        ply_writer.encode(vertices, faces, normals, colours, positions=positions)
+      )
+    elif suffix == ".glb" and colours is not None:
+      centre = (vertices.min(0) + vertices.max(0)) / 2 if loss > PRECISE else None
+      moved = vertices if centre is None else vertices - centre
+      scratch.write_bytes(glb_writer.encode(moved, faces, normals, colours, centre))
     elif suffix == ".glb" and loss > PRECISE:
       centre = (vertices.min(0) + vertices.max(0)) / 2
       mesh = _with_normals(vertices - centre, faces, normals)
@@ -162,6 +200,8 @@ def write_mesh(
       if suffix in (".obj", ".off") and (digits := _decimals(vertices)) > 8:
         options["digits"] = digits
       mesh = _with_normals(vertices, faces, normals)
+      if suffix == ".obj" and colours is not None:
+        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colours)
       mesh.export(scratch, file_type=suffix[1:], **options)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from occnet_jax.geometry import colours as colours_lib
 from occnet_jax.geometry import polygons
 
 Arrays = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
@@ -27,8 +28,10 @@ _STL_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("", "<u
 Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]
 
 
-def parse_obj(data: bytes) -> Arrays:
-  """Positions and polygons; groups, materials, textures and lines are ignored."""
+def parse_obj(data: bytes) -> tuple:
+  """Positions, polygons, colours of the vertices (v x y z r g b) or None, and names of
+  what is left out; groups and lines are ignored.
+  """
   text = re.sub(r"\\\r?\n", " ", decode_text(data))  # join continued lines
   positions: list[str] = []
   rows: list[str] = []
@@ -50,7 +53,9 @@ def parse_obj(data: bytes) -> Arrays:
   relative = np.repeat(np.array(before, np.int64), sizes) + corners
   corners = np.where(corners > 0, corners - 1, relative)
   vertices = _positions(positions)
-  return vertices, polygons.triangulate(vertices, corners, sizes)
+  faces = polygons.triangulate(vertices, corners, sizes)
+  left_out = ("materials",) if re.search(r"(?m)^\s*usemtl", text) else ()
+  return vertices, faces, _colours(positions), left_out
 
 
 def parse_off(data: bytes) -> Arrays:
@@ -120,6 +125,16 @@ def _positions(rows: Sequence[str]) -> Float[np.ndarray, "v 3"]:
   if not rows:
     return np.zeros((0, 3))
   return np.loadtxt(rows, usecols=(0, 1, 2), ndmin=2)
+
+
+def _colours(rows: Sequence[str]) -> np.ndarray | None:
+  """The last three of six columns if they hold colours in every row."""
+  if not rows or len(rows[0].split()) != 6:
+    return None
+  try:
+    return colours_lib.to_bytes(np.loadtxt(rows, usecols=(3, 4, 5), ndmin=2))
+  except ValueError:  # not in every row
+    return None
 
 
 def parse_polygons(rows: Sequence[str]) -> Polygons:

@@ -4,14 +4,15 @@ Nothing here allocates by a number in the header before the file has shown that 
 that much. Shape letters: v vertices, f faces.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from occnet_jax.geometry import colours as colours_lib
 from occnet_jax.geometry import polygons
 from occnet_jax.geometry.mesh_parsers import (
-  Arrays,
   Polygons,
   check_held,
   decode_text,
@@ -30,6 +31,7 @@ _TYPES = {
 }
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _AXES = ("x", "y", "z")
+_READ = (*_AXES, *itertools.chain(*colours_lib.NAMES))
 _CORNERS = ("vertex_indices", "vertex_index")  # programs use either
 _Property = tuple[str, str, str]  # name, type, type of a list's length or ""
 _Element = tuple[str, int, list[_Property]]  # name, number of rows, properties
@@ -37,8 +39,9 @@ _NONE = np.zeros(0, np.int64)
 _Columns = dict[str, np.ndarray | Polygons]  # properties of an element, by name
 
 
-def parse_ply(data: bytes) -> Arrays:
-  """Vertices and triangulated polygons of any size.
+def parse_ply(data: bytes) -> tuple:
+  """Vertices, triangulated polygons of any size, colours of the vertices in 8 bits (or
+  None), and the names of other properties of the vertices.
 
   Raises:
     ValueError: the file is cut off, or has no x, y and z or no corners of its faces.
@@ -52,6 +55,7 @@ def parse_ply(data: bytes) -> Arrays:
     if not _is_row_per_line(lines, elements):
       words = " ".join(lines).split()
   vertices, corners = np.zeros((0, 3)), (_NONE, _NONE)
+  colours, left_out = None, ()
   start = 0  # byte, word or line
   for name, count, properties in elements:
     if order:
@@ -67,12 +71,27 @@ def parse_ply(data: bytes) -> Arrays:
       if missing := set(_AXES) - columns.keys():
         raise ValueError(f"vertices have no {min(missing)}, want x, y and z")
       vertices = np.stack([np.asarray(columns[axis], np.float64) for axis in _AXES], 1)
+      colours, left_out = _colours(columns, [key for key, *_ in properties])
     elif name == "face":
       keys = [key for key in _CORNERS if key in columns]
       if not keys:
         raise ValueError(f"faces have {sorted(columns)}, want {_CORNERS[0]}")
       corners = columns[keys[0]]
-  return vertices, polygons.triangulate(vertices, *corners)
+  return vertices, polygons.triangulate(vertices, *corners), colours, left_out
+
+
+def _colours(
+  columns: _Columns, names: Sequence[str]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+  """Colours of vertices in 8 bits, and names of what is not read."""
+  others = [name for name in names if name not in (*_AXES, "alpha")]
+  channels = [names[i] for i in colours_lib.find_channels(names)]
+  colours = None
+  if channels:
+    colours = colours_lib.to_bytes(np.stack([columns[name] for name in channels], 1))
+  if colours is not None:
+    others = [name for name in others if name not in channels]
+  return colours, tuple(others)
 
 
 def _is_row_per_line(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
@@ -127,7 +146,7 @@ def _parse_lines(lines: Sequence[str], properties: Sequence[_Property]) -> _Colu
   """
   if properties and properties[0][2]:
     return {properties[0][0]: parse_polygons(lines)}
-  chosen = [i for i, (key, *_) in enumerate(properties) if key in _AXES]
+  chosen = [i for i, (key, *_) in enumerate(properties) if key in _READ]
   if not lines or not chosen:
     return {properties[i][0]: np.zeros(0) for i in chosen}
   values = np.loadtxt(lines, usecols=chosen, ndmin=2).T
@@ -153,7 +172,7 @@ def _parse_words(
     return {
       key: np.array(words[start + i : stop : width], np.float64)
       for i, (key, *_) in enumerate(properties)
-      if key in _AXES
+      if key in _READ
     }, stop - start
   lists: dict[str, tuple[list[str], list[int]]] = {
     key: ([], []) for key, _, length in properties if length

@@ -7,14 +7,23 @@ import os
 import pathlib
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from occnet_jax import files
-from occnet_jax.geometry import mesh_io, surface_sampling, text_points
+from occnet_jax.geometry import (
+  extras,
+  mesh_io,
+  scan_formats,
+  surface_sampling,
+  text_points,
+)
+from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 _CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
-SUFFIXES = tuple(sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz")))
+SUFFIXES = tuple(
+  sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, *scan_formats.READERS, ".npy", ".npz"))
+)
 MIN_POINTS = 3
 MESH_SAMPLES = 100_000
 # Points in one place, such as the zeros of pixels without a depth, that are refused:
@@ -25,13 +34,19 @@ Points = Float[np.ndarray, "n 3"]
 
 
 def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
+  """The points of `read_scan`, and its arguments and errors."""
+  return read_scan(path, seed=seed).points
+
+
+def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
   """Points of a cloud file, or points drawn on the surface of a mesh file.
 
   Files of mesh formats are read by `mesh_io`. Those with faces are meshes, on which
   MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ and OFF
   files without faces are the cloud. Text has one point per line, see
   `text_points.parse_points`. NPY holds (n, 3) or more columns, and NPZ the same under
-  the key `points`.
+  the key `points`, and colours as `colours` or `colors`. Points on a mesh have the
+  colour of the nearest vertex.
 
   Args:
     path: the file, with one of SUFFIXES.
@@ -50,28 +65,28 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Points:
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
   if suffix in mesh_io.SUFFIXES:
-    points, faces = mesh_io.read_geometry(path)
-    if len(faces) or suffix not in _CLOUD_SUFFIXES:
-      return _sample_mesh(path, points, faces, seed)
+    geometry = mesh_io.read_geometry(path)
+    if len(geometry.faces) or suffix not in _CLOUD_SUFFIXES:
+      return _sample_mesh(path, geometry, seed)
+    cloud = Cloud(geometry.vertices, geometry.colours, geometry.left_out)
   else:
     try:
-      points = _read_points(path, suffix)
+      cloud = _read_points(path, suffix)
+    except extras.MissingLibrary:
+      raise
     except Exception as error:  # whatever a parser may raise on a broken file
       files.check_read(path, error)
+      reason = f"{type(error).__name__}: {files.one_line(error)}"
       raise ValueError(
-        f"{path}: cannot be read as a point cloud ({type(error).__name__}: {error}); "
+        f"{path}: cannot be read as a point cloud ({reason}); "
         "want x y z per line, or export it as PLY"
       ) from error
-  check_cloud(points, str(path))
-  return points
+  check_cloud(cloud.points, str(path))
+  return cloud
 
 
-def _sample_mesh(
-  path: pathlib.Path,
-  vertices: Float[np.ndarray, "v 3"],
-  faces: Int[np.ndarray, "f 3"],
-  seed: int,
-) -> Points:
+def _sample_mesh(path: pathlib.Path, geometry: mesh_io.Geometry, seed: int) -> Cloud:
+  vertices, faces, colours, left_out = geometry
   mesh_io.check_mesh(path, vertices, faces)
   try:
     points, _ = surface_sampling.sample(
@@ -79,14 +94,19 @@ def _sample_mesh(
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
-  return points
+  if colours is not None:
+    colours = colours[nearest_points(vertices, points, 1)[1][:, 0]]
+  return Cloud(points, colours, left_out)
 
 
-def _read_points(path: pathlib.Path, suffix: str) -> np.ndarray:
+def _read_points(path: pathlib.Path, suffix: str) -> Cloud:
+  colours, left_out = None, ()
+  if suffix in scan_formats.READERS:
+    return scan_formats.READERS[suffix](path)
   if suffix == ".npy":
     points = np.load(path, allow_pickle=False)
   elif suffix == ".npz":
-    points = _read_npz(path)
+    points, colours, left_out = _read_npz(path)
   else:
     return text_points.parse_points(path.read_bytes())
   if points.ndim != 2 or points.shape[1] < 3:
@@ -94,10 +114,14 @@ def _read_points(path: pathlib.Path, suffix: str) -> np.ndarray:
   text_points.check_orientation(*points.shape)
   points = points.astype(np.float64)
   text_points.check_first_column(points)
-  return points[:, :3]
+  left_out += tuple(f"column {i + 1}" for i in range(3, points.shape[1]))
+  return Cloud(points[:, :3], colours, left_out)
 
 
-def _read_npz(path: pathlib.Path) -> np.ndarray:
+def _read_npz(
+  path: pathlib.Path,
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+  """Points, colours in 8 bits or None, and names of the other arrays."""
   with np.load(path, allow_pickle=False) as arrays:
     if "points" not in arrays:
       raise ValueError(f"keys {', '.join(arrays) or 'none'}; want points")
@@ -106,7 +130,12 @@ def _read_npz(path: pathlib.Path) -> np.ndarray:
         "its points have occupancies, so they fill the cube; want points on a surface, "
         "as in pointcloud.npz"
       )
-    return arrays["points"]
+    points, colours, used = arrays["points"], None, ["points"]
+    for name in ("colours", "colors"):
+      if name in arrays and arrays[name].shape == (len(points), 3):
+        colours = to_bytes(arrays[name])
+        used.append(name)
+    return points, colours, tuple(name for name in arrays if name not in used)
 
 
 def check_cloud(points: Points, name: str = "the cloud") -> None:

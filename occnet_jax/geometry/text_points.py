@@ -13,10 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from occnet_jax.geometry import colours as colours_lib
 from occnet_jax.geometry.mesh_parsers import check_held, decode_text
 
 _COMMENTS = ("#", "//")  # CloudCompare writes its heading after the second
 _AXES = ("x", "y", "z")
+_PROBED = 1000  # lines that show whether columns without names are colours
 _UNIT = re.compile(r"[\s_]*[\[(].*")  # behind a name: "x [m]"
 _ALIASES = {  # names of ParaView, and of surveyors
   name: axis
@@ -27,8 +29,11 @@ _NORMAL = re.compile(r"n|norm.*")  # a word of a name such as "normal_x"
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 
 
-def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
+def parse_points(data: bytes) -> colours_lib.Cloud:
   """The columns x, y and z if a heading names them, else the first three.
+
+  Columns that are called red, green and blue, or r, g and b, are colours; without names
+  the last three of six or seven are if they hold whole numbers from 0 to 255.
 
   Columns are separated by blanks, tabs, commas or semicolons. Commas between semicolons
   or tabs are decimal marks.
@@ -48,12 +53,13 @@ def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
       break  # a point whose columns have to be named, or no point at all
   check_held("points", promised, len(rows))
   if not rows:
-    return np.zeros((0, 3))
+    return colours_lib.Cloud(np.zeros((0, 3)))
   columns = len(_fields(rows[0]))
   check_orientation(len(rows), columns)
   named = _named_columns(heading, columns, comment)
   if named:
-    return _load(rows, named)
+    names = _split_names(heading if heading else comment)
+    return _with_colours(rows, _load(rows, named), names, named)
   if columns == 6 and _delimiter(rows[0]) == ",":
     _check_decimal_marks(rows)
   points = _load(rows, (0, 1, 2))
@@ -61,9 +67,45 @@ def parse_points(data: bytes) -> Float[np.ndarray, "n 3"]:
     try:
       fourth = _load(rows, (3,))
     except ValueError:
-      return points  # names of the points
+      return colours_lib.Cloud(points, None, ("names",))  # of the points
     check_first_column(np.hstack([points, fourth]))
-  return points
+  return _with_colours(rows, points, ["x", "y", "z"], (0, 1, 2))
+
+
+def _with_colours(
+  rows: Sequence[str],
+  points: Float[np.ndarray, "n 3"],
+  names: Sequence[str],
+  axes: tuple[int, ...],
+) -> colours_lib.Cloud:
+  """The cloud with its colours, and the names of its other columns.
+
+  Args:
+    rows: the lines.
+    points: the points in them.
+    names: names of the columns in lower case; those without are numbered.
+    axes: the columns of the points.
+  """
+  columns = len(_fields(rows[0]))
+  names = [*names, *(f"column {i + 1}" for i in range(len(names), columns))][:columns]
+  channels, colours = colours_lib.find_channels(names), None
+  if not channels and columns in (6, 7) and names[-1] == f"column {columns}":
+    channels = tuple(range(columns - 3, columns))
+    if not _are_bytes(_load(rows[:_PROBED], channels)):
+      channels = ()
+  if channels:
+    try:
+      colours = colours_lib.to_bytes(_load(rows, channels))
+    except ValueError:  # words, or not in every row
+      colours = None
+  used = {*axes, *(channels if colours is not None else ())}
+  others = tuple(name for i, name in enumerate(names) if i not in used)
+  return colours_lib.Cloud(points, colours, others)
+
+
+def _are_bytes(table: Float[np.ndarray, "n 3"]) -> bool:
+  """Whether numbers without a name look like colours rather than normals or zeros."""
+  return bool((table % 1 == 0).all() and table.min() >= 0 and 1 < table.max() <= 255)
 
 
 def check_orientation(rows: int, columns: int) -> None:
@@ -158,9 +200,7 @@ def _is_point(fields: Sequence[str]) -> bool:
 def _named_columns(heading: str, columns: int, comment: str) -> tuple[int, ...]:
   """The columns that a heading or a comment calls x, y and z; () if none does."""
   for line, is_heading in ((heading, True), (comment, False)):
-    line = line.rstrip(";,\t ")
-    split = re.split(r"[;,\t]" if re.search(r"[;,\t]", line) else r"\s+", line)
-    names = [_UNIT.sub("", name.strip(" \"'").lower()) for name in split]
+    names = _split_names(line)
     if chosen := _find_axes(names, loosely=is_heading):
       if len(names) == columns or (not is_heading and max(chosen) < columns):
         return chosen
@@ -171,6 +211,13 @@ def _named_columns(heading: str, columns: int, comment: str) -> tuple[int, ...]:
     elif is_heading and columns > 3 and len(names) == columns:
       raise ValueError(f"columns are named {names[:9]}; want x, y and z among them")
   return ()
+
+
+def _split_names(line: str) -> list[str]:
+  """Names of columns in lower case, without quotes and units."""
+  line = line.rstrip(";,\t ")
+  split = re.split(r"[;,\t]" if re.search(r"[;,\t]", line) else r"\s+", line)
+  return [_UNIT.sub("", name.strip(" \"'").lower()) for name in split]
 
 
 def _find_axes(names: Sequence[str], *, loosely: bool) -> tuple[int, ...]:

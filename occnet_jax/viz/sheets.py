@@ -41,7 +41,7 @@ def write_sheet(
     rendering.draw(np.asarray(mesh.vertices), np.asarray(mesh.faces), side)
     for mesh in meshes
   ]
-  _write_tiles(path, tiles, columns)
+  write_tiles(path, tiles, columns)
 
 
 def write_shapes(
@@ -56,9 +56,9 @@ def write_shapes(
     truth = shape.truth or _balls(
       shape.truth_points[:MAX_BALLS], trimesh.creation.icosphere(1, 0.012)
     )
-    tiles.append(_tile(shape.observation, side))
-    tiles += [_tile(mesh, side) for mesh in (shape.reconstruction, truth)]
-  _write_tiles(path, tiles, columns=6)
+    tiles.append(tile(shape.observation, side))
+    tiles += [tile(mesh, side) for mesh in (shape.reconstruction, truth)]
+  write_tiles(path, tiles, columns=6)
 
 
 def draw_input(kind: str, observed: np.ndarray) -> Picture | None:
@@ -94,7 +94,7 @@ def draw_front_and_back(mesh: trimesh.Trimesh) -> dict[str, Picture]:
   }
 
 
-def _tile(part: np.ndarray | Mesh | None, side: int) -> Picture:
+def tile(part: np.ndarray | Mesh | None, side: int) -> Picture:
   """A cloud, a mesh, the first of some images, or white for None."""
   if part is None:
     return np.full((side, side, 3), 255, np.uint8)
@@ -115,7 +115,7 @@ def _balls(points: Float[np.ndarray, "n 3"], ball: trimesh.Trimesh) -> Mesh:
   return vertices.reshape(-1, 3), (first + ball.faces[None]).reshape(-1, 3)
 
 
-def _write_tiles(path: pathlib.Path, tiles: Sequence[Picture], columns: int) -> None:
+def write_tiles(path: pathlib.Path, tiles: Sequence[Picture], columns: int) -> None:
   side = len(tiles[0]) if tiles else 1
   sheet = np.full((-(-len(tiles) // columns) * side, columns * side, 3), 255, np.uint8)
   for i, tile in enumerate(tiles):

@@ -125,7 +125,7 @@ def test_the_page_and_the_description_are_those_of_the_network(client, model):
 @pytest.mark.parametrize(
   ("query", "body", "code", "sentence"),
   [
-    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .csv"),
+    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .3mf .csv"),
     ("name=../../etc/passwd", b"x", 415, "this network wants a file of"),
     ("", b"x", 415, "name=''"),
     ("name=a.xyz", b"", 422, "a.xyz: the body of the request is empty; want a file"),
@@ -207,9 +207,27 @@ def test_a_full_queue_says_so_and_old_jobs_are_forgotten(model, monkeypatch):
 def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):
   path = tmp_path / "a.xyz"
   np.savetxt(path, make_cloud())
-  np.testing.assert_allclose(reading.read(path, "cloud", (32, 3)), make_cloud())
+  read = reading.read(path, "cloud", (32, 3))
+  np.testing.assert_allclose(read.points, make_cloud())
+  assert read.colours is None
   with pytest.raises(ValueError, match=r"a\.xyz: not read within 0 s; want a smaller"):
     reading.read(path, "cloud", (32, 3), seconds=0.01)
+
+
+def test_the_colours_of_a_cloud_reach_the_mesh(client):
+  colours = np.tile([[200, 30, 10]], (200, 1))
+  buffer = io.BytesIO()
+  np.savetxt(
+    buffer,
+    np.hstack([make_cloud(), colours]),
+    fmt="%.6f",
+    header="x y z red green blue",
+    comments="",
+  )
+  address = "/api/reconstruct?name=a.txt&format=ply"
+  mesh = load(client.post(address, content=buffer.getvalue()).content, "ply")
+  shown = np.unique(mesh.visual.vertex_colors[:, :3], axis=0)
+  np.testing.assert_array_equal(shown, [[200, 30, 10]])
 
 
 def test_reading_has_a_limit_of_memory(tmp_path, monkeypatch):

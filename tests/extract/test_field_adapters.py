@@ -61,8 +61,8 @@ def test_a_solid_of_cells_comes_back_with_its_volume():
 @pytest.mark.parametrize(
   "source, message",
   [
-    (np.zeros((4, 4)), r"shape \(4, 4\); want \(r, r, r\)"),
-    (np.zeros((4, 5, 4)), r"shape \(4, 5, 4\)"),
+    (np.zeros((4, 4)), r"shape \(4, 4\); want \(x, y, z\)"),
+    (np.zeros((4, 0, 4)), r"shape \(4, 0, 4\)"),
     (np.full((2, 2, 2), np.nan), "8 of 8 cells are not finite"),
     (trimesh.Trimesh(), "without faces"),
   ],

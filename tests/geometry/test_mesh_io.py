@@ -43,7 +43,10 @@ def _glb(changes=lambda tree: None, *, corners=(0, 1, 2)):
 
 
 def _draco(tree):
-  tree["extensionsUsed"] = tree["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+  name = "KHR_draco_mesh_compression"
+  tree["extensionsUsed"] = tree["extensionsRequired"] = [name]
+  packed = {"bufferView": 0, "attributes": {"POSITION": 0}}  # which is no Draco data
+  tree["meshes"][0]["primitives"][0]["extensions"] = {name: packed}
 
 
 def _meshopt(tree):
@@ -299,7 +302,7 @@ _LITTLE = "binary_little_endian"
     ("a.glb", b"glTF\2\0\0\0", "cannot be read"),
     ("a.glb", _glb()[:-9], "ends after"),
     ("a.glb", _glb(corners=(0, 1, 3)), "0 to 3"),
-    ("a.glb", _glb(_draco), "KHR_draco_mesh_compression"),
+    ("a.glb", _glb(_draco), "KHR_draco_mesh_compression|cannot be read"),
     ("a.glb", _glb(_meshopt), "EXT_meshopt_compression"),
     ("a.glb", _glb(_without_data), "no plain data"),
     ("a.glb", _glb(_many), "cannot be read"),

@@ -38,7 +38,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_text_with_other_lines_is_the_same_mesh(name):
-  vertices, faces = ply_parser.parse_ply(LAYOUTS[name].encode())
+  vertices, faces, *_ = ply_parser.parse_ply(LAYOUTS[name].encode())
   np.testing.assert_array_equal(vertices, VERTICES)
   np.testing.assert_array_equal(faces, FACES)
 

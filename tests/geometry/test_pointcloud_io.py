@@ -99,7 +99,7 @@ BROKEN = {
   "l.txt": (b"1 2 3\n4 5 6\n", "2 points, want at least 3"),
   "m.txt": (b"1 2 3\nnan 5 6\n7 8 inf\n0 0 0", "2 of 4 points are not finite"),
   "n.xyz": (b"1 2 3\n" * 4, r"all 4 points lie at \[1.0, 2.0, 3.0\]"),
-  "o.pcd": (b"", "suffix '.pcd'; want one of .csv"),
+  "o.las2": (b"", "suffix '.las2'; want one of .3mf .csv"),
   "p.obj": (b"v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\n", "1 faces have area 0"),
 }
 

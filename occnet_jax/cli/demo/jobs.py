@@ -19,6 +19,7 @@ from occnet_jax.cli import command_line, user_mesh
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from occnet_jax.cli.demo import reading
 from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry.colours import Cloud
 from occnet_jax.losses import logit
 from occnet_jax.types import Field
 from occnet_jax.viz import comparison, panes
@@ -42,7 +43,7 @@ class Job:
     options: arguments of `Model.reconstruct`.
     state: waiting, reading, reconstructing, done or failed.
     message: what a failed one says.
-    observed: the array in the file, once it is read.
+    observed: what is in the file, once it is read.
     mesh: the result, in the frame of the file.
     facts: names and values to show with it.
   """
@@ -51,7 +52,7 @@ class Job:
     self.id = secrets.token_urlsafe(12)
     self.name, self.folder, self.options = name, folder, options
     self.state, self.message = "waiting", ""
-    self.observed: np.ndarray | None = None
+    self.observed: np.ndarray | Cloud | None = None
     self.mesh: trimesh.Trimesh | None = None
     self.facts: dict[str, str] = {}
     self.future: Future[None] | None = None
@@ -158,11 +159,12 @@ class Jobs:
       job.state = "reading"
       job.observed = reading.read(job.folder / job.name, kind, shape)
     job.state = "reconstructing"
+    points = user_mesh.points_of(job.observed)
     job.mesh = user_mesh.make_mesh(self.model, job.observed, job.options)
     job.facts = {"Mesh": user_mesh.describe(job.mesh)}
     if kind == "cloud":
       job.facts["Input"] = f"{len(job.observed):,} points"
-    doubts = list(user_mesh.doubts(self.model, job.observed, job.mesh))
+    doubts = list(user_mesh.doubts(self.model, points, job.mesh))
     job.facts |= {"Mind": "; ".join(doubts)} if doubts else {}
     job.seconds = time.perf_counter() - job.begun
     job.facts["Time"] = f"{job.seconds:.1f} s"
@@ -184,6 +186,6 @@ class Jobs:
     return comparison.page(
       title=files.printable(job.name),
       facts=job.facts,
-      observation=panes.viewable(kind, job.observed),
+      observation=panes.viewable(kind, user_mesh.points_of(job.observed)),
       mesh=job.mesh,
     )

@@ -1,6 +1,6 @@
 """Uploads, read in a process that can be ended (host).
 
-python -m occnet_jax.cli.demo.reading KIND SHAPE FILE ARRAY.npy
+python -m occnet_jax.cli.demo.reading KIND SHAPE FILE ARRAYS.npz
 
 A file of a stranger may crash a parser, make it loop, or ask for all memory. The
 process has limits of its own; it prints one sentence if the file cannot be used.
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from occnet_jax.data import user_inputs
+from occnet_jax.geometry.colours import Cloud
 
 SECONDS = 60.0  # for a file, which may have millions of points
 MEMORY = 6 * 2**30  # bytes of address space
@@ -30,11 +31,11 @@ def read(
   kind: str,
   shape: tuple[int, ...],
   seconds: float = SECONDS,
-) -> Shaped[np.ndarray, "..."]:
-  """The array in an uploaded file, as `user_inputs.read_item` reads it.
+) -> Shaped[np.ndarray, "..."] | Cloud:
+  """What is in an uploaded file, as `user_inputs.read_item` reads it.
 
   Args:
-    path: the file, alone in its folder, to which the array is written as well.
+    path: the file, alone in its folder, to which arrays are written as well.
     kind: kind of the network's inputs.
     shape: shape of the inputs of one object.
     seconds: time after which the process is ended.
@@ -42,12 +43,12 @@ def read(
   Raises:
     ValueError: a file that cannot be used, or whose reading crashed or took too long.
   """
-  array = path.with_name("read.npy")
+  target = path.with_name("read.npz")
   command = [sys.executable, "-P", "-m", __name__, kind, json.dumps(shape)]
   environment = {**os.environ, "PYTHONPATH": str(_IMPORTED_FROM)}
   try:
     done = subprocess.run(
-      [*command, str(path), str(array)],
+      [*command, str(path), str(target)],
       capture_output=True,
       text=True,
       errors="replace",
@@ -65,7 +66,11 @@ def read(
       f"{path.name}: reading it ended with code {done.returncode}, so it is damaged or "
       "too large; want a file that other programs read"
     )
-  return np.load(array, allow_pickle=False)
+  with np.load(target, allow_pickle=False) as file:
+    arrays = dict(file)
+  if "array" in arrays:
+    return arrays["array"]
+  return Cloud(arrays["points"], arrays.get("colours"))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -82,7 +87,12 @@ def main(argv: Sequence[str]) -> None:
   except MemoryError:
     print(f"{path.name}: takes more memory than there is for a file")  # noqa: T201
     sys.exit(_UNUSABLE)
-  np.save(target, observed, allow_pickle=False)
+  if not isinstance(observed, Cloud):
+    np.savez(target, array=observed)
+  elif observed.colours is None:
+    np.savez(target, points=observed.points)
+  else:
+    np.savez(target, points=observed.points, colours=observed.colours)
 
 
 if __name__ == "__main__":

@@ -229,3 +229,25 @@ def test_the_same_mesh_gives_the_same_solid():
   np.testing.assert_array_equal(first[0].vertices, second[0].vertices)
   np.testing.assert_array_equal(first[0].faces, second[0].faces)
   assert first[1] == second[1]
+
+
+def _with_fin():
+  """A box of side 0.4 and a fin of 0.3 x 0.2 with two sides, a tenth of the area."""
+  corners = [[0.2, 0, 0], [0.5, 0, 0], [0.5, 0.2, 0], [0.2, 0.2, 0]]
+  faces = [[0, 1, 2], [0, 2, 3], [2, 1, 0], [3, 2, 0]]
+  return arrays(box(0.4), trimesh.Trimesh(corners, faces, process=False))
+
+
+@pytest.mark.parametrize(
+  ("mesh", "strict", "lenient"),
+  [
+    (_with_fin(), {}, {"max_lost": 0.12}),
+    (_with_fin(), {}, {"tolerance": 0.31}),
+    (_open_box(0.8), {"max_ambiguous": 0.1}, {"max_ambiguous": 0.2}),
+  ],
+)
+def test_each_limit_decides_what_is_accepted(mesh, strict, lenient):
+  plain = {"resolution": 0, "thickness": 0.0}
+  with pytest.raises(ValueError, match="want at most"):
+    solids.make_watertight(*mesh, RepairOptions(**plain, **strict))
+  solids.make_watertight(*mesh, RepairOptions(**plain, **lenient))
