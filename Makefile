@@ -4,16 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install quickstart lint test test-all test-fast docs lock format clean
+.PHONY: help install quickstart lint test test-fast test-all docs lock format clean
 
 help:
 	@echo "make install     the package and what its tests need, in .venv"
 	@echo "make quickstart  train on built-in shapes and write runs/quickstart/report.html"
 	@echo "make test        lint and every test"
-	@echo "make test-all    make test, and minutes of damaged files for every reader"
 	@echo "make test-fast   lint and the tests without long trainings, kills and browsers"
 	@echo "make lint        lint alone"
 	@echo "make docs        the documents as a site that needs no network, in site/"
+	@echo "make test-all    make test, and minutes of damaged files for every reader"
 	@echo "make format      format the code"
 	@echo "make lock        the versions that CI uses, in locks/"
 	@echo "make clean       remove .venv and site"

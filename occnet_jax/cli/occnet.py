@@ -2,8 +2,8 @@
 
 occnet reconstruct scan.ply -o mesh.glb
 occnet reconstruct depth.png --intrinsics camera.json -o mesh.glb
-occnet reconstruct ct.nii.gz --level 300 -o skull.glb
 occnet run folder:meshes --workdir=runs/mine
+occnet reconstruct ct.nii.gz --level 300 -o skull.glb
 occnet models
 """
 
@@ -179,7 +179,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
 
 def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:
   """The mesh of a level, for which there is neither a model nor what it takes."""
-  for name in ("model", "workdir", "resolution", "masks", "intrinsics", "poses"):
+  for name in ("workdir", "model", "resolution", "masks", "intrinsics", "poses"):
     if getattr(arguments, name) is not None:
       raise ValueError(
         f"--{name}={getattr(arguments, name)} is for models, which take no part in the "

@@ -1,6 +1,7 @@
 """The page's routes in process: meshes, limits, and what strangers send."""
 
 import io
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
+from configs import base
 from occnet_jax.cli import occnet, process, user_mesh
 from occnet_jax.cli.demo import jobs as jobs_lib
 from occnet_jax.cli.demo import reading, server
-from tests.helpers.pretrained import install, make_cloud, make_model
+from occnet_jax.interop import weights
+from occnet_jax.trained_model import Model
+from tests.helpers.pretrained import (
+  install,
+  make_cloud,
+  make_model,
+  random_variables,
+)
 
 testclient = pytest.importorskip(
   "starlette.testclient", reason="the extra demo is missing"
@@ -115,7 +125,7 @@ def test_the_page_and_the_description_are_those_of_the_network(client, model):
 @pytest.mark.parametrize(
   ("query", "body", "code", "sentence"),
   [
-    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .3mf"),
+    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .3mf .csv"),
     ("name=../../etc/passwd", b"x", 415, "this network wants a file of"),
     ("", b"x", 415, "name=''"),
     ("name=a.xyz", b"", 422, "a.xyz: the body of the request is empty; want a file"),
@@ -197,17 +207,27 @@ def test_a_full_queue_says_so_and_old_jobs_are_forgotten(model, monkeypatch):
 def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):
   path = tmp_path / "a.xyz"
   np.savetxt(path, make_cloud())
-  cloud = reading.read(path, "cloud", (32, 3))
-  np.testing.assert_allclose(cloud.points, make_cloud())
-  assert cloud.colours is None
-  colours = np.random.default_rng(0).integers(0, 256, (len(cloud), 3))
-  rows = np.concatenate([cloud.points, colours], axis=1)
-  named = tmp_path / "b.csv"
-  np.savetxt(named, rows, delimiter=",", header="x,y,z,r,g,b", comments="")
-  coloured = reading.read(named, "cloud", (32, 3))
-  np.testing.assert_array_equal(coloured.colours, colours)
+  read = reading.read(path, "cloud", (32, 3))
+  np.testing.assert_allclose(read.points, make_cloud())
+  assert read.colours is None
   with pytest.raises(ValueError, match=r"a\.xyz: not read within 0 s; want a smaller"):
     reading.read(path, "cloud", (32, 3), seconds=0.01)
+
+
+def test_the_colours_of_a_cloud_reach_the_mesh(client):
+  colours = np.tile([[200, 30, 10]], (200, 1))
+  buffer = io.BytesIO()
+  np.savetxt(
+    buffer,
+    np.hstack([make_cloud(), colours]),
+    fmt="%.6f",
+    header="x y z red green blue",
+    comments="",
+  )
+  address = "/api/reconstruct?name=a.txt&format=ply"
+  mesh = load(client.post(address, content=buffer.getvalue()).content, "ply")
+  shown = np.unique(mesh.visual.vertex_colors[:, :3], axis=0)
+  np.testing.assert_array_equal(shown, [[200, 30, 10]])
 
 
 def test_reading_has_a_limit_of_memory(tmp_path, monkeypatch):
@@ -251,3 +271,35 @@ def test_clients_at_once_get_the_mesh_of_their_own_file(client, model):
   for place, answer in zip(places, answers, strict=True):
     mesh = load(answer.content, "ply")
     np.testing.assert_allclose(mesh.bounds, expected.bounds + place, atol=1e-3)
+
+
+def make_photo_model():
+  """A network of photographs for which about half of the cube is inside."""
+  config = base.get_config()
+  config.data.update(inputs="image", image_side=64)
+  config.model.update(encoder="simple_conv", c_dim=8, hidden_size=16)
+  config.generation.update(resolution_0=8, upsampling_steps=0)
+  config = json.loads(json.dumps(config.to_dict()))
+  record = {"step": 1}
+  method, specs = weights.build(config, record)
+  variables = random_variables(specs)
+  model = Model(method, variables, config, record)
+  points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 500, 3))
+  values = model.decode(model.encode(np.ones((1, 64, 64, 3), np.float32)), points)
+  record["level"] = float(np.median(values))
+  return Model(weights.build(config, record)[0], variables, config, record)
+
+
+def test_a_photograph_becomes_a_mesh_beside_it():
+  app = app_lib.make_app(make_photo_model(), "photos")
+  buffer = io.BytesIO()
+  Image.new("RGB", (90, 70), "white").save(buffer, "PNG")
+  with testclient.TestClient(app, base_url="http://localhost") as client:
+    assert client.get("/api/model").json()["accepted"][0] == ".bmp"
+    job = client.post("/api/jobs?name=chair.png", content=buffer.getvalue()).json()
+    job = wait(client, job)
+    assert job["state"] == "done", job["message"]
+    view = client.get(f"/api/jobs/{job['id']}/view").text
+    assert view.count("<model-viewer alt") == 1 and 'class="observation"' in view
+    answer = client.post("/api/jobs?name=a.ply", content=cloud_file())
+    assert "this network wants a file of .bmp" in refusal(answer, 415)

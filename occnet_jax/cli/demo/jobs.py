@@ -43,7 +43,7 @@ class Job:
     options: arguments of `Model.reconstruct`.
     state: waiting, reading, reconstructing, done or failed.
     message: what a failed one says.
-    observed: the array, or the cloud, in the file, once it is read.
+    observed: what is in the file, once it is read.
     mesh: the result, in the frame of the file.
     facts: names and values to show with it.
   """
@@ -159,11 +159,11 @@ class Jobs:
       job.state = "reading"
       job.observed = reading.read(job.folder / job.name, kind, shape)
     job.state = "reconstructing"
+    points = user_mesh.points_of(job.observed)
     job.mesh = user_mesh.make_mesh(self.model, job.observed, job.options)
     job.facts = {"Mesh": user_mesh.describe(job.mesh)}
     if kind == "cloud":
       job.facts["Input"] = f"{len(job.observed):,} points"
-    points = user_mesh.points_of(job.observed)
     doubts = list(user_mesh.doubts(self.model, points, job.mesh))
     job.facts |= {"Mind": "; ".join(doubts)} if doubts else {}
     job.seconds = time.perf_counter() - job.begun

@@ -35,7 +35,7 @@ def read(
   """What is in an uploaded file, as `user_inputs.read_item` reads it.
 
   Args:
-    path: the file, alone in its folder, to which the arrays are written as well.
+    path: the file, alone in its folder, to which arrays are written as well.
     kind: kind of the network's inputs.
     shape: shape of the inputs of one object.
     seconds: time after which the process is ended.
@@ -43,12 +43,12 @@ def read(
   Raises:
     ValueError: a file that cannot be used, or whose reading crashed or took too long.
   """
-  arrays = path.with_name("read.npz")
+  target = path.with_name("read.npz")
   command = [sys.executable, "-P", "-m", __name__, kind, json.dumps(shape)]
   environment = {**os.environ, "PYTHONPATH": str(_IMPORTED_FROM)}
   try:
     done = subprocess.run(
-      [*command, str(path), str(arrays)],
+      [*command, str(path), str(target)],
       capture_output=True,
       text=True,
       errors="replace",
@@ -66,12 +66,11 @@ def read(
       f"{path.name}: reading it ended with code {done.returncode}, so it is damaged or "
       "too large; want a file that other programs read"
     )
-  with np.load(arrays, allow_pickle=False) as read_arrays:
-    observed = read_arrays["observed"]
-    if "colours" not in read_arrays:
-      return observed
-    colours = read_arrays["colours"]
-    return Cloud(observed, colours if len(colours) else None)
+  with np.load(target, allow_pickle=False) as file:
+    arrays = dict(file)
+  if "array" in arrays:
+    return arrays["array"]
+  return Cloud(arrays["points"], arrays.get("colours"))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -88,14 +87,12 @@ def main(argv: Sequence[str]) -> None:
   except MemoryError:
     print(f"{path.name}: takes more memory than there is for a file")  # noqa: T201
     sys.exit(_UNUSABLE)
-  arrays = {"observed": observed}
-  if isinstance(observed, Cloud):
-    colours = observed.colours
-    arrays = {
-      "observed": observed.points,
-      "colours": np.zeros((0, 3), np.uint8) if colours is None else colours,
-    }
-  np.savez(target, **arrays)
+  if not isinstance(observed, Cloud):
+    np.savez(target, array=observed)
+  elif observed.colours is None:
+    np.savez(target, points=observed.points)
+  else:
+    np.savez(target, points=observed.points, colours=observed.colours)
 
 
 if __name__ == "__main__":
