@@ -125,7 +125,7 @@ def test_the_page_and_the_description_are_those_of_the_network(client, model):
 @pytest.mark.parametrize(
   ("query", "body", "code", "sentence"),
   [
-    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .3mf .csv"),
+    ("name=a.exe", b"x", 415, "name='a.exe': this network wants a file of .3mf"),
     ("name=../../etc/passwd", b"x", 415, "this network wants a file of"),
     ("", b"x", 415, "name=''"),
     ("name=a.xyz", b"", 422, "a.xyz: the body of the request is empty; want a file"),
@@ -207,9 +207,15 @@ def test_a_full_queue_says_so_and_old_jobs_are_forgotten(model, monkeypatch):
 def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):
   path = tmp_path / "a.xyz"
   np.savetxt(path, make_cloud())
-  read = reading.read(path, "cloud", (32, 3))
-  np.testing.assert_allclose(read.points, make_cloud())
-  assert read.colours is None
+  cloud = reading.read(path, "cloud", (32, 3))
+  np.testing.assert_allclose(cloud.points, make_cloud())
+  assert cloud.colours is None
+  colours = np.random.default_rng(0).integers(0, 256, (len(cloud), 3))
+  rows = np.concatenate([cloud.points, colours], axis=1)
+  named = tmp_path / "b.csv"
+  np.savetxt(named, rows, delimiter=",", header="x,y,z,r,g,b", comments="")
+  coloured = reading.read(named, "cloud", (32, 3))
+  np.testing.assert_array_equal(coloured.colours, colours)
   with pytest.raises(ValueError, match=r"a\.xyz: not read within 0 s; want a smaller"):
     reading.read(path, "cloud", (32, 3), seconds=0.01)
 
