@@ -101,7 +101,19 @@ class Mesh:
   closed: bool = True
 
 
-Output = Field | Grid | Points | Mesh
+@dataclasses.dataclass(frozen=True)
+class CellTopologies:
+  """`decode(variables, latent)` -> occupancies of the corners of a grid (b, s, s, s),
+  and offsets (b, 3, s, s, s) of the vertices on its edges.
+
+  Attributes:
+    box: side of the cube that the grid covers, about the origin, in cube units.
+  """
+
+  box: float
+
+
+Output = Field | Grid | Points | Mesh | CellTopologies
 
 
 class LatentPrior(NamedTuple):

@@ -13,10 +13,20 @@ from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
 from occnet_jax.extract.extraction import coarse_cells
 from occnet_jax.extract.grid.cell_faces import cell_faces
+from occnet_jax.extract.grid.cell_topologies import mesh_of_topologies
 from occnet_jax.extract.mesh.finish import finish
 from occnet_jax.extract.pipeline import NoSurface, check_method, extract_mesh
 from occnet_jax.geometry import frames, mesh_io
-from occnet_jax.types import Field, Grid, Latent, Mesh, Method, Points, Variables
+from occnet_jax.types import (
+  CellTopologies,
+  Field,
+  Grid,
+  Latent,
+  Mesh,
+  Method,
+  Points,
+  Variables,
+)
 
 
 def to_mesh(
@@ -69,6 +79,15 @@ def to_mesh(
     case Points():
       vertices = np.asarray(method.decode(variables, latent))[0]
       return trimesh.Trimesh(vertices, process=False)
+    case CellTopologies(box):
+      occupancy, offset = (np.asarray(x)[0] for x in method.decode(variables, latent))
+      vertices, faces = mesh_of_topologies(occupancy, offset)
+      if not len(faces) and on_empty == "raise":
+        raise NoSurface(
+          f"no surface: all {occupancy.size} corners are on one side; train longer, or "
+          "pass on_empty='empty'"
+        )
+      vertices = box * (vertices / (len(occupancy) - 1) - 0.5)
     case Mesh(closed):
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
       return _oriented(vertices[0], faces, closed)

@@ -55,6 +55,12 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "val.split": "train",
     "test.split": "train",
   },
+  "dmc": {
+    "data.targets": ("surface",),
+    "val.select": "loss",
+    "model.resolution": 8,
+    "model.c_dim": 4,
+  },
   "ifnet": {
     "model.resolution": 8,
     "model.levels": ((4,), (8, 8)),
