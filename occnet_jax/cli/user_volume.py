@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from occnet_jax import files
-from occnet_jax.cli import process, user_mesh
+from occnet_jax.cli import mesh_options, process, user_mesh
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import mesh_io, volumes
@@ -43,9 +43,11 @@ def reconstruct_volume(
       volume's values, or another format of mesh.
   """
   start = time.perf_counter()
+  mesh_options.check(preview, smooth=smooth, faces=faces)
+  mesh_options.check_level(level)
   source = pathlib.Path(source)
   target = pathlib.Path(target or f"{_stem(source)}.glb")
-  mesh_io.check_written_suffix(target)
+  mesh_options.check_target(target)
   with process.announced(f"reading {source}"):
     volume = volumes.read_volume(source)
   print(f"{source}: {_describe(volume)}")  # noqa: T201
