@@ -83,7 +83,10 @@ def _describe(volume: Volume) -> str:
   shape = " x ".join(map(str, volume.values.shape))
   spacing = " x ".join(f"{side:.4g}" for side in volume.spacing)
   low, high = np.nanmin(volume.values), np.nanmax(volume.values)
-  return f"{shape} voxels of {spacing} mm, values {float(low):g} to {float(high):g}"
+  unknown = int(np.isnan(volume.values).sum())
+  missing = f", {unknown:,} of them NaN, which is outside" if unknown else ""
+  values = f"values {float(low):g} to {float(high):g}"
+  return f"{shape} voxels of {spacing} mm{missing}, {values}"
 
 
 def _level_of_mask(source: pathlib.Path, volume: Volume) -> float:

@@ -91,6 +91,14 @@ def test_what_cannot_be_done_is_a_sentence(here, args, message):
   assert message in failure(*args)
 
 
+def test_voxels_that_are_not_known_are_counted(here, capsys):
+  volume = dict(np.load("ball.npz"))
+  volume["volume"][0, :2, 0] = np.nan
+  np.savez("gaps.npz", **volume)
+  run("gaps.npz", "--level=60")
+  assert " mm, 2 of them NaN, which is outside, values " in capsys.readouterr().out
+
+
 def test_a_folder_of_slices_without_a_level_is_told_of_it(here, tmp_path):
   pytest.importorskip("pydicom", reason="pydicom is not installed: optional")
   write_dicom(tmp_path / "series")
