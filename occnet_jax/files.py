@@ -37,6 +37,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     yield scratch
     scratch.chmod(0o644)
     scratch.replace(path)
+  except OSError as error:
+    if error.filename == str(scratch):  # which nobody has heard of
+      error.filename = str(path)
+    raise
   finally:
     scratch.unlink(missing_ok=True)
 

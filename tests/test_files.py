@@ -102,6 +102,19 @@ def test_a_failed_write_leaves_nothing(tmp_path):
   assert not os.listdir(tmp_path / "b")
 
 
+def test_an_error_of_the_system_names_the_file_that_was_asked_for(tmp_path):
+  with (
+    pytest.raises(IsADirectoryError, match=r"'.*/a\.ply'") as raised,
+    files.atomic_write(tmp_path / "a.ply") as scratch,
+  ):
+    scratch.mkdir()
+    try:
+      scratch.write_bytes(b"")
+    finally:
+      scratch.rmdir()
+  assert files.SCRATCH_PREFIX not in str(raised.value)
+
+
 def test_scratch_of_killed_processes_is_removed_at_any_depth(tmp_path):
   (tmp_path / "a" / ".part-1").mkdir(parents=True)
   (tmp_path / "a" / ".part-1" / ".part-2.txt").touch()

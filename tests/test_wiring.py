@@ -123,12 +123,15 @@ def test_the_rate_of_training_on_a_cloud_is_that_of_adam(tiny_run):
     assert change == pytest.approx(rate, rel=0.01)  # Adam's first step
 
 
-def test_fields_of_use_change_the_meshes_of_a_run(tiny_config, tiny_run, tmp_path):
+def test_fields_of_use_change_the_meshes_of_a_run(
+  tiny_config, tiny_run, tmp_path, capsys
+):
   run = shutil.copytree(tiny_run, tmp_path / "run")
   _, level = median_value(model_of(tiny_run))
   tiny_config["test"] |= {"shapes": 2, "threshold": float(1 / (1 + np.exp(-level)))}
   tiny_config["generation"]["format"] = "glb"
   stages.generate(tiny_config, run)
+  assert f"2 of 2 meshes: {run / 'meshes'}\n" in capsys.readouterr().out
   lines = (run / "meshes/generated.jsonl").read_text().splitlines()
   rows = [json.loads(line) for line in lines][1:]
   assert len(rows) == 2 and len(list(run.glob("meshes/*/*.glb"))) == 2

@@ -93,5 +93,7 @@ def collect(
     "official_rooms": official_rooms.list_examples,
   }
   if kind not in lists or not where:
-    raise ValueError(f"source is {source!r}, want one of: {', '.join(KINDS)}")
+    is_folder = bool(source) and pathlib.Path(source).is_dir()
+    hint = f"; for the meshes of this folder folder:{source}" if is_folder else ""
+    raise ValueError(f"source is {source!r}, want one of: {', '.join(KINDS)}{hint}")
   return check_names(lists[kind](where))

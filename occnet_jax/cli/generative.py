@@ -115,6 +115,11 @@ def interpolate(
     raise ValueError(f"--steps={steps}; want at least 2, the two ends")
   transform = batches.evaluation_transform(settings.data, settings.data.points)
   chosen = loader.evenly_spaced(len(shapes), settings.report.shapes).tolist()
+  if len(chosen) < 2:
+    raise ValueError(
+      f"{settings.data.dir}: {len(chosen)} shapes of the test split to interpolate "
+      "between, want 2 or more; prepare a larger one, or raise config.report.shapes"
+    )
   out, rows = workdir / "interpolation", []
   ends = list(zip(chosen[::2], chosen[1::2], strict=False))
   for a, b in tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout):

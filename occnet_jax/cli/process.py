@@ -94,6 +94,18 @@ def _processor_key() -> str:
   return key.hexdigest()[:12]
 
 
+def _finish_computations() -> None:
+  """Waits for JAX's threads, a step at most; another Ctrl-C ends the wait.
+
+  One that releases an array of Python's while the interpreter ends would abort the
+  process, with a core dump.
+  """
+  jax = sys.modules.get("jax")
+  if hasattr(jax, "live_arrays"):  # else the interruption was in the import of JAX
+    with contextlib.suppress(KeyboardInterrupt, RuntimeError):
+      jax.block_until_ready(jax.live_arrays())
+
+
 @contextlib.contextmanager
 def announced(text: str, seconds: float = 2.0) -> Iterator[None]:
   """Prints what is being done, if the body takes longer than so many seconds."""
@@ -130,6 +142,8 @@ def ending_in_one_sentence(
       raise
     sys.exit(f"error: {command_line.describe(error)}")
   except KeyboardInterrupt:
+    if not several:  # whose collective operations may wait for those that are gone
+      _finish_computations()
     sys.exit("interrupted; run the same command to resume")
   except RuntimeError as error:  # of a collective operation
     if not several or debug:

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from occnet_jax import api
-from occnet_jax.cli import process, user_folder, user_mesh
+from occnet_jax.cli import mesh_options, process, user_folder, user_mesh
 from occnet_jax.data import user_depth, user_inputs
 from occnet_jax.extract import to_mesh
 from occnet_jax.geometry import mesh_io
@@ -75,12 +75,15 @@ def reconstruct(
       f"--workdir={workdir} and --model={pretrained} name two networks; want one of "
       "them: --workdir for a run, --model for a pretrained model"
     )
+  mesh_options.check(
+    preview, resolution=resolution, smooth=smooth, faces=faces, seed=seed
+  )
   process.compute_in_caller()
   source = pathlib.Path(source)
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
   target = pathlib.Path(target or default)
   if not source.is_dir():
-    mesh_io.check_written_suffix(target)
+    mesh_options.check_target(target)
     if target.resolve() == source.resolve():
       raise ValueError(f"{target}: is the input; want another file for its mesh")
   _check_writable(target)
@@ -147,13 +150,11 @@ def grid_options(model: api.Model, resolution: int | None, seed: int) -> dict[st
   """Arguments of `Model.reconstruct` for what a call chooses.
 
   Raises:
-    ValueError: a resolution below 1, or for a network whose grid is its own.
+    ValueError: a resolution for a network whose grid is its own.
   """
   options: dict[str, Any] = {"seed": seed} if seed else {}
   if resolution is None:
     return options
-  if resolution < 1:
-    raise ValueError(f"--resolution={resolution}; want 1 or more cells along a side")
   if model.method.windows is not None or not isinstance(model.method.output, Field):
     raise ValueError(
       f"--resolution={resolution} is for networks of one cube with values at points; "

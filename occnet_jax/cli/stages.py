@@ -133,6 +133,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
     )
     return model.extract(latent, on_empty="empty")
 
+  origin = evaluate_lib.make_origin(settings.test.split, settings.data._asdict())
   with _timed(workdir, "generate") if number == 0 else contextlib.nullcontext():
     evaluate_lib.generate(
       shapes,
@@ -143,7 +144,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       part=(number, processes),
       wait=multihost.barrier,
       form=settings.generation.format,
-      origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
+      origin=origin,
       settings={
         "step": model.record["step"],
         "level": model.level,
@@ -152,6 +153,10 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
         **({"levels_used": used} if used else {}),
       },
     )
+  if number == 0:
+    _, rows = evaluate_lib.read_rows(workdir / evaluate_lib.GENERATED, origin)
+    made = sum(bool(row.get("vertices", row.get("faces"))) for row in rows)
+    print(f"{made} of {len(rows)} meshes: {workdir / 'meshes'}")  # noqa: T201
 
 
 def evaluate(config: Config, workdir: pathlib.Path) -> None:

@@ -133,11 +133,13 @@ def doubts(
 def describe(mesh: trimesh.Trimesh) -> str:
   """The size of a mesh and whether it is closed, in words."""
   vertices, faces = len(mesh.vertices), len(mesh.faces)
-  size = f"{vertices} vertices, {faces} faces"
+  if vertices and not faces:
+    return f"{vertices:,} points without faces"
+  size = f"{vertices:,} vertices, {faces:,} faces"
   if not faces:
     return size
   open_edges = count_open_edges(np.asarray(mesh.faces))
-  state = f"not closed ({open_edges} open edges)" if open_edges else "closed"
+  state = f"not closed ({open_edges:,} open edges)" if open_edges else "closed"
   return f"{size}, {state}"
 
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from occnet_jax import files
-from occnet_jax.cli import process, user_mesh
+from occnet_jax.cli import mesh_options, process, user_mesh
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.geometry import mesh_io, volumes
@@ -43,9 +43,11 @@ def reconstruct_volume(
       volume's values, or another format of mesh.
   """
   start = time.perf_counter()
+  mesh_options.check(preview, smooth=smooth, faces=faces)
+  mesh_options.check_level(level)
   source = pathlib.Path(source)
   target = pathlib.Path(target or f"{_stem(source)}.glb")
-  mesh_io.check_written_suffix(target)
+  mesh_options.check_target(target)
   with process.announced(f"reading {source}"):
     volume = volumes.read_volume(source)
   print(f"{source}: {_describe(volume)}")  # noqa: T201
@@ -81,7 +83,10 @@ def _describe(volume: Volume) -> str:
   shape = " x ".join(map(str, volume.values.shape))
   spacing = " x ".join(f"{side:.4g}" for side in volume.spacing)
   low, high = np.nanmin(volume.values), np.nanmax(volume.values)
-  return f"{shape} voxels of {spacing} mm, values {float(low):g} to {float(high):g}"
+  unknown = int(np.isnan(volume.values).sum())
+  missing = f", {unknown:,} of them NaN, which is outside" if unknown else ""
+  values = f"values {float(low):g} to {float(high):g}"
+  return f"{shape} voxels of {spacing} mm{missing}, {values}"
 
 
 def _level_of_mask(source: pathlib.Path, volume: Volume) -> float:

@@ -153,7 +153,7 @@ def open_split(
   """
   directory = pathlib.Path(directory)
   files.check_utf_8(directory)
-  remedy = "prepare it: python main.py --mode=prepare --config=..."
+  remedy = "prepare it by occnet prepare, or name another"
   if not directory.is_dir():
     raise ValueError(f"{directory}: no such data directory; {remedy}")
   if not (directory / "dataset_info.json").exists():

@@ -1,7 +1,8 @@
-"""GLB with colours at the vertices, which Trimesh writes in 8 bits (host, numpy).
+"""GLB with colours at the vertices, and of points without faces (host, numpy).
 
-glTF 2.0 specification, sections 3.7 and 4.4. Colours there are linear light, where 8
-bits do not resolve dark colours. Shape letters: v vertices, f faces.
+glTF 2.0 specification, sections 3.7 and 4.4. Colours there are linear light, where the
+8 bits that Trimesh writes do not resolve dark colours. Of a mesh without faces Trimesh
+writes an empty scene. Shape letters: v vertices, f faces.
 """
 
 import json
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from occnet_jax.geometry import colours as colours_lib
 
 _FLOAT, _USHORT, _UINT = 5126, 5123, 5125
+_POINTS = 0  # the mode of a primitive; triangles are the default
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 
 
@@ -20,24 +22,31 @@ def encode(
   vertices: Float[np.ndarray, "v 3"],
   faces: Int[np.ndarray, "f 3"],
   normals: Float[np.ndarray, "v 3"] | None,
-  colours: UInt8[np.ndarray, "v 3"],
+  colours: UInt8[np.ndarray, "v 3"] | None,
   translation: Float[np.ndarray, "3"] | None = None,
 ) -> bytes:
   """A mesh as a file.
 
   Args:
-    vertices, faces: the mesh.
+    vertices, faces: the mesh; without faces the vertices are points.
     normals: unit normals of the vertices; None for none.
-    colours: sRGB of the vertices.
+    colours: sRGB of the vertices; None for none.
     translation: place of the mesh in the scene; None for the origin.
   """
-  linear = np.full((len(colours), 4), 65535, np.uint16)  # opaque
-  linear[:, :3] = colours_lib.to_linear(colours)
   columns = [("POSITION", np.asarray(vertices, "<f4"), _FLOAT, "VEC3")]
   if normals is not None:
     columns.append(("NORMAL", np.asarray(normals, "<f4"), _FLOAT, "VEC3"))
-  columns.append(("COLOR_0", linear.astype("<u2"), _USHORT, "VEC4"))
-  columns.append(("indices", np.asarray(faces, "<u4").reshape(-1), _UINT, "SCALAR"))
+  if colours is not None:
+    linear = np.full((len(colours), 4), 65535, np.uint16)  # opaque
+    linear[:, :3] = colours_lib.to_linear(colours)
+    columns.append(("COLOR_0", linear.astype("<u2"), _USHORT, "VEC4"))
+  attributes = {name: i for i, (name, *_) in enumerate(columns)}
+  primitive = {"attributes": attributes, "material": 0}
+  if len(faces):  # an accessor of no indices is not allowed
+    primitive["indices"] = len(columns)
+    columns.append(("indices", np.asarray(faces, "<u4").reshape(-1), _UINT, "SCALAR"))
+  else:
+    primitive["mode"] = _POINTS
   accessors, views, offset = [], [], 0
   for name, array, kind, shape in columns:
     accessor = {"bufferView": len(views), "componentType": kind, "type": shape}
@@ -51,9 +60,6 @@ def encode(
     accessors.append(accessor)
     views.append(view | {"target": target})
     offset += array.nbytes  # every row has a multiple of four bytes, as it must
-  names = [name for name, *_ in columns[:-1]]
-  attributes = {name: i for i, name in enumerate(names)}
-  primitive = {"attributes": attributes, "indices": len(names), "material": 0}
   node: dict = {"mesh": 0}
   if translation is not None:
     node["translation"] = np.asarray(translation, np.float64).tolist()

@@ -160,16 +160,23 @@ def write_mesh(
   Args:
     path: the file, with one of WRITTEN_SUFFIXES.
     vertices: positions in any frame and unit.
-    faces: triangles, counter-clockwise seen from outside.
+    faces: triangles, counter-clockwise seen from outside; none for points, which are
+      written without normals.
     normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL do not store them.
     colours: sRGB of the vertices for GLB, where they become linear light, OBJ and PLY;
       OFF and STL do not store them either.
 
   Raises:
-    ValueError: the suffix names no format that can be written, or it is STL, whose
-      float32 would move vertices by more than COARSE of the mesh's extent.
+    ValueError: the suffix names no format that can be written, or it is STL, which has
+      no points without faces, and whose float32 would move vertices by more than COARSE
+      of the mesh's extent.
   """
   suffix = check_written_suffix(path)
+  is_cloud = len(vertices) > 0 and not len(faces)
+  if is_cloud:
+    normals = None  # Trimesh's are those of faces, so these would be zero
+    if suffix == ".stl":
+      raise ValueError(f"{path}: STL is for faces, these are points; want .ply or .glb")
   loss = _float32_loss(vertices)
   if suffix == ".stl" and loss > COARSE:
     raise ValueError(
@@ -182,7 +189,7 @@ def write_mesh(
       scratch.write_bytes(
         ply_writer.encode(vertices, faces, normals, colours, positions=positions)
       )
-    elif suffix == ".glb" and colours is not None:
+    elif suffix == ".glb" and (is_cloud or colours is not None):
       centre = (vertices.min(0) + vertices.max(0)) / 2 if loss > PRECISE else None
       moved = vertices if centre is None else vertices - centre
       scratch.write_bytes(glb_writer.encode(moved, faces, normals, colours, centre))

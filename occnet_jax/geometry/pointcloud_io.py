@@ -110,7 +110,10 @@ def _read_points(path: pathlib.Path, suffix: str) -> Cloud:
   else:
     return text_points.parse_points(path.read_bytes())
   if points.ndim != 2 or points.shape[1] < 3:
-    raise ValueError(f"shape {points.shape}, want (n, 3)")
+    hint = "; a volume becomes a mesh by --level=VALUE" if points.ndim == 3 else ""
+    raise ValueError(f"shape {points.shape}, want (n, 3){hint}")
+  if np.iscomplexobj(points):
+    raise ValueError(f"numbers of type {points.dtype}; want real ones")
   text_points.check_orientation(*points.shape)
   points = points.astype(np.float64)
   text_points.check_first_column(points)

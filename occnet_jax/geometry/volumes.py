@@ -139,8 +139,8 @@ def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], tuple]:
   if name.endswith((".npy", ".npz")):
     return _read_numpy
   raise ValueError(
-    f"{path}: suffix {path.suffix!r}; want one of {' '.join(SUFFIXES)}, or a folder "
-    "with a DICOM series"
+    f"{path}: a level is for volumes, and {path.suffix!r} is no suffix of one; want "
+    f"one of {' '.join(SUFFIXES)}, or a folder with a DICOM series"
   )
 
 

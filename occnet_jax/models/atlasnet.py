@@ -87,7 +87,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
   def vertices_of(variables, latent):
     given = jnp.asarray(templates)
     points = net.apply(variables, latent, given, train=False, method="decode")
-    return points.reshape(len(points), -1, 3)
+    return points.reshape(points.shape[0], -1, 3)
 
   def decode(variables, latent):
     return vertices_of(variables, latent), jnp.asarray(faces, jnp.int32)
@@ -99,7 +99,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     points, changed = net.apply(
       variables, batch["inputs"], given, train=True, mutable=["batch_stats"]
     )
-    return points.reshape(len(points), -1, 3), changed
+    return points.reshape(points.shape[0], -1, 3), changed
 
   return Method(
     init,

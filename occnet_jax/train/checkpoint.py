@@ -192,8 +192,8 @@ def restore(workdir: str | pathlib.Path, step: int | None = None) -> Restored:
   checkpoints = available(workdir)
   if not checkpoints:
     raise ValueError(
-      f"{workdir}: holds no checkpoint; want a directory that was trained in: "
-      f"python main.py --mode=train --config=... --workdir={workdir}"
+      f"{workdir}: holds no checkpoint; want a directory that was trained in, by "
+      f"occnet train --workdir={workdir}"
     )
   chosen = checkpoints[0][1] if step is None else step
   kinds = [kind for kind, at in checkpoints if at == chosen]

@@ -35,10 +35,10 @@ def page(
     facts: names and values to show at the top.
     observation: as of `panes.ReportShape`; a cloud or the mesh of a grid is in the
       frame of the reconstruction, in any unit.
-    mesh: the reconstruction.
+    mesh: the reconstruction; without faces its vertices are shown as points.
   """
   vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-  if len(faces):
+  if len(vertices) and np.ptp(vertices, axis=0).any():
     loc, scale = frames.unit_cube_frame(vertices)
     vertices = frames.to_frame(vertices, loc, scale)
     if isinstance(observation, tuple):

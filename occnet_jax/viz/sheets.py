@@ -33,14 +33,11 @@ def write_sheet(
 
   Args:
     path: PNG file to write.
-    meshes: meshes in the unit-cube frame.
+    meshes: meshes in the unit-cube frame, or points without faces.
     columns: number of pictures in a row.
     side: side length of a picture in pixels.
   """
-  tiles = [
-    rendering.draw(np.asarray(mesh.vertices), np.asarray(mesh.faces), side)
-    for mesh in meshes
-  ]
+  tiles = [tile((np.asarray(m.vertices), np.asarray(m.faces)), side) for m in meshes]
   write_tiles(path, tiles, columns)
 
 
@@ -76,18 +73,17 @@ def draw_input(kind: str, observed: np.ndarray) -> Picture | None:
     boxes = trimesh.voxel.VoxelGrid(observed > 0).as_boxes()
     vertices, faces = np.asarray(boxes.vertices), np.asarray(boxes.faces)
   else:
-    points = frames.to_frame(observed, *frames.cloud_frame(observed))
-    points = points[:: -(-len(points) // MAX_INPUT_BALLS)]
-    ball = trimesh.creation.icosahedron().apply_scale(INPUT_BALL_RADIUS)
-    vertices, faces = _balls(points, ball)
+    vertices, faces = _balls_of_cloud(observed)
   return rendering.draw(vertices, faces, INPUT_SIDE, azimuth=FRONT, fit=True)
 
 
 def draw_front_and_back(mesh: trimesh.Trimesh) -> dict[str, Picture]:
-  """Pictures "front" and "back" of a mesh in any frame; {} without Embree."""
+  """Pictures "front" and "back" of a mesh, or of points; {} without Embree."""
   if not rendering.is_available():
     return {}
   vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+  if len(vertices) and not len(faces):
+    vertices, faces = _balls_of_cloud(vertices)
   return {
     name: rendering.draw(vertices, faces, INPUT_SIDE, azimuth=azimuth, fit=True)
     for name, azimuth in (("front", FRONT), ("back", BACK))
@@ -106,6 +102,14 @@ def tile(part: np.ndarray | Mesh | None, side: int) -> Picture:
   elif len(part[0]) and not len(part[1]):  # points without faces
     part = _balls(part[0], trimesh.creation.icosphere(1, 0.012))
   return rendering.draw(*part, side)
+
+
+def _balls_of_cloud(cloud: Float[np.ndarray, "n 3"]) -> Mesh:
+  """Balls at some points of a cloud in any frame, in that of the unit cube."""
+  points = frames.to_frame(cloud, *frames.cloud_frame(cloud))
+  points = points[:: -(-len(points) // MAX_INPUT_BALLS)]
+  ball = trimesh.creation.icosahedron().apply_scale(INPUT_BALL_RADIUS)
+  return _balls(points, ball)
 
 
 def _balls(points: Float[np.ndarray, "n 3"], ball: trimesh.Trimesh) -> Mesh:

@@ -59,7 +59,7 @@ def test_a_scan_becomes_a_mesh_in_its_frame_and_two_lines(here, capsys):
   mesh = load(here / "mesh.ply")
   assert (np.abs(mesh.vertices - [100, 0, 0]) < 4.5).all()
   output = capsys.readouterr().out
-  size = f"mesh.ply: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces, "
+  size = f"mesh.ply: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, "
   used = "scan.xyz: 200 points, 32 of them used, at random\n"
   megabytes = (here / "mesh.ply").stat().st_size / 1e6
   end = rf"closed, {megabytes:.1f} MB, \d+\.\d s\n"
@@ -161,8 +161,6 @@ def test_a_mesh_can_be_smoothed_and_simplified(here):
   assert len(few.faces) <= 300 < len(smooth.faces) == len(plain.faces)
   assert smooth.area < plain.area
   assert few.volume == pytest.approx(plain.volume, rel=0.05)
-  message = failure("reconstruct", "scan.xyz", "--faces", 2)
-  assert "simplify to 2 faces; want at least 4" in message
 
 
 @pytest.mark.parametrize(
@@ -173,11 +171,6 @@ def test_a_resolution_is_reached_by_doublings(model, resolution, coarse, doublin
   options = reconstruct_lib.grid_options(model, resolution, 0)
   assert options == {"resolution_0": coarse, "upsampling_steps": doublings}
   assert resolution <= coarse * 2**doublings < resolution + 2**doublings
-
-
-def test_a_resolution_that_no_grid_has_is_refused():
-  message = failure("reconstruct", "scan.xyz", "--resolution", -3)
-  assert message == "error: --resolution=-3; want 1 or more cells along a side"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_a_way_between_shapes_is_not_written_outside_of_the_workdir(base, tmp_pa
   assert not list(tmp_path.iterdir())
 
 
+def test_one_shape_has_no_way_to_another(base, tmp_path):
+  model = mock.create_autospec(api.Model, instance=True)
+  one = make_split("a")[:1]
+  with pytest.raises(ValueError, match=r"1 shapes of the test split .*want 2 or more"):
+    generative.interpolate(config_lib.parse(base), model, tmp_path, one, steps=2)
+
+
 def leaves(config, prefix=""):
   for name, value in config.items():
     if isinstance(value, dict):

@@ -48,7 +48,9 @@ def test_a_level_of_a_volume_becomes_a_mesh_in_millimetres(here, target, capsys)
   )
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith("ball.npz: 25 x 33 x 20 voxels of 4 x 3 x 5 mm, values ")
-  assert lines[1].startswith(f"{target}: {len(mesh.vertices)} ") or target == "mesh.stl"
+  assert (
+    lines[1].startswith(f"{target}: {len(mesh.vertices):,} ") or target == "mesh.stl"
+  )
   assert " faces, closed, " in lines[1]
 
 
@@ -77,11 +79,24 @@ def test_smoothing_simplification_and_a_preview_stand_beside_it(here):
     (("ball.npz", "--level=60", "--model=scan"), "--model=scan is for models"),
     (("ball.npz", "--level=60", "--resolution=64"), "--resolution=64 is for models"),
     (("ball.npz", "--level=60", "-o", "mesh.xyz"), "cannot write '.xyz'"),
+    (("ball.npz", "--level=60", "--faces=-3"), "--faces=-3; want 4 or more faces"),
+    (("ball.npz", "--level=60", "--smooth=-1"), "--smooth=-1; want 0 or more steps"),
+    (("ball.npz", "--level=nan"), "--level=nan; want a number"),
+    (("scan.ply", "--level=60"), "a level is for volumes, and '.ply' is no suffix of"),
     (("none.nii.gz",), "no such file"),
   ],
 )
-def test_what_cannot_be_done_is_a_sentence(args, message):
+def test_what_cannot_be_done_is_a_sentence(here, args, message):
+  trimesh.creation.box().export("scan.ply")
   assert message in failure(*args)
+
+
+def test_voxels_that_are_not_known_are_counted(here, capsys):
+  volume = dict(np.load("ball.npz"))
+  volume["volume"][0, :2, 0] = np.nan
+  np.savez("gaps.npz", **volume)
+  run("gaps.npz", "--level=60")
+  assert " mm, 2 of them NaN, which is outside, values " in capsys.readouterr().out
 
 
 def test_a_folder_of_slices_without_a_level_is_told_of_it(here, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_jax.geometry import frames, mesh_io
+from occnet_jax.geometry import frames, mesh_io, pointcloud_io
 
 
 def _cube():
@@ -81,6 +81,30 @@ def test_a_far_mesh_keeps_its_normals(tmp_path):
   rows = np.frombuffer(body, row, len(vertices))
   np.testing.assert_array_equal(rows["position"], vertices + place)
   np.testing.assert_allclose(rows["normal"], normals, atol=1e-6)
+
+
+def test_points_without_faces_are_not_written_as_an_empty_stl(tmp_path):
+  points, none = _cube()[0], np.zeros((0, 3), np.int64)
+  with pytest.raises(ValueError, match=r"a\.stl: STL is for faces.*want \.ply"):
+    mesh_io.write_mesh(tmp_path / "a.stl", points, none)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".glb", ".obj"])
+@pytest.mark.parametrize("move", [0, FAR])
+@pytest.mark.parametrize("coloured", [False, True])
+def test_points_without_faces_read_back_in_every_format(
+  tmp_path, suffix, move, coloured
+):
+  points, none, path = _cube()[0] + move, np.zeros((0, 3), np.int64), f"a{suffix}"
+  colours = np.arange(24, dtype=np.uint8).reshape(8, 3) if coloured else None
+  mesh_io.write_mesh(tmp_path / path, points, none, np.zeros((8, 3)), colours)
+  if suffix == ".glb":
+    cloud = trimesh.load(tmp_path / path).to_geometry()
+    assert isinstance(cloud, trimesh.PointCloud)
+    cloud = np.asarray(cloud.vertices)
+  else:
+    cloud = pointcloud_io.read_cloud(tmp_path / path)
+  np.testing.assert_allclose(cloud, points, rtol=0, atol=1e-5)
 
 
 def test_stl_is_refused_where_its_numbers_would_change_the_form(tmp_path):

@@ -216,6 +216,22 @@ def test_an_array_with_a_point_in_every_column_is_refused(tmp_path):
       pointcloud_io.read_cloud(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+  ("array", "message"),
+  [
+    (
+      np.ones((4, 5, 6)),
+      r"shape \(4, 5, 6\), want \(n, 3\); a volume .* --level=VALUE",
+    ),
+    (CLOUD + 1j, "numbers of type complex128; want real ones"),
+  ],
+)
+def test_an_array_that_is_no_cloud_is_refused(tmp_path, array, message):
+  np.save(tmp_path / "a.npy", array)
+  with pytest.raises(ValueError, match=message):
+    pointcloud_io.read_cloud(tmp_path / "a.npy")
+
+
 def test_an_array_that_starts_with_the_number_of_the_row_is_refused(tmp_path):
   np.save(tmp_path / "a.npy", COUNTED)
   np.savez(tmp_path / "a.npz", points=COUNTED * [0.0, 1, 1, 1] + [3, 0, 0, 0])

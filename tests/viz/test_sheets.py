@@ -51,3 +51,16 @@ def test_predicted_points_look_like_the_cloud_of_them(tmp_path):
   cloud, points, _ = _tiles(tmp_path / "shapes.png", [shape])[:3]
   assert (points < 255).any()
   np.testing.assert_array_equal(points, cloud)
+
+
+def test_points_without_faces_are_seen_in_every_picture(tmp_path):
+  points = trimesh.Trimesh(_CLOUD, process=False)
+  sheets.write_sheet(tmp_path / "points.png", [points], columns=1)
+  pictures = [read_picture(tmp_path / "points.png")]
+  pictures += sheets.draw_front_and_back(points).values()
+  solid = sheets.draw_front_and_back(_BOX)
+  assert len(pictures) == 3
+  for picture in pictures:
+    assert (picture < 255).any(2).mean() > 0.02
+  covered = [(picture < 255).any(2) for picture in (pictures[1], solid["front"])]
+  assert (covered[0] & ~covered[1]).mean() < 0.02  # balls reach over the edge a little

@@ -1,5 +1,6 @@
 """Serves the page on this machine until Ctrl-C (host)."""
 
+import contextlib
 import importlib.util
 import socket
 
@@ -49,7 +50,8 @@ def serve(
     )
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}"
     print(f"{address}: the network {name}; Ctrl-C ends", flush=True)  # noqa: T201
-    server.run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # raised again when it has ended
+      server.run(sockets=[listener])
 
 
 def open_socket(port: int) -> socket.socket:

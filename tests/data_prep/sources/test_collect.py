@@ -67,6 +67,11 @@ def test_an_unknown_source_is_refused_with_those_there_are(tmp_path, source):
     _collect(source, tmp_path)
 
 
+def test_a_folder_without_its_kind_is_told_of_it(tmp_path):
+  with pytest.raises(ValueError, match=f"want one of: .*; for .* folder:{tmp_path}$"):
+    _collect(str(tmp_path), tmp_path)
+
+
 def test_two_files_of_one_name_are_refused(tmp_path):
   _touch(tmp_path, "chair/a/b.obj", "chair/a-b.obj")
   with pytest.raises(ValueError, match=r"2 meshes are chair/a-b.*column id"):
