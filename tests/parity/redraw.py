@@ -89,6 +89,8 @@ def state_dict(case):
       "weight_norm": _weight_norm,
     }[row["kind"]]
     tensors = draw(generator, row["tensors"], row.get("scale", 1.0), name)
+    if "shift" in row:
+      tensors["bias"] += np.array(row["shift"], np.float32)
     prefix = f"{name}." if name else ""
     named |= {f"{prefix}{leaf}": tensor for leaf, tensor in tensors.items()}
   return named
