@@ -54,6 +54,9 @@ FILES = {  # config.model.name -> files of its published implementation
   ),
   "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
   "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
+  "pix2mesh": Files(
+    baseline_weights.read_checkpoint, baseline_weights.write_checkpoint
+  ),
   "psgn": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
   "r2n2": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
   "sap": Files(sap_weights.read_checkpoint, sap_weights.write_checkpoint),

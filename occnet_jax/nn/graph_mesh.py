@@ -1,9 +1,9 @@
 """Graph convolutions on a mesh that is refined twice, and its template (device; host).
 
 Wang et al., "Pixel2Mesh", ECCV 2018, sections 3.2 to 3.5, as the code of the occupancy
-networks has it. The template is a sphere of 156 vertices; unpooling adds the midpoint of
-every edge and splits every face in four, so that there are three stages. What depends
-on a stage's graph alone is computed on the host.
+networks has it. The template is a sphere of 156 vertices; unpooling adds the midpoint
+of every edge and splits every face in four, so that there are three stages. What
+depends on a stage's graph alone is computed on the host.
 
           c
          / \\
@@ -31,7 +31,7 @@ from occnet_jax.nn.linear import Linear
 
 VERTICES = 156
 STAGES = 3
-# The published ellipsoid, in the frame of a camera that looks along z.
+# The published ellipsoid, and its place in the frame of a camera that looks along z.
 CENTRE = (0.0, 0.0, 1.405)
 RADII = (0.485, 0.340, 0.349)
 _DENSE = 200  # vertices up to which all eigenvalues are computed
@@ -70,26 +70,29 @@ class Template(NamedTuple):
 
 
 @functools.cache
-def make_template(
-  count: int = VERTICES,
-  centre: tuple[float, ...] = CENTRE,
-  radii: tuple[float, ...] = RADII,
-) -> Template:
-  """An ellipsoid of evenly spread vertices and its refined graphs.
+def make_template(count: int = VERTICES, radii: tuple[float, ...] = RADII) -> Template:
+  """An ellipsoid of evenly spread vertices around the origin and its refined graphs.
 
   Vertices lie on a Fibonacci spiral of the sphere, faces are those of their convex
   hull. The published template has as many vertices, edges and faces at each stage.
 
   Args:
     count: v of the first stage, at least 4.
-    centre, radii: of the ellipsoid.
+    radii: of the ellipsoid, along x, y and z.
+
+  Raises:
+    ValueError: too few vertices.
   """
+  if count < 4:
+    raise ValueError(
+      f"config.model.template_vertices is {count}; want 4 or more, such as {VERTICES}"
+    )
   sphere = fibonacci_sphere(count)
   faces, stages = hull_faces(sphere), []
   for _ in range(STAGES):
     stages.append(_make_stage(faces))
     faces = split_faces(faces, stages[-1].edges)
-  vertices = sphere * np.array(radii)[None] + np.array(centre)[None]
+  vertices = sphere * np.array(radii)[None]
   return Template(vertices.astype(np.float32), tuple(stages))
 
 

@@ -120,7 +120,10 @@ def test_a_truncated_file_leaves_nothing_behind(file, tmp_path):
 @pytest.mark.parametrize("system", ["poco", "scan"])
 def test_other_systems_have_no_place_in_the_reference(system, tmp_path):
   config = base.get_config(system).to_dict()
-  systems = "'atlasnet', 'convonet', 'deepsdf', 'ifnet', 'onet', 'psgn', 'r2n2', 'sap'"
+  systems = (
+    "'atlasnet', 'convonet', 'deepsdf', 'ifnet', 'onet', 'pix2mesh', 'psgn', 'r2n2', "
+    "'sap'"
+  )
   with pytest.raises(ValueError, match=f"is '{system}', want one of {systems}: --mode"):
     runs.import_torch(config, tmp_path, "any.pt")
 
