@@ -24,6 +24,7 @@ from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train.state import TrainState
+from occnet_jax.types import Field, Grid
 
 
 class Files(NamedTuple):
@@ -88,6 +89,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   settings = config_lib.parse(config)
   model = settings.model
   files = _files_of(model, "import")
+  _check_published(model)
   if octaves := model.get("fourier_octaves"):
     raise ValueError(
       f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
@@ -109,7 +111,9 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     opt_state=_optimizer_state(optimizer.init(variables["params"]), imported),
     ema=jax.tree.map(jnp.copy, variables) if settings.optim.ema_decay else None,
   )
-  record = {**_NONE_YET, "level": method.output.level}
+  record = dict(_NONE_YET)
+  if isinstance(method.output, Field | Grid):  # points and meshes have none
+    record["level"] = method.output.level
   if imported.best is not None:
     record[settings.val.select] = imported.best
   config_lib.check_workdir(config, workdir)
@@ -127,6 +131,19 @@ def _files_of(model: dict[str, Any], mode: str) -> Files:
       f"--mode={mode} is for files of their published implementations"
     )
   return FILES[name]
+
+
+def _check_published(model: dict[str, Any]) -> None:
+  """Raises ValueError for a network whose weights mean another thing in the reference.
+
+  Their names and shapes would fit.
+  """
+  if model.get("published", True):
+    return
+  raise ValueError(
+    "config.model.published is False, want True for weights of the published code: "
+    "blocks give offsets here and positions there"
+  )
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -159,6 +176,7 @@ def export_torch(
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
   files = _files_of(settings.model, "export_torch")
+  _check_published(settings.model)
   if octaves := settings.model.get("fourier_octaves"):
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="

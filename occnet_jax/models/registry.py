@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from occnet_jax.config import lookup
 from occnet_jax.models import (
@@ -113,7 +112,7 @@ def _find(name: str) -> BuildFn:
     ) from error
 
 
-def variable_specs(method: Method, example: Mapping[str, np.ndarray]) -> Variables:
+def variable_specs(method: Method, example: Mapping[str, Any]) -> Variables:
   """The shapes and types of a method's variables, as jax.ShapeDtypeStruct.
 
   Args:
