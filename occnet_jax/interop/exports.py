@@ -110,7 +110,7 @@ def _stablehlo(
       "encoder.stablehlo": bytes(programs.encoder.serialize()),
       "decoder.stablehlo": bytes(programs.decoder.serialize()),
     },
-    {"inputs": programs.inputs},
+    programs.inputs,
     programs.latent,
   )
 

@@ -1,9 +1,12 @@
 """Pixel2Mesh as a method: its meshes, its loss, its inputs and its files."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from PIL import Image
 
 import occnet_jax
@@ -14,7 +17,7 @@ from occnet_jax.data import batches
 from occnet_jax.data.user_inputs import find_items
 from occnet_jax.extract.to_mesh import to_mesh
 from occnet_jax.geometry import cameras
-from occnet_jax.interop import runs, state_dict
+from occnet_jax.interop import exports, runs, state_dict
 from occnet_jax.interop.torch_format import file
 from occnet_jax.models import registry
 from occnet_jax.nn import graph_mesh
@@ -226,6 +229,26 @@ def test_an_image_is_reconstructed_with_its_camera_and_no_other_way(imported, tm
       model.reconstruct(wrong)
   with pytest.raises(ValueError, match=r"world_mat of shape \(4, 4\); want \(3, 4\)"):
     model.reconstruct({"image": image, **camera, "world_mat": np.eye(4)})
+
+
+def test_an_exported_program_takes_images_with_their_cameras(tmp_path):
+  config = configs.get_config()
+  config.data.image_side = 32
+  config.model.update(SMALL)
+  method, inputs = registry.build(config.model.to_dict()), make_inputs()
+  variables = jax.jit(method.init)(jax.random.key(5), {"inputs": inputs})
+  path = exports.write(tmp_path, "stablehlo", method, variables, config.to_dict())
+  about = json.loads(path.read_text())
+  assert about["output"] == "mesh" and about["observation"] == "image_camera"
+  assert about["inputs"]["world_mat"] == ["b", 3, 4]
+  encoder, decoder = (
+    export.deserialize(bytearray((tmp_path / f"{name}.stablehlo").read_bytes()))
+    for name in ("encoder", "decoder")
+  )
+  vertices, faces = decoder.call(encoder.call(inputs))
+  expected, expected_faces = run(method, variables, inputs)
+  np.testing.assert_allclose(vertices, expected, atol=1e-5)
+  np.testing.assert_array_equal(faces, expected_faces)
 
 
 def test_a_photograph_or_a_folder_of_them_is_one_sentence(imported, tmp_path):
