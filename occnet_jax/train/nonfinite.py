@@ -66,7 +66,7 @@ def diagnose(directory: pathlib.Path) -> list[str]:
     raise ValueError(f"{directory}: holds no batch.npz; want .../failures/step_<n>")
   state, config, _ = integrity.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
-    batch = traverse_util.unflatten_dict(dict(file), sep="/")
+    batch = jax.device_put(traverse_util.unflatten_dict(dict(file), sep="/"))
   method = registry.build(config_lib.parse(config).model)
   key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
   variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
@@ -88,7 +88,8 @@ def _gradients(
   def loss(params):
     return method.loss({**variables, "params": params}, batch, key, True)[0]
 
-  return jax.device_get(jax.jit(jax.value_and_grad(loss))(variables["params"]))
+  value, gradients = jax.jit(jax.value_and_grad(loss))(variables["params"])
+  return float(value), jax.device_get(gradients)
 
 
 def _report(title: str, tree: Any) -> list[str]:

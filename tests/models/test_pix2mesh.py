@@ -21,6 +21,8 @@ from occnet_jax.interop import exports, runs, state_dict
 from occnet_jax.interop.torch_format import file
 from occnet_jax.models import registry
 from occnet_jax.nn import graph_mesh
+from occnet_jax.train import nonfinite, optimizers
+from occnet_jax.train import state as state_lib
 from tests.models.test_every_method import make_config
 
 SMALL = {"c_dim": 32, "hidden_size": 8, "template_vertices": 12}
@@ -199,6 +201,21 @@ def test_weights_of_the_reference_s_form_make_a_run_and_come_out_again(
   assert names.index("decoder.gc2.2.0.lin.weight") < names.index(
     "decoder.gc2.10.0.lin.weight"
   )
+
+
+def test_a_bad_step_is_kept_with_its_cameras_and_can_be_repeated(tiny_views, tmp_path):
+  config = make_config("pix2mesh", tiny_views)
+  settings = config_lib.parse(config)
+  examples = batches.open_train(settings.data)
+  batch = next(batches.read_host_batches(settings, examples, 0))
+  batch["inputs"]["camera_mat"][3, 0, 0] = np.nan
+  optimizer = optimizers.make(settings.optim, 24)
+  method = registry.build(config["model"])
+  state = state_lib.create(method, optimizer, batch, seed=0, ema=False)
+  nonfinite.dump(tmp_path, state, config, batch, [])
+  first, inputs, *_ = nonfinite.diagnose(tmp_path / "failures" / "step_0")
+  assert first == "step 0: loss nan"
+  assert inputs.startswith("batch: 1 arrays not finite")
 
 
 def test_weights_are_refused_where_they_would_mean_offsets(
