@@ -94,7 +94,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   data.random_stretch = 0.0
   # Draw of points in the cube: uniform, or equal for as many inside as outside.
   data.sampling = "uniform"
-  # Observation of a shape: cloud, image, images, voxels, index or none.
+  # Observation of a shape: cloud, image, image_camera (an image and its camera),
+  # images, voxels, index or none.
   data.inputs = "cloud"
   # Targets of the loss beside occupancies: any of distances, surface (points with
   # normals, as many as data.points), voxels.

@@ -171,6 +171,7 @@ ENCODED = {
   "resnet": ("image", "images"),
   "simple_conv": ("image", "images"),
   "r2n2": ("image", "images"),
+  "pix2mesh": ("image_camera",),
 }
 # Scores of which less is better; of all others more is.
 LOWER_IS_BETTER = ("loss", "chamfer_l1")

@@ -21,6 +21,7 @@ from occnet_jax import config as config_lib
 from occnet_jax import ranges, types
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.data import user_clouds, user_inputs
+from occnet_jax.data.input_arrays import as_batch, batch_of_one
 from occnet_jax.extract.batch import windows
 from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
@@ -67,8 +68,7 @@ class Model:
     Raises:
       ValueError: inputs of another shape than the network's, or not finite.
     """
-    kind = self.settings.data.inputs
-    batch = inputs_lib.as_batch(inputs, kind, self.observation.spec)
+    batch = as_batch(inputs, self.settings.data.inputs, self.observation.spec)
     if self.method.pads:
       batch = user_clouds.pad_clouds(batch, len(self.observation.spec))
     return _jit(self.method.encode)(self.variables, batch)
@@ -138,7 +138,7 @@ class Model:
       ValueError: arrays that do not go together; a system without such a fit.
     """
     # The start is the mean code of a table, or else the code of an input of zeros.
-    inputs = np.zeros_like(self.observation.spec)[None]
+    inputs = batch_of_one(self.observation.spec)
     if self.settings.data.inputs == "index":
       inputs = np.arange(self.settings.model["codes"], dtype=np.int32)
     settings = {"learning_rate": learning_rate, "prior_weight": prior_weight}
@@ -202,8 +202,9 @@ class Model:
     Args:
       observed: a point cloud (n, 3) in any unit, of which as many points are used as
         in training, drawn at random; a network of scans takes any number up to the most
-        of its training. A `read_scan` gives the mesh its colours. Or images (h, w, 3 or
-        4) of uint8, which are centred on white squares, or a grid (r, r, r) of 0 and 1.
+        of its training. A `read_scan` gives the mesh its colours. Or images (h, w, 3
+        or 4) of uint8 on white squares, a grid of 0 and 1, or what `images.fit_view`
+        takes.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: seed of the draw of points.
@@ -218,7 +219,7 @@ class Model:
     if isinstance(observed, Cloud):
       settings |= {"normalise": normalise, "seed": seed}
       return colour_mesh(self.reconstruct(observed.points, **settings), observed)
-    kind, shape = self.settings.data.inputs, self.observation.spec.shape
+    kind, shape = self.settings.data.inputs, self.observation.shape
     generation, model = self.settings.generation, self
     steps = settings.pop("finetune_steps", generation.finetune_steps)
     finetuning.check(self.method, generation._replace(finetune_steps=steps))
@@ -236,7 +237,7 @@ class Model:
       cloud = user_inputs.in_frame(observed, kind, loc, scale)
       model = self.finetuned(inputs, cloud, steps)
     if self.method.windows is None:
-      mesh = model.extract(model.encode(inputs[None]), **settings)
+      mesh = model.extract(model.encode(batch_of_one(inputs)), **settings)
     else:
       mesh = self.reconstruct_scene(inputs, **settings)
     return mesh_from_frame(mesh, loc, scale)

@@ -10,6 +10,10 @@ Batch keys (float32 unless said otherwise):
     cloud      (b, n, 3)        noisy points on its surface
     image      (b, h, w, 3)     one view of it, 0 to 1
     images     (b, k, h, w, 3)  several views
+    image_camera                one view and its camera, a dict of
+      image      (b, h, w, 3)   0 to 1
+      world_mat  (b, 3, 4)      from the cube's frame to the camera's
+      camera_mat (b, 3, 3)      from there to the image, whose sides are -1 and 1
     voxels     (b, r, r, r)     a coarse occupancy grid, indexed (x, y, z)
     index      (b,) int32       its row in the training split, for a code table
     none       (b, 0)           nothing

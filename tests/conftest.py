@@ -120,6 +120,28 @@ def tiny_data(made_once, write_meshes):
 
 
 @pytest.fixture(scope="session")
+def tiny_views(made_once, write_meshes):
+  """Eight boxes and eight ellipsoids with three views of 32 x 32 pixels each."""
+  from data_prep.pipeline.prepare import prepare
+
+  def make(directory):
+    prepare(
+      source=f"folder:{write_meshes(directory / 'meshes', 8)}",
+      out=directory / "data",
+      points=2000,
+      surface_points=1000,
+      voxel_side=16,
+      views=3,
+      view_side=32,
+      val_fraction=0.25,
+      test_fraction=0.25,
+      workers=1,
+    )
+
+  return made_once("tiny_views", make) / "data"
+
+
+@pytest.fixture(scope="session")
 def tiny_run(made_once, tiny_data):
   """Workdir in which tiny_config has been trained to its end."""
   from occnet_jax.train import loop

@@ -30,6 +30,7 @@ from trimesh.exchange import binvox
 from data_prep.sources import shapenet, table
 from data_prep.sources.entry import SPLITS, MeshEntry
 from occnet_jax import files
+from occnet_jax.geometry import cameras
 
 IMAGES = "img_choy2016"
 
@@ -257,9 +258,9 @@ def _read_views(
         f"{folder / 'cameras.npz'}: {name} has the shape {stored[name].shape}, want "
         f"{shape}"
       )
-  world_mats = np.stack([stored[f"world_mat_{i}"] for i in numbers]).astype(np.float64)
+  world_mats = np.stack([stored[f"world_mat_{i}"] for i in numbers])
   camera_mats = np.stack([stored[f"camera_mat_{i}"] for i in numbers])
-  world_mats[..., 3] = (world_mats[..., :3] @ loc + world_mats[..., 3]) / scale
+  world_mats = cameras.cube_world_matrix(world_mats, loc, scale)
   return {
     "images": images,
     "world_mat": world_mats.astype(np.float32),

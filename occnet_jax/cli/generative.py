@@ -11,7 +11,7 @@ import trimesh
 
 from occnet_jax import api, files
 from occnet_jax.config import Settings
-from occnet_jax.data import batches, loader
+from occnet_jax.data import batches, input_arrays, loader
 from occnet_jax.data.source import Examples
 from occnet_jax.evaluation import evaluate, generative, reconstructions
 from occnet_jax.geometry import mesh_io, surface_sampling
@@ -138,7 +138,7 @@ def interpolate(
 
 def _latent(model, transform, shape, seed, index):
   arrays = transform(shape, loader.shape_rng(seed, index))
-  latent = model.encode(arrays["inputs"][None])
+  latent = model.encode(input_arrays.batch_of_one(arrays["inputs"]))
   if model.method.prior is not None:
     mean, _ = model.posterior(
       arrays["points"][None], arrays["occupancies"][None], arrays["inputs"][None]

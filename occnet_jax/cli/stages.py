@@ -93,7 +93,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
   processes.
   """
   from occnet_jax import api
-  from occnet_jax.data import batches, loader
+  from occnet_jax.data import batches, input_arrays, loader
   from occnet_jax.evaluation import evaluate as evaluate_lib
   from occnet_jax.extract import to_mesh
   from occnet_jax.models import finetuning
@@ -118,13 +118,14 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
 
   def reconstruct(shape, index):
     model = replicas[index // processes % len(replicas)]
-    inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"][None]
+    inputs = transform(shape, loader.shape_rng(settings.seed, index))["inputs"]
     if model.method.windows is not None:
       return model.reconstruct_scene(
-        inputs[0], cell_size=None, on_empty="empty", progress=False
+        inputs, cell_size=None, on_empty="empty", progress=False
       )
     if steps := settings.generation.finetune_steps:
-      model = model.finetuned(inputs[0], inputs[0], steps)
+      model = model.finetuned(inputs, inputs, steps)
+    inputs = input_arrays.batch_of_one(inputs)
     latent = (
       # Two numbers, so that runs of neighbouring seeds share no sample.
       model.prior(1, seed=(settings.seed, index), inputs=inputs)

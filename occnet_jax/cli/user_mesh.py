@@ -36,7 +36,7 @@ def write_mesh_of(
     cloud = read(model, item)
   observed = points_of(cloud)
   print_pixels(item.depth)
-  used = model.observation.spec.shape[0]
+  used = model.observation.shape[0]
   if model.settings.data.inputs == "cloud" and len(observed) > used:
     print(f"{source}: {len(observed):,} points, {used:,} of them used, at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
@@ -86,7 +86,7 @@ def points_of(observed: np.ndarray | Cloud) -> np.ndarray:
 
 def read(model: api.Model, item: InputItem) -> np.ndarray | Cloud:
   """The array, or cloud with its colours, in an object's files."""
-  kind, shape = model.settings.data.inputs, model.observation.spec.shape
+  kind, shape = model.settings.data.inputs, model.observation.shape
   return user_inputs.read_item(item, kind, shape)
 
 

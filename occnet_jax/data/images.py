@@ -12,8 +12,10 @@ import warnings
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
+
+from occnet_jax.geometry import cameras
 
 # Pixels of the white square around a picture: what Pillow admits for the picture.
 MAX_PIXELS = 2 * 89_478_485
@@ -23,6 +25,24 @@ FIELDS = {"images": True, "world_mat": True, "camera_mat": True}
 def count_views(views: dict[str, Any]) -> int:
   """v, the number of images."""
   return len(views["images"])
+
+
+def choose_views(
+  views: dict[str, Any], count: int, rng: np.random.Generator, train: bool
+) -> list[int]:
+  """So many views of a shape: random ones in training, else the first.
+
+  Raises:
+    ValueError: it has fewer.
+  """
+  total = count_views(views)
+  if total < count:
+    raise ValueError(
+      f"{total} views of a shape, want {count}; lower config.data.image_views or "
+      "prepare more"
+    )
+  chosen = rng.choice(total, count, replace=False) if train else range(count)
+  return [int(i) for i in chosen]
 
 
 def decode_view(views: dict[str, Any], index: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -95,7 +115,7 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def fit_image(
-  image: Shaped[np.ndarray, "h w 3"],
+  image: UInt8[np.ndarray, "h w 3"],
   side: int,
   rng: np.random.Generator | None = None,
   smallest: float = 1.0,
@@ -111,8 +131,19 @@ def fit_image(
       the image's shorter side admits it; 1 for no crop (the reference's augmented
       model has 0.75).
   """
-  picture = Image.fromarray(image)
-  width, height = picture.size
+  height, width = image.shape[:2]
+  return scale_box(image, choose_box(width, height, rng, smallest), side)
+
+
+def choose_box(
+  width: int, height: int, rng: np.random.Generator | None, smallest: float
+) -> tuple[int, int, int, int]:
+  """Left, top, right and lower border of the square that `fit_image` keeps.
+
+  Args:
+    width, height: of the image, in pixels.
+    rng, smallest: as in `fit_image`.
+  """
   if rng is not None and smallest < 1:
     area = width * height * rng.uniform(smallest, 1)
     edge = min(width, height, round(area**0.5))
@@ -120,6 +151,53 @@ def fit_image(
   else:
     edge = min(width, height)
     left, top = (width - edge) // 2, (height - edge) // 2
-  box = (left, top, left + edge, top + edge)
+  return left, top, left + edge, top + edge
+
+
+def scale_box(
+  image: UInt8[np.ndarray, "h w 3"], box: tuple[int, int, int, int], side: int
+) -> Float[np.ndarray, "side side 3"]:
+  """A part of an image, scaled to that side; values in [0, 1]."""
+  picture = Image.fromarray(image)
   picture = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
   return np.asarray(picture, np.float32) / 255
+
+
+def fit_view(
+  image: UInt8[np.ndarray, "h w 3"],
+  world_mat: Float[np.ndarray, "3 4"],
+  camera_mat: Float[np.ndarray, "3 3"],
+  side: int,
+  rng: np.random.Generator | None = None,
+  smallest: float = 1.0,
+) -> dict[str, np.ndarray]:
+  """An image as `fit_image` gives it and its camera, as networks take both.
+
+  Args:
+    image: RGB values from 0 to 255.
+    world_mat: extrinsic matrix of `geometry.cameras`; its R may hold a scale.
+    camera_mat: intrinsic matrix to the pixels of `image`.
+    side, rng, smallest: as in `fit_image`.
+
+  Returns:
+    {"image": (side, side, 3), "world_mat": (3, 4), "camera_mat": (3, 3)}, the last from
+    the camera's frame to the square, whose sides are -1 and 1.
+
+  Raises:
+    ValueError: matrices that are not finite or that no camera has.
+  """
+  for name, matrix in (("world_mat", world_mat[:, :3]), ("camera_mat", camera_mat)):
+    determinant = float(np.linalg.det(np.asarray(matrix, np.float64)))
+    if not np.isfinite(determinant) or determinant == 0:
+      raise ValueError(
+        f"the camera of an image has a {name} of determinant {determinant}, want that "
+        "of a camera; prepare the data with cameras, or name a config of images alone"
+      )
+  height, width = image.shape[:2]
+  box = choose_box(width, height, rng, smallest)
+  fitted = cameras.square_camera_matrix(np.asarray(camera_mat, np.float64), box)
+  return {
+    "image": scale_box(image, box, side),
+    "world_mat": np.asarray(world_mat, np.float32),
+    "camera_mat": fitted.astype(np.float32),
+  }

@@ -1,5 +1,7 @@
 """Kinds of network inputs: point clouds, images, voxels, an index, none (host, numpy).
 
+An input is an array, or for images with cameras a dict of arrays.
+
 An `Observation` names the stored fields that it reads, the numbers that it draws at
 random, the input that it computes from an example and those numbers, and the shape and
 type of the result. `observe` uses only operations that NumPy and JAX share, so it can
@@ -15,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from occnet_jax import ranges
 from occnet_jax.config import DataSettings, ScanSettings
 from occnet_jax.data import images, scans
 
@@ -50,7 +51,7 @@ class Observation(NamedTuple):
       ask only shapes and types of the example's arrays; `train` admits random views.
     observe: (example, drawn, deform, access) -> inputs of one shape; `deform` moves
       points of the shape.
-    spec: zeros of the shape and type that `observe` returns.
+    spec: an example of what `observe` returns, zeros but for cameras.
     supports_deformation: whether the input of a deformed shape can be computed.
     runs_on_device: whether `observe` works on arrays that lie on the device. Images do
       not: `draw` decodes them from the arrays themselves.
@@ -64,7 +65,7 @@ class Observation(NamedTuple):
   fields: dict[str, Any]
   draw: Draw
   observe: Observe
-  spec: np.ndarray
+  spec: np.ndarray | dict[str, np.ndarray]
   supports_deformation: bool
   runs_on_device: bool = True
   target_distances: bool = False
@@ -72,6 +73,11 @@ class Observation(NamedTuple):
   target_voxels: int = 0
   scan: ScanSettings | None = None
   target_cloud_normals: bool = False
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """Shape of the input of one shape; with a camera, that of the image."""
+    return (self.spec["image"] if isinstance(self.spec, dict) else self.spec).shape
 
 
 def make(data: DataSettings) -> Observation:
@@ -141,33 +147,6 @@ def _of_scans(
   fields = {"pointcloud": {"points": True, "normals": True}}
   spec = np.zeros((scan.points[1], 3), np.float32)
   return observation._replace(fields=fields, spec=spec, scan=scan, runs_on_device=False)
-
-
-def as_batch(
-  inputs: Any, kind: str, spec: Shaped[np.ndarray, "..."]
-) -> Shaped[np.ndarray, "b ..."]:
-  """Inputs of several shapes as an array of the right type.
-
-  Args:
-    inputs: the inputs of b shapes; a cloud may have any number of points, and "images"
-      any number of images.
-    kind: kind of inputs, a value of config.data.inputs.
-    spec: zeros of the shape and type of the input of one shape, `Observation.spec`.
-
-  Raises:
-    ValueError: inputs of another shape, numbers that are not finite, or a cloud in
-      another frame than the cube's.
-  """
-  inputs = np.asarray(inputs)
-  free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])
-  fixed = spec.shape[len(free_axes) :]
-  if inputs.ndim != 1 + spec.ndim or inputs.shape[1 + len(free_axes) :] != fixed:
-    shape = ", ".join(["b", *free_axes, *map(str, fixed)])
-    raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
-  inputs = ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
-  if kind == "cloud":
-    ranges.check_in_frame(inputs, "inputs (cloud)")
-  return inputs
 
 
 def draw_cloud(
@@ -268,14 +247,8 @@ def _views(data, *, several: bool) -> Observation:
 
   def draw(example, rng, train):
     stored = example["views"]
-    total = images.count_views(stored)
-    if total < count:
-      raise ValueError(
-        f"{total} views of a shape, want {count}; lower config.data.image_views or "
-        "prepare more"
-      )
-    chosen = rng.choice(total, count, replace=False) if train else range(count)
-    pictures = [images.decode_view(stored, int(i)) for i in chosen]
+    chosen = images.choose_views(stored, count, rng, train)
+    pictures = [images.decode_view(stored, i) for i in chosen]
     crop = rng if train else None
     squares = [images.fit_image(picture, side, crop, smallest) for picture in pictures]
     return {"pictures": np.stack(squares) if several else squares[0]}
@@ -287,6 +260,30 @@ def _views(data, *, several: bool) -> Observation:
   shape = (count, side, side, 3) if several else (side, side, 3)
   spec = np.zeros(shape, np.float32)
   fields = {"views": {"images": True}}
+  return Observation(fields, draw, observe, spec, False, runs_on_device=False)
+
+
+def _image_camera(data) -> Observation:
+  side, smallest = data.image_side, data.image_crop
+
+  def draw(example, rng, train):
+    stored = example["views"]
+    (index,) = images.choose_views(stored, 1, rng, train)
+    picture = images.decode_view(stored, index)
+    camera = stored["world_mat"][index], stored["camera_mat"][index]
+    crop = rng if train else None
+    return {"view": images.fit_view(picture, *camera, side, crop, smallest)}
+
+  def observe(example, drawn, deform, access):
+    del example, deform, access
+    return drawn["view"]
+
+  spec = {
+    "image": np.zeros((side, side, 3), np.float32),
+    "world_mat": np.eye(3, 4, dtype=np.float32),  # zeros would be no camera
+    "camera_mat": np.eye(3, dtype=np.float32),
+  }
+  fields = {"views": images.FIELDS}
   return Observation(fields, draw, observe, spec, False, runs_on_device=False)
 
 
@@ -328,6 +325,7 @@ def _none(data) -> Observation:
 _KINDS: dict[str, Callable[[DataSettings], Observation]] = {
   "cloud": _cloud,
   "image": functools.partial(_views, several=False),
+  "image_camera": _image_camera,
   "images": functools.partial(_views, several=True),
   "voxels": _voxels,
   "index": _index,

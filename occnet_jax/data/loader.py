@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 from absl import flags
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
@@ -84,12 +85,12 @@ def read_batch(
 
 
 def example_batch(
-  spec: Shaped[np.ndarray, "..."], points: int, batch_size: int
-) -> dict[str, Float[np.ndarray, "b ..."]]:
-  """A batch of zeros of the shapes and types of training batches; reads nothing.
+  spec: Shaped[np.ndarray, "..."] | dict[str, np.ndarray], points: int, batch_size: int
+) -> Batch:
+  """A batch of the shapes and types of training batches; reads nothing.
 
   Args:
-    spec: zeros of the shape and type of one input, `Observation.spec`.
+    spec: an example of one input, `Observation.spec`.
     points: t; 0, which stands for all stored points, gives a single one, because no
       variable of a network depends on their number.
     batch_size: b.
@@ -98,7 +99,9 @@ def example_batch(
   return {
     "points": np.zeros((batch_size, t, 3), np.float32),
     "occupancies": np.zeros((batch_size, t), np.float32),
-    "inputs": np.zeros((batch_size, *spec.shape), spec.dtype),
+    "inputs": jax.tree.map(
+      lambda array: np.repeat(array[None], batch_size, axis=0), spec
+    ),
   }
 
 
@@ -180,8 +183,7 @@ def evaluation_batches(
 
   def stack(shapes: list[Batch]) -> tuple[Batch, int]:
     padded = shapes + shapes[-1:] * (batch_size - len(shapes))
-    batch = {name: np.stack([each[name] for each in padded]) for name in padded[0]}
-    return batch, len(shapes)
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *padded), len(shapes)
 
   if not len(chosen) and len(source):
     # A process without a shape of its own knows from this the names of the scores.

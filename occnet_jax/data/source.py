@@ -227,9 +227,12 @@ def _select(
 ) -> tfds.features.FeaturesDict:
   """The named features only; TFDS's own PartialDecoding needs TensorFlow."""
   if missing := fields.keys() - features.keys():
+    name, remedy = min(missing), "with this version"
+    if name in ("views", "world_mat", "camera_mat"):
+      remedy = "with pictures and their cameras: --config.prep.views=24"
     raise ValueError(
-      f"{directory}: lacks the field {min(missing)!r} that this config reads; it has: "
-      f"{', '.join(sorted(features))}; prepare the data again with this version"
+      f"{directory}: lacks the field {name!r} that this config reads; it has: "
+      f"{', '.join(sorted(features))}; prepare the data again {remedy}"
     )
   return tfds.features.FeaturesDict(
     {

@@ -31,6 +31,11 @@ ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
 }
 
 
+_NO_CAMERA = (
+  "a picture file tells nothing of the camera, without which this network "
+  "(config.data.inputs='image_camera') cannot place the object; want {'image': (h, w, "
+  "3) of uint8, 'world_mat': (3, 4), 'camera_mat': (3, 3) to its pixels}"
+)
 _PHOTO = "occnet_jax.geometry.photos.read_photo(path)"
 READERS = {  # kind of inputs: what reads a file as the array that `prepare` takes
   "cloud": user_clouds.READER,
@@ -49,7 +54,7 @@ class Prepared(NamedTuple):
     scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds.
   """
 
-  inputs: np.ndarray
+  inputs: np.ndarray | dict[str, np.ndarray]
   loc: Float[np.ndarray, "3"]
   scale: float
 
@@ -90,6 +95,8 @@ def prepare(
     observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
       several, each of any size; a grid (r, r, r) of 0 and 1. An image is centred on a
       white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
+      An image with its camera is a dict of the arguments of `images.fit_view`, and the
+      square in its centre is used.
     kind: kind of the network's inputs.
     shape: shape of the inputs of one object, that of `Observation.spec`: so many points
       are drawn at random from a cloud, and images are scaled to its side.
@@ -109,6 +116,8 @@ def prepare(
   loc, scale = np.zeros(3), 1.0
   if kind == "image":
     return Prepared(_fit_photo(observed, shape[-2]), loc, scale)
+  if kind == "image_camera":
+    return Prepared(_fit_view(observed, shape[-2]), loc, scale)
   if kind == "images":
     fitted = np.stack([_fit_photo(image, shape[-2]) for image in observed])
     return Prepared(fitted, loc, scale)
@@ -187,6 +196,10 @@ def find_items(
     ValueError: there are none, or masks where no images are read, or depth images that
       lack a pose or are for a network that takes no clouds.
   """
+  if kind == "image_camera":
+    raise ValueError(
+      f"{source}: {_NO_CAMERA}; pass both to occnet_jax.restore(...).reconstruct"
+    )
   if kind not in ACCEPTED:
     raise ValueError(
       f"config.data.inputs of this network is {kind!r}, so it takes no files; want one "
@@ -278,12 +291,29 @@ def _explain_nothing(
   )
 
 
+def _fit_view(observed: Any, side: int) -> dict[str, np.ndarray]:
+  shapes = {"world_mat": (3, 4), "camera_mat": (3, 3)}
+  if not isinstance(observed, dict) or observed.keys() != {"image", *shapes}:
+    raise ValueError(f"an input of {type(observed).__name__}: {_NO_CAMERA}")
+  image = _check_photo(observed["image"], 3)
+  matrices = {k: np.asarray(observed[k], np.float64) for k in shapes}
+  for name, matrix in matrices.items():
+    if matrix.shape != shapes[name]:
+      raise ValueError(f"{name} of shape {matrix.shape}; want {shapes[name]}")
+  return images.fit_view(image, **matrices, side=side)
+
+
 def _fit_photo(image: Any, side: int) -> Float[np.ndarray, "side side 3"]:
+  return images.fit_image(photos.prepare_photo(_check_photo(image, 3, 4)), side)
+
+
+def _check_photo(image: Any, *channels: int) -> np.ndarray:
   image = np.asarray(image)
-  if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
+  if image.ndim != 3 or image.shape[2] not in channels or image.dtype != np.uint8:
+    forms = " or ".join(f"(h, w, {count})" for count in channels)
     raise ValueError(
-      f"an image of shape {image.shape} and type {image.dtype}, want (h, w, 3) or "
-      "(h, w, 4) of uint8; convert it to RGB from 0 to 255 first"
+      f"an image of shape {image.shape} and type {image.dtype}, want {forms} of uint8; "
+      "convert it to RGB from 0 to 255 first"
     )
   images.check_square(image.shape[1], image.shape[0], "an image")
-  return images.fit_image(photos.prepare_photo(image), side)
+  return image

@@ -12,7 +12,7 @@ import numpy as np
 import trimesh
 
 from occnet_jax.config import Settings
-from occnet_jax.data import batches, inputs, loader, source, transforms
+from occnet_jax.data import batches, input_arrays, inputs, loader, source, transforms
 from occnet_jax.evaluation import metrics
 from occnet_jax.extract.batch import windows
 from occnet_jax.extract.to_mesh import to_mesh
@@ -86,7 +86,7 @@ class ValidationMeshes:
       to_mesh(
         self.method,
         variables,
-        encode(variables, shape["inputs"][None]),
+        encode(variables, input_arrays.batch_of_one(shape["inputs"])),
         level=level,
         on_empty="empty",
         **COARSE,

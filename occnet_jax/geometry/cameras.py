@@ -99,6 +99,43 @@ def pixel_rays(
   return -rotation.T @ offset, directions
 
 
+def cube_world_matrix(
+  world_mat: Float[np.ndarray, "*v 3 4"], loc: Float[np.ndarray, "3"], scale: float
+) -> Float[np.ndarray, "*v 3 4"]:
+  """Extrinsic matrices for a shape that was moved to the unit cube.
+
+  Args:
+    world_mat: matrices of the file's frame, in which p of the cube is scale * p + loc.
+    loc, scale: the cube's centre and length there.
+
+  Returns:
+    matrices [R | (R loc + t) / scale], whose camera frame is in units of the cube, so
+    that R stays a rotation and pixels stay as they are.
+  """
+  moved = np.array(world_mat, np.float64)
+  moved[..., 3] = (moved[..., :3] @ loc + moved[..., 3]) / scale
+  return moved
+
+
+def square_camera_matrix(
+  camera_mat: Float[np.ndarray, "3 3"], box: tuple[int, int, int, int]
+) -> Float[np.ndarray, "3 3"]:
+  """Intrinsic matrix to a square part of a picture, whose sides become -1 and 1.
+
+  Args:
+    camera_mat: intrinsic matrix to the pixels of the picture.
+    box: left, top, right and lower border of the part, in pixels.
+  """
+  left, top, right, _ = box
+  to_unit = 2 / (right - left)
+  crop = [
+    [to_unit, 0, -1 - to_unit * left],
+    [0, to_unit, -1 - to_unit * top],
+    [0, 0, 1],
+  ]
+  return np.array(crop) @ camera_mat
+
+
 def closest_distance(
   points: Float[np.ndarray, "n 3"],
   azimuth: float,

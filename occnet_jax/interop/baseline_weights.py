@@ -1,7 +1,7 @@
 """Checkpoints of the baselines in the code of Occupancy Networks (host, numpy).
 
-autonomousvision/occupancy_networks trained 3D-R2N2 and PSGN, too, and saved them in the
-form that `onet_weights` reads and writes.
+autonomousvision/occupancy_networks trained 3D-R2N2, PSGN and Pixel2Mesh, too, and saved
+them in the form that `onet_weights` reads and writes.
 """
 
 import functools
@@ -18,10 +18,11 @@ from occnet_jax.interop import onet_weights, state_dict
 _SECOND = {
   "decoder": (
     *("fc_in", "convtrp_", "fc_branch", "fc_", "fc_out", "deconv_", "conv_"),
-    "conv_out",
+    *("conv_out", "gc"),
   ),
   "encoder": ("conv_block", "trans_conv"),
 }
+_LINEAR = ("lin", "lin2")  # of a graph convolution
 _LEAVES = ("weight", "bias")
 
 
@@ -35,7 +36,8 @@ def _order(name: str) -> list[tuple[int, int]]:
   # The first pair agrees with that of `registration_rank`, whose tables have a decoder
   # first and the encoder behind that of latents.
   ranks = [(0 if top == "decoder" else 2, 0), (position, int(number or 0))]
-  return [*ranks, *((0, int(part)) for part in inner), (0, _LEAVES.index(leaf))]
+  numbers = (_LINEAR.index(part) if part in _LINEAR else int(part) for part in inner)
+  return [*ranks, *((0, number) for number in numbers), (0, _LEAVES.index(leaf))]
 
 
 _LAYOUT = state_dict.Layout(order=_order)

@@ -71,6 +71,9 @@ def generate(
   inputs = {
     "cloud": f"from a cloud of {settings.data.cloud_points} points",
     "image": f"from an image of {settings.data.image_side} pixels a side",
+    "image_camera": (
+      f"from an image of {settings.data.image_side} pixels a side and its camera"
+    ),
     "images": f"from images of {settings.data.image_side} pixels a side",
     "voxels": f"from a grid of {settings.data.voxel_side}^3 voxels",
   }.get(kind, "from a latent")

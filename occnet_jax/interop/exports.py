@@ -110,7 +110,7 @@ def _stablehlo(
       "encoder.stablehlo": bytes(programs.encoder.serialize()),
       "decoder.stablehlo": bytes(programs.decoder.serialize()),
     },
-    {"inputs": programs.inputs},
+    programs.inputs,
     programs.latent,
   )
 
@@ -123,7 +123,7 @@ def _onnx(
       "--format=onnx needs the package onnx: pip install occnet-jax[onnx]"
     )
   metadata = {name: str(value) for name, value in about.items()}
-  shape = inputs_lib.make(settings.data).spec.shape
+  shape = inputs_lib.make(settings.data).shape
   encoder, decoder = onnx_networks.graphs(settings.model, variables, shape, metadata)
   return Contents(
     {

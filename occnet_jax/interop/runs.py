@@ -25,6 +25,7 @@ from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train.state import TrainState
+from occnet_jax.types import Field, Grid
 
 
 class Files(NamedTuple):
@@ -56,6 +57,9 @@ FILES = {  # config.model.name -> files of its published implementation
   "dmc": Files(dmc_weights.read_checkpoint, dmc_weights.write_checkpoint),
   "ifnet": Files(ifnet_weights.read_checkpoint, ifnet_weights.write_checkpoint),
   "onet": Files(onet_weights.read_checkpoint, onet_weights.write_checkpoint),
+  "pix2mesh": Files(
+    baseline_weights.read_checkpoint, baseline_weights.write_checkpoint
+  ),
   "psgn": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
   "r2n2": Files(baseline_weights.read_checkpoint, baseline_weights.write_checkpoint),
   "sap": Files(sap_weights.read_checkpoint, sap_weights.write_checkpoint),
@@ -87,6 +91,7 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
   settings = config_lib.parse(config)
   model = settings.model
   files = _files_of(model, "import")
+  _check_published(model)
   if octaves := model.get("fourier_octaves"):
     raise ValueError(
       f"config.model.fourier_octaves is {octaves}, want 0: the reference has no "
@@ -108,7 +113,9 @@ def import_torch(config: dict[str, Any], workdir: pathlib.Path, source: str) -> 
     opt_state=_optimizer_state(optimizer.init(variables["params"]), imported),
     ema=jax.tree.map(jnp.copy, variables) if settings.optim.ema_decay else None,
   )
-  record = {**_NONE_YET, "level": method.output.level}
+  record = dict(_NONE_YET)
+  if isinstance(method.output, Field | Grid):  # points and meshes have none
+    record["level"] = method.output.level
   if imported.best is not None:
     record[settings.val.select] = imported.best
   config_lib.check_workdir(config, workdir)
@@ -126,6 +133,19 @@ def _files_of(model: dict[str, Any], mode: str) -> Files:
       f"--mode={mode} is for files of their published implementations"
     )
   return FILES[name]
+
+
+def _check_published(model: dict[str, Any]) -> None:
+  """Raises ValueError for a network whose weights mean another thing in the reference.
+
+  Their names and shapes would fit.
+  """
+  if model.get("published", True):
+    return
+  raise ValueError(
+    "config.model.published is False, want True for weights of the published code: "
+    "blocks give offsets here and positions there"
+  )
 
 
 def _optimizer_state(fresh: Any, imported: onet_weights.Imported) -> Any:
@@ -158,6 +178,7 @@ def export_torch(
   saved = checkpoint.restore(workdir, step)
   settings = config_lib.parse(saved.config)
   files = _files_of(settings.model, "export_torch")
+  _check_published(settings.model)
   if octaves := settings.model.get("fourier_octaves"):
     raise ValueError(
       f"{workdir}: the network has Fourier features (config.model.fourier_octaves="

@@ -34,23 +34,24 @@ class Programs(NamedTuple):
   """Two programs of a network.
 
   Attributes:
-    encoder: inputs -> {name: array}, the latent.
+    encoder: inputs, an array or a dict of arrays -> {name: array}, the latent.
     decoder: ({name: array}, points (b, t, 3)) -> values (b, t) of a field; without
       points for what is no field. None for a network whose latent is its output.
-    inputs: shape of the inputs; a letter is a size that is free.
+    inputs: {name: shape} of the inputs, of which an array alone has the name "inputs";
+      a letter is a size that is free.
     latent: {name: shape}, likewise.
   """
 
   encoder: export.Exported
   decoder: export.Exported
-  inputs: tuple[int | str, ...]
+  inputs: dict[str, tuple[int | str, ...]]
   latent: dict[str, tuple[int | str, ...]]
 
 
 def programs(
   method: Method,
   variables: Variables,
-  inputs: Shaped[np.ndarray, "..."],
+  inputs: Shaped[np.ndarray, "..."] | dict[str, np.ndarray],
   platforms: Sequence[str] = PLATFORMS,
 ) -> Programs:
   """The programs of a trained network.
@@ -62,7 +63,7 @@ def programs(
   Args:
     method: the functions.
     variables: the arrays.
-    inputs: zeros of the shape and type of the input of one shape.
+    inputs: an example of the input of one shape; its shapes and types count.
     platforms: those that the programs are for.
 
   Raises:
@@ -80,14 +81,14 @@ def programs(
     latent = jax.tree.unflatten(treedef, [latent[name] for name in names])
     return method.decode(variables, latent, *points)
 
-  encoder = _export_first(encode, _input_shapes(inputs), inputs.dtype, platforms)
+  encoder = _export_first(encode, _input_specs(inputs), platforms)
   latent = dict(zip(encoder_names(encoder), encoder.out_avals, strict=True))
   points = ("t", 3) if isinstance(method.output, Field) else None
   decoder = _export_decoder(decode, latent, points, platforms)
   return Programs(
     encoder,
     decoder,
-    _plain(encoder.in_avals[0].shape),
+    _input_shapes(encoder),
     {name: _plain(aval.shape) for name, aval in latent.items()},
   )
 
@@ -114,30 +115,42 @@ def _key(entry: Any) -> str:
 
 def _latent_structure(method: Method, variables: Variables, inputs: Any) -> Any:
   """The names of the latent's arrays, and the tree in which they stand."""
-  one = jax.ShapeDtypeStruct((1, *inputs.shape), inputs.dtype)
+  *_, one = _input_specs(inputs)
   latent = jax.eval_shape(method.encode, variables, one)
   return latent_names(latent), jax.tree.structure(latent)
 
 
-def _input_shapes(inputs: Any) -> list[tuple[Any, ...]]:
-  """Shapes of a batch of inputs, from the most free one to the least."""
+def _input_specs(inputs: Any) -> list[Any]:
+  """Shapes and types of a batch of inputs, from the most free one to the least."""
   scope = export.SymbolicScope()
   b, n = export.symbolic_shape("b, n", scope=scope)
-  fixed = inputs.shape
-  free = [(b, n, 3)] if len(fixed) == 2 and fixed[-1] == 3 else []
-  return [*free, (b, *fixed), (1, *fixed)]
+
+  def batch_of(count):
+    return jax.tree.map(
+      lambda array: jax.ShapeDtypeStruct((count, *array.shape), array.dtype), inputs
+    )
+
+  free = []
+  if not isinstance(inputs, dict) and inputs.ndim == 2 and inputs.shape[-1] == 3:
+    free = [jax.ShapeDtypeStruct((b, n, 3), inputs.dtype)]
+  return [*free, batch_of(b), batch_of(1)]
+
+
+def _input_shapes(encoder: export.Exported) -> dict[str, tuple[int | str, ...]]:
+  """The shapes of an encoder's inputs by their names."""
+  (inputs,), _ = jax.tree.unflatten(encoder.in_tree, encoder.in_avals)
+  named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
+  return {name: _plain(aval.shape) for name, aval in named.items()}
 
 
 def _export_first(
   function: Callable[..., Any],
-  shapes: Sequence[tuple[Any, ...]],
-  dtype: Any,
+  specs: Sequence[Any],
   platforms: Sequence[str],
 ) -> export.Exported:
-  """The program for the first of some shapes that can be translated."""
-  for shape in shapes:
+  """The program for the first of some inputs that can be translated."""
+  for spec in specs:
     try:
-      spec = jax.ShapeDtypeStruct(shape, dtype)
       return export.export(jax.jit(function), platforms=platforms)(spec)
     except _UNKNOWN_SIZE as error:
       last = error

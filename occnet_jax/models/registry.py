@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from occnet_jax.config import lookup
 from occnet_jax.models import (
@@ -21,6 +20,7 @@ from occnet_jax.models import (
   dmc,
   ifnet,
   onet,
+  pix2mesh,
   poco,
   psgn,
   r2n2,
@@ -40,6 +40,7 @@ METHODS: dict[str, BuildFn] = {
   "dmc": dmc.build,
   "ifnet": ifnet.build,
   "onet": onet.build,
+  "pix2mesh": pix2mesh.build,
   "poco": poco.build,
   "psgn": psgn.build,
   "r2n2": r2n2.build,
@@ -113,7 +114,7 @@ def _find(name: str) -> BuildFn:
     ) from error
 
 
-def variable_specs(method: Method, example: Mapping[str, np.ndarray]) -> Variables:
+def variable_specs(method: Method, example: Mapping[str, Any]) -> Variables:
   """The shapes and types of a method's variables, as jax.ShapeDtypeStruct.
 
   Args:

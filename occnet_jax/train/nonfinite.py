@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import serialization
+from flax import serialization, traverse_util
 
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
@@ -46,7 +46,7 @@ def dump(
   shutil.rmtree(directory, ignore_errors=True)  # an earlier run wrote the same
   directory.mkdir(parents=True)
   (directory / "shapes.json").write_text(json.dumps(shapes, indent=1))
-  np.savez(directory / "batch.npz", **batch)
+  np.savez(directory / "batch.npz", **traverse_util.flatten_dict(batch, sep="/"))
   arrays = serialization.to_state_dict(jax.device_get(state))
   record = {"step": int(state.step)}
   integrity.write(directory / "checkpoint", arrays, config, record)
@@ -66,7 +66,7 @@ def diagnose(directory: pathlib.Path) -> list[str]:
     raise ValueError(f"{directory}: holds no batch.npz; want .../failures/step_<n>")
   state, config, _ = integrity.read(directory / "checkpoint")
   with np.load(directory / "batch.npz") as file:
-    batch = dict(file)
+    batch = jax.device_put(traverse_util.unflatten_dict(dict(file), sep="/"))
   method = registry.build(config_lib.parse(config).model)
   key = jax.random.fold_in(np.asarray(state["key"]), int(state["step"]))
   variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
@@ -88,7 +88,8 @@ def _gradients(
   def loss(params):
     return method.loss({**variables, "params": params}, batch, key, True)[0]
 
-  return jax.device_get(jax.jit(jax.value_and_grad(loss))(variables["params"]))
+  value, gradients = jax.jit(jax.value_and_grad(loss))(variables["params"])
+  return float(value), jax.device_get(gradients)
 
 
 def _report(title: str, tree: Any) -> list[str]:

@@ -130,17 +130,22 @@ def truth_pane(shape: ReportShape) -> Pane:
   return Pane("Truth", caption, model=_model(data), alt=alt)
 
 
-def viewable(kind: str, inputs: np.ndarray) -> np.ndarray | Mesh | None:
+def viewable(
+  kind: str, inputs: np.ndarray | dict[str, np.ndarray]
+) -> np.ndarray | Mesh | None:
   """Inputs of a network, or an object of a user, as `ReportShape.observation`.
 
   Args:
     kind: kind of config.data.inputs.
-    inputs: a cloud, images from 0 to 1 or of uint8, or a grid, which becomes a mesh.
+    inputs: a cloud, images from 0 to 1 or of uint8, an image with its camera, or a
+      grid, which becomes a mesh.
   """
   if kind == "voxels":
     return grids.cube_surface(inputs > 0.5)
   if kind in ("index", "none"):
     return None
+  if kind == "image_camera":
+    inputs = inputs["image"]
   return inputs / 255 if inputs.dtype == np.uint8 else inputs
 
 

@@ -6,9 +6,10 @@ from PIL import Image
 
 from configs import base
 from occnet_jax import config as config_lib
-from occnet_jax.data import images, inputs, transforms
+from occnet_jax.data import images, input_arrays, inputs, transforms
 from occnet_jax.data.inputs import HOST
 from occnet_jax.data.transforms import Draws
+from occnet_jax.geometry import cameras
 
 DATA = config_lib.parse(base.get_config().to_dict()).data._replace(
   cloud_points=30, image_side=32, image_views=3, voxel_side=8
@@ -261,3 +262,58 @@ def test_surface_points_come_with_their_normals_and_as_many_as_query_points():
 def test_an_unknown_target_is_named():
   with pytest.raises(ValueError, match=r"\['normal'\]; want some of: distances, surf"):
     observe(targets=("normal",))
+
+
+def camera_example():
+  """A picture whose colours are positions, and the camera that took it."""
+  matrices = {
+    "world_mat": cameras.world_matrix(30.0, 20.0, 1.5)[None],
+    "camera_mat": cameras.camera_matrix(64)[None],
+  }
+  return {"views": image_example()["views"] | matrices}
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_camera_projects_to_what_the_crop_of_its_image_shows(train):
+  example = camera_example()
+  observation = observe(inputs="image_camera", image_side=64, image_crop=0.3)
+  for seed in range(5):
+    drawn = observation.draw(example, np.random.default_rng(seed), train)
+    view = observation.observe(example, drawn, lambda points: points, HOST)
+    assert {k: v.shape for k, v in view.items()} == {
+      k: v.shape for k, v in observation.spec.items()
+    }
+    np.testing.assert_allclose(
+      view["world_mat"], example["views"]["world_mat"][0], rtol=1e-6
+    )
+    points = np.random.default_rng(seed).uniform(-0.15, 0.15, (50, 3))
+    stored = [example["views"][name][0] for name in ("world_mat", "camera_mat")]
+    pixels, _ = cameras.project(points, *stored)
+    places, _ = cameras.project(points, view["world_mat"], view["camera_mat"])
+    pixels, places = (x[np.abs(places).max(1) < 0.9] for x in (pixels, places))
+    assert len(pixels)
+    rows, columns = (32 * (places + 1)).T.astype(int)[::-1]
+    shown = 255 * view["image"][rows, columns, :2]  # the pixel there, column first
+    np.testing.assert_allclose(shown + 0.5, pixels, atol=1.1)
+
+
+def test_a_view_without_a_camera_is_refused():
+  example = camera_example()
+  example["views"]["world_mat"] = np.zeros((1, 3, 4))
+  observation = observe(inputs="image_camera", image_side=64)
+  with pytest.raises(ValueError, match=r"world_mat of determinant 0\.0, want that of"):
+    observation.draw(example, np.random.default_rng(0), False)
+
+
+def test_an_image_without_its_camera_is_no_input():
+  spec = observe(inputs="image_camera").spec
+  inputs = input_arrays.batch_of_one(spec)
+  checked = input_arrays.as_batch(inputs, "image_camera", spec)
+  assert {name: array.shape[0] for name, array in checked.items()} == dict.fromkeys(
+    spec, 1
+  )
+  with pytest.raises(ValueError, match=r"are ndarray; want a dict of image, world_mat"):
+    input_arrays.as_batch(inputs["image"], "image_camera", spec)
+  with pytest.raises(ValueError, match=r"shape \(1, 3, 3\); want \(b, 3, 4\): world"):
+    wrong = inputs | {"world_mat": inputs["camera_mat"]}
+    input_arrays.as_batch(wrong, "image_camera", spec)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from occnet_jax.geometry import cameras
+from tests.helpers import parity
 
 
 def _project(points, azimuth=0.0, elevation=0.0, distance=2.0, side=137):
@@ -79,3 +80,30 @@ def test_at_the_closest_distance_the_farthest_point_touches_the_margin(margin):
   assert (depth > 0).all()
   border = np.minimum(pixels, 100 - pixels).min()
   np.testing.assert_allclose(border, 100 * margin, atol=1e-9)
+
+
+def test_cameras_of_a_file_s_frame_become_those_of_the_reference():
+  given, out = parity.load("p2m_camera", "in/"), parity.load("p2m_camera", "out/")
+  for i, (loc, scale) in enumerate(zip(given["loc"], given["scale"], strict=True)):
+    ours = cameras.cube_world_matrix(given["world_mat"][i], loc, float(scale))
+    # The reference's frame has the file's unit of length, so that its R is no rotation.
+    np.testing.assert_allclose(scale * ours, out["world_mat"][i], atol=1e-6)
+    np.testing.assert_allclose(ours[:, :3], given["world_mat"][i][:, :3], atol=1e-6)
+    whole = cameras.square_camera_matrix(given["camera_mat"][i], (0, 0, 137, 137))
+    np.testing.assert_allclose(whole, out["camera_mat"][i], atol=1e-5)
+    pixels, _ = cameras.project(given["points"][i], ours, whole)
+    np.testing.assert_allclose(pixels, out["projected"][i], atol=1e-5)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 137, 137), (20, 5, 84, 69), (63, 127, 73, 137)])
+def test_the_sides_of_a_part_of_a_picture_are_minus_one_and_one(box):
+  left, top, right, bottom = box
+  camera = cameras.camera_matrix(137)
+  matrix = cameras.square_camera_matrix(camera, box)
+  for pixel, place in (
+    ((left, top), (-1, -1)),
+    ((right, bottom), (1, 1)),
+    (((left + right) / 2, bottom), (0, 1)),
+  ):
+    seen = np.linalg.inv(camera) @ [*pixel, 1.0]
+    np.testing.assert_allclose(matrix @ seen, [*place, 1], atol=1e-9)

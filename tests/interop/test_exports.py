@@ -222,7 +222,7 @@ def test_every_kind_of_network_becomes_programs(name):
   settings = config_lib.parse(config)
   spec = inputs_lib.make(settings.data).spec
   programs = stablehlo.programs(method, variables, spec, platforms=("cpu",))
-  b = 2 if programs.inputs[0] == "b" else 1
+  b = 2 if programs.inputs["inputs"][0] == "b" else 1
   observed = np.zeros((b, *spec.shape), spec.dtype)
   if spec.dtype == np.float32:
     observed = draw(*observed.shape)

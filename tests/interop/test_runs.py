@@ -121,10 +121,26 @@ def test_a_truncated_file_leaves_nothing_behind(file, tmp_path):
 def test_other_systems_have_no_place_in_the_reference(system, tmp_path):
   config = base.get_config(system).to_dict()
   systems = (
-    "'atlasnet', 'convonet', 'deepsdf', 'dmc', 'ifnet', 'onet', 'psgn', 'r2n2', 'sap'"
+    "'atlasnet', 'convonet', 'deepsdf', 'dmc', 'ifnet', 'onet', 'pix2mesh', 'psgn', "
+    "'r2n2', 'sap'"
   )
   with pytest.raises(ValueError, match=f"is '{system}', want one of {systems}: --mode"):
     runs.import_torch(config, tmp_path, "any.pt")
+
+
+def test_a_network_of_points_is_imported_without_a_level(tmp_path):
+  config = base.get_config("psgn")
+  config.data.targets, config.val.select = ("surface",), "loss"
+  config.model.update(encoder_hidden_size=8, c_dim=6, hidden_size=8, n_points=20)
+  config, path = config.to_dict(), tmp_path / "psgn.pt"
+  variables = random_variables(config)
+  runs.FILES["psgn"].write(path, variables, step=3, best=0.5)
+  runs.import_torch(config, tmp_path / "run", str(path))
+  model = occnet_jax.restore(tmp_path / "run")
+  assert model.level is None and "level" not in model.record
+  assert model.record["step"] == 3 and model.record["loss"] == 0.5
+  mesh = model.reconstruct(RNG.random((50, 3)))
+  assert mesh.vertices.shape == (20, 3) and not len(mesh.faces)
 
 
 def test_fourier_features_have_no_place_in_the_reference(file, tmp_path):

@@ -71,6 +71,15 @@ SMALL = {  # what makes each system small, and what it needs of the data
     "model.c_dim": 16,
     "model.hidden_size": 16,
   },
+  "pix2mesh": {
+    "data.inputs": "image_camera",
+    "data.image_side": 32,
+    "data.targets": ("surface",),
+    "val.select": "loss",
+    "model.c_dim": 32,
+    "model.hidden_size": 8,
+    "model.template_vertices": 12,
+  },
   "poco": {"model.c_dim": 8, "model.hidden_size": 8, "model.knn": 8},
   "psgn": {
     "data.targets": ("surface",),
@@ -157,7 +166,10 @@ def make_config(name, data):
 
 @pytest.fixture(params=sorted(registry.METHODS))
 def config(request, tiny_data):
-  return make_config(request.param, tiny_data)
+  data = tiny_data
+  if SMALL[request.param].get("data.inputs", "").startswith("image"):
+    data = request.getfixturevalue("tiny_views")
+  return make_config(request.param, data)
 
 
 def test_every_system_has_a_small_form_here_and_a_file_of_fields():

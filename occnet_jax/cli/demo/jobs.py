@@ -154,7 +154,7 @@ class Jobs:
       job.state = "failed"
 
   def _reconstruct(self, job: Job) -> None:
-    kind, shape = self.model.settings.data.inputs, self.model.observation.spec.shape
+    kind, shape = self.model.settings.data.inputs, self.model.observation.shape
     if job.observed is None:
       job.state = "reading"
       job.observed = reading.read(job.folder / job.name, kind, shape)
