@@ -106,7 +106,8 @@ def test_a_job_has_states_a_view_and_every_format(client):
     assert mesh.is_watertight
   again = client.post(f"/api/jobs?like={job['id']}&resolution=8").json()
   finer, again = job, wait(client, again)
-  counts = [int(j["facts"]["Mesh"].split()[0]) for j in (finer, again)]
+  counts = [j["facts"]["Mesh"].split()[0] for j in (finer, again)]
+  counts = [int(count.replace(",", "")) for count in counts]
   assert counts[1] < counts[0]
 
 
