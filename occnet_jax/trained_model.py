@@ -203,7 +203,7 @@ class Model:
       observed: a point cloud (n, 3) in any unit, of which as many points are used as
         in training, drawn at random; a network of scans takes any number up to the most
         of its training. A `read_scan` gives the mesh its colours. Or images (h, w, 3 or
-        4) of uint8 on white squares, a grid of 0 and 1, or what `images.fit_view` takes.
+        4) of uint8 on white squares, a grid of 0 and 1, or what `images.fit_view` has.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
       seed: seed of the draw of points.
