@@ -28,7 +28,7 @@ def unpack(
     path: the file, for messages.
 
   Raises:
-    ValueError: data that promise more than they could hold.
+    ValueError: data that are not there, or promise more than they could hold.
     MissingLibrary: DracoPy is not installed.
   """
   library = extras.load("DracoPy", path, "DracoPy", "draco", EXTENSION)
@@ -53,10 +53,13 @@ def unpack(
       packed = primitive.get("extensions", {}).pop(EXTENSION, None)
       if packed is None:
         continue
-      view = views[packed["bufferView"]]
-      start = view["byteOffset"]
-      data = bytes(body[start : start + view["byteLength"]])
-      count = tree["accessors"][primitive["attributes"]["POSITION"]]["count"]
+      try:
+        view = views[packed["bufferView"]]
+        start = view["byteOffset"]
+        data = bytes(body[start : start + view["byteLength"]])
+        count = tree["accessors"][primitive["attributes"]["POSITION"]]["count"]
+      except (IndexError, KeyError, TypeError) as error:
+        raise ValueError("names data compressed by Draco that it lacks") from error
       if count * 12 > MOST * len(data):
         raise ValueError(f"promises {count:,} vertices in {len(data):,} bytes")
       decoded = library.decode(data)

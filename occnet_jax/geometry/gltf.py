@@ -56,7 +56,9 @@ def read_gltf(path: pathlib.Path) -> tuple:
   left_out = ("textures",) * bool(tree.get("textures")) + ("colours",) * coloured
   options = {"process": False, "skip_materials": True}
   if draco.EXTENSION in tree.get("extensionsUsed", []):
-    buffers = [_read_buffer(path, buffer, resolver) for buffer in tree["buffers"]]
+    buffers = [
+      _read_buffer(path, buffer, resolver) for buffer in tree.get("buffers", [])
+    ]
     tree, body = draco.unpack(tree, buffers, path)
     _check_tree(tree)
     mesh = trimesh.load_mesh(io.BytesIO(_pack(tree, body)), file_type="glb", **options)
