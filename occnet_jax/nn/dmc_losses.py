@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from scipy import ndimage
 
 from occnet_jax.geometry import topologies
+from occnet_jax.nn.precision import matmul
 
 EMPTY_CELL_DISTANCE = 0.4  # squared, of every topology in a cell without points
 FAR_FACTOR = 10.0  # by which an empty topology's distance exceeds the largest other
@@ -203,19 +204,21 @@ def curvature_term(offset: Offsets, weights: Float[Array, "g 96"]) -> Float[Arra
   first, second = tables.inner.T
   gaps = jnp.square(unit[:, first] - unit[:, second]).sum(-1)
   total = (p[:, first] * p[:, second] * gaps).sum()
-  # Columns: p, p |n|^2 and the three of p n.
-  moments = jnp.concatenate(
-    [p[..., None], (p * _dot(unit, unit))[..., None], p[..., None] * unit], axis=-1
+  # Rows: p, p |n|^2 and the three of p n; their sums over the triangles of a class.
+  moments = jnp.stack(
+    [p, p * _dot(unit, unit), *jnp.moveaxis(p[..., None] * unit, 2, 0)]
   )
+  moments = jnp.moveaxis(moments, 0, 1)  # (g, 5, 220)
   for axis in range(3):
     lower, upper = (
-      jnp.einsum("gkm,ke->gem", moments, jnp.float32(flags)).reshape(r, r, r, 6, 5)
+      matmul(moments, jnp.float32(flags)).reshape(r, r, r, 5, 6)
       for flags in topologies.face_classes(axis)
     )
     below = lax.slice_in_dim(lower, 0, r - 1, axis=axis)
     above = lax.slice_in_dim(upper, 1, r, axis=axis)
-    total += (below[..., 0] * above[..., 1] + below[..., 1] * above[..., 0]).sum()
-    total -= 2 * (below[..., 2:] * above[..., 2:]).sum()
+    weights_below, weights_above = below[..., 0, :], above[..., 0, :]
+    total += (weights_below * above[..., 1, :] + below[..., 1, :] * weights_above).sum()
+    total -= 2 * (below[..., 2:, :] * above[..., 2:, :]).sum()
   return total / r**3
 
 
