@@ -2,14 +2,14 @@
 
 import copy
 
-import numpy as np
 import pytest
 import trimesh
 
 from occnet_jax import types
 from occnet_jax.cli import occnet
 from occnet_jax.cli import reconstruct as reconstruct_lib
-from tests.helpers.pretrained import install, make_cloud, make_model
+from tests.helpers.occnet_command import enter_directory
+from tests.helpers.pretrained import make_cloud, make_model
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,7 @@ def model():
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch, model):
-  """The current directory, with scan.xyz; the package has one model, scan."""
-  install(model, tmp_path / "package", monkeypatch)
-  folder = tmp_path / "here"
-  folder.mkdir()
-  np.savetxt(folder / "scan.xyz", make_cloud())
-  monkeypatch.chdir(folder)
-  return folder
+  return enter_directory(tmp_path, monkeypatch, model, make_cloud())
 
 
 def failure(*args):

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import trimesh
 
-import occnet_jax
 from occnet_jax import types
-from occnet_jax.cli import occnet, process, stages, user_mesh
+from occnet_jax.cli import process, stages, user_mesh
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from tests.helpers import ROOT
 from tests.helpers.command_line import error_of
-from tests.helpers.pretrained import install, make_cloud, make_model
+from tests.helpers.occnet_command import enter_directory, failure, load, run
+from tests.helpers.pretrained import make_cloud, make_model
 from tests.helpers.small_data import wait_until
 
 
@@ -29,29 +29,8 @@ def model():
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch, model):
-  """The current directory, with scan.xyz; the package has one model, scan."""
-  install(model, tmp_path / "package", monkeypatch)
-  folder = tmp_path / "here"
-  folder.mkdir()
-  np.savetxt(folder / "scan.xyz", make_cloud() * 10 + [100, 0, 0])
-  monkeypatch.chdir(folder)
-  return folder
-
-
-def run(*args):
-  occnet.main([str(arg) for arg in args])
-
-
-def failure(*args):
-  with pytest.raises(SystemExit) as ended:
-    run(*args)
-  message = ended.value.code
-  assert isinstance(message, str) and "\n" not in message
-  return message
-
-
-def load(path):
-  return trimesh.load(path, force="mesh", process=False)
+  scan = make_cloud() * 10 + [100, 0, 0]
+  return enter_directory(tmp_path, monkeypatch, model, scan)
 
 
 def test_a_scan_becomes_a_mesh_in_its_frame_and_two_lines(here, capsys):
@@ -328,51 +307,3 @@ def test_what_is_a_guess_is_said_and_another_network_advised(model, viewed, advi
   assert guess.endswith("more points help, or --model scan-partial") == advised
   whole = np.asarray(ball.vertices)
   assert list(user_mesh.doubts(observing, whole, ball)) == []
-
-
-def write_coloured(path, count=200):
-  """A ball that is red above and blue below, with normals."""
-  points = make_cloud(count)
-  up = points[:, 2:] > 0
-  colours = np.where(up, [200, 10, 10], [10, 10, 200])
-  rows = np.hstack([points * 10 + [100, 0, 0], points, colours])
-  names = "x,y,z,nx,ny,nz,red,green,blue"
-  np.savetxt(path, rows, header=names, delimiter=",", comments="")
-
-
-@pytest.mark.parametrize("target", ["mesh.ply", "mesh.obj"])
-def test_colours_of_a_scan_reach_the_mesh_and_what_is_left_out_is_said(
-  here, target, capsys, model
-):
-  write_coloured(here / "ball.csv")
-  run("reconstruct", "ball.csv", "-o", target)
-  assert "ball.csv: left out: nx, ny, nz\n" in capsys.readouterr().out
-  mesh = load(here / target)
-  shades = np.asarray(mesh.visual.vertex_colors)[:, :3]
-  scan = occnet_jax.read_scan(here / "ball.csv")
-  nearest = np.linalg.norm(mesh.vertices[:, None] - scan.points, axis=2).argsort(1)
-  alike = (np.ptp(scan.colours[nearest[:, :3]], axis=1) == 0).all(1)  # all three
-  np.testing.assert_array_equal(shades[alike], scan.colours[nearest[alike, 0]])
-  assert len(np.unique(shades[alike], axis=0)) == 2
-  other = model.reconstruct(scan)  # the API
-  assert other.visual.kind == "vertex"
-  occnet_jax.write_mesh(here / "api.ply", other)
-  same = load(here / "api.ply")
-  np.testing.assert_array_equal(same.visual.vertex_colors, other.visual.vertex_colors)
-
-
-def test_a_format_without_colours_says_that_it_leaves_them_out(here, capsys):
-  write_coloured(here / "ball.csv")
-  run("reconstruct", "ball.csv", "-o", "mesh.stl")
-  output = capsys.readouterr().out
-  assert "left out: nx, ny, nz, colours (.stl has none)\n" in output
-
-
-def test_meshes_of_a_folder_have_colours_and_the_report_says_what_is_left_out(here):
-  (here / "scans").mkdir()
-  write_coloured(here / "scans" / "ball.csv")
-  run("reconstruct", "scans", "-o", "out")
-  scene = trimesh.load_scene(here / "out" / "ball.glb", process=False)
-  (mesh,) = scene.geometry.values()
-  assert len(np.unique(mesh.visual.vertex_attributes["color"], axis=0)) > 1
-  assert "left out: nx, ny, nz" in (here / "out" / "reconstruct_report.csv").read_text()
