@@ -6,6 +6,8 @@ import trimesh
 
 from occnet_jax.cli import occnet, process
 from tests.geometry.test_volumes import write_dicom
+from tests.helpers import occnet_command
+from tests.helpers.occnet_command import load
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +30,7 @@ def run(*args):
 
 
 def failure(*args):
-  with pytest.raises(SystemExit) as ended:
-    run(*args)
-  message = ended.value.code
-  assert isinstance(message, str) and "\n" not in message
-  return message
-
-
-def load(path):
-  return trimesh.load(path, force="mesh", process=False)
+  return occnet_command.failure("reconstruct", *args)
 
 
 @pytest.mark.parametrize("target", ["mesh.glb", "mesh.ply", "mesh.stl"])

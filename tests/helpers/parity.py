@@ -43,10 +43,7 @@ SPEC = {
   for case, about in json.loads(path.read_text()).items()
 }
 FITTED = "deepsdf_infer"  # a recording of codes, not of a network's gradients
-# Families with tests of their own: of slopes (tests/models/test_siren.py), of encodings
-# (tests/nn/test_encodings.py), of a solver (tests/nn/test_poisson.py), of points
-# (tests/models/test_point_sets.py), of cells (tests/models/test_dmc.py) and of graphs
-# (tests/nn/test_pix2mesh.py).
+# Families with tests of their own, in tests/models and tests/nn.
 APART = ("siren", "formula", "point_sets", "cells", "pix2mesh")
 CASES = [
   case
