@@ -197,6 +197,10 @@ ELSEWHERE = {
   ),
   "generation.precision": ("nn/test_precision.py", ""),
   "generation.points_per_batch": ("extract/test_field.py", ""),
+  "generation.backend": (
+    "extract/device/test_extract.py",
+    "test_a_run_extracts_where_its_config_says",
+  ),
   "generation.cell_size": ("test_scenes.py", ""),
   "generation.finetune_steps": (
     STAGES,
