@@ -85,6 +85,12 @@ _HEARTBEAT = flags.DEFINE_integer(
   "Seconds of silence after which one of several processes counts as gone.",
   lower_bound=1,
 )
+_SHARD = flags.DEFINE_string(
+  "shard",
+  None,
+  "prepare: i/n makes every n-th shard from the i-th on, i from 0; for machines that "
+  "share the directory.",
+)
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -128,6 +134,7 @@ def main(argv: list[str]) -> None:
     cluster=dispatch.Cluster(
       _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _HEARTBEAT.value
     ),
+    shard=_SHARD.value,
   )
 
 

@@ -32,14 +32,28 @@ from occnet_jax.version import environment
 Config = dict[str, Any]
 
 
-def prepare(config: Config, workdir: pathlib.Path | None) -> None:
-  """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others."""
+def prepare(
+  config: Config, workdir: pathlib.Path | None, part: tuple[int, int] = (0, 1)
+) -> None:
+  """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others.
+
+  Args:
+    config: nested dicts.
+    workdir: directory whose log gets the seconds, if any.
+    part: (i, n) to make every n-th shard from the i-th on.
+  """
   from data_prep.pipeline import prepare as prepare_lib
   from data_prep.pipeline import report as report_lib
 
   with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
-    for prepared in prepare_lib.prepare_all(**config["prep"]):
-      print(report_lib.summarise(prepared.directory))  # noqa: T201
+    for prepared in prepare_lib.prepare_all(**config["prep"], part=part):
+      if prepared.missing:
+        print(  # noqa: T201
+          f"{prepared.directory}: {sum(prepared.shapes.values())} shapes are there, "
+          f"{prepared.missing} shards are left to the other parts of {part[1]}"
+        )
+      else:
+        print(report_lib.summarise(prepared.directory))  # noqa: T201
 
 
 def train(config: Config, workdir: pathlib.Path) -> None:
