@@ -5,8 +5,10 @@ that moving them into place is one operation of the file system. An exception at
 point, Ctrl-C included, removes them: nothing is made before its removal is certain.
 """
 
+import collections
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import os
@@ -14,7 +16,7 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _LOGGER = logging.getLogger(__name__)
@@ -148,6 +150,36 @@ def from_cell(text: str) -> str:
 def printable(name: str) -> str:
   """A file name as text in UTF-8: U+FFFD stands for bytes that are none."""
   return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def output_stems(names: Sequence[str]) -> list[str]:
+  """Names of files without their suffixes, to name what is made of each of them.
+
+  Those that would be the same, also but for capitals, keep their suffixes; names that
+  are the same but for capitals get a number, as some systems do not tell them apart.
+  """
+  bare = [name.removesuffix(pathlib.PurePath(name).suffix) for name in names]
+  count = collections.Counter(text.casefold() for text in [*bare, *names])
+  return number_repeats(
+    [
+      stem if stem and count[stem.casefold()] == 1 else name
+      for name, stem in zip(names, bare, strict=True)
+    ]
+  )
+
+
+def number_repeats(names: Sequence[str]) -> list[str]:
+  """The names, with numbers from 2 on behind those that came before in any case."""
+  taken, earlier = set(map(str.casefold, names)), set()
+  numbered = []
+  for name in names:
+    if name.casefold() in earlier:
+      candidates = (f"{name}-{number}" for number in itertools.count(2))
+      name = next(text for text in candidates if text.casefold() not in taken)
+      taken.add(name.casefold())
+    earlier.add(name.casefold())
+    numbered.append(name)
+  return numbered
 
 
 def check_utf_8(path: str | os.PathLike) -> None:

@@ -51,6 +51,8 @@ def reconstruct_folder(
   if generation.finetune_steps:
     rate = generation.finetune_learning_rate
     settings["finetune"] = [generation.finetune_steps, rate]
+  if sentence := describe_shared_names(items):
+    print(f"{source}: {sentence}")  # noqa: T201
   rows = _reconstruct_all(model, items, target, settings, options)
   _write_page(target, source, settings, rows)
   names = ("outcome", "reason", "seconds")
@@ -64,6 +66,25 @@ def reconstruct_folder(
   failed = f", {len(rows) - made} failed (reconstruct_report.csv)"
   failed = failed if made < len(rows) else ""
   return f"{made} of {len(rows)} meshes{failed}: {target / 'index.html'}"
+
+
+def describe_shared_names(items: Sequence[InputItem]) -> str:
+  """Which files are alike but for the suffix, and so keep it in the names of their
+  meshes, in words; "" for none."""
+  kept = [
+    item.name
+    for item in items
+    if item.stem.startswith(item.name) and item.name.endswith(item.paths[0].suffix)
+  ]
+  kept = [name for name in kept if pathlib.PurePath(name).suffix]
+  if not kept:
+    return ""
+  more = ", ..." if len(kept) > 4 else ""
+  kept = [files.printable(name) for name in kept[:4]]
+  return (
+    f"{', '.join(kept)}{more} are alike but for their suffixes, which stay in the "
+    f"names of their meshes ({kept[0]}.glb)"
+  )
 
 
 def _reconstruct_all(

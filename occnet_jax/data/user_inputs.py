@@ -19,6 +19,7 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
+from occnet_jax.files import output_stems
 from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
@@ -233,10 +234,8 @@ def find_items(
     )
   if pooled:
     stems = dict.fromkeys(groups) | {".": source.resolve().name}
-  else:  # the suffix stays where two inputs would have the same mesh
-    bare = {name: name.removesuffix(pathlib.PurePath(name).suffix) for name in groups}
-    count = collections.Counter([*bare.values(), *groups])
-    stems = {name: stem if count[stem] == 1 else name for name, stem in bare.items()}
+  else:
+    stems = dict(zip(groups, output_stems(list(groups)), strict=True))
   return [
     InputItem(
       name,

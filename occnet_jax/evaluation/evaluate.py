@@ -106,10 +106,12 @@ def generate(
     )
   }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
+  owners: dict[tuple[str, str], int] = {}  # of mesh files, by the shapes' names
 
   def reconstruct_one(_: int, index: int) -> Row | None:
     shape = shapes[index]
     row = {"split": origin.split, "index": index, **shape_names(shape)}
+    _check_owner(owners.setdefault(_key(row), index), row)
     if _identity(row) in done:
       return None
     path = reconstructions.mesh_path(directory, *_key(row), form)
@@ -130,6 +132,16 @@ def generate(
     _merge(directory, settings)
   wait("all rows are merged")
   _check_some_succeeded(_generated(directory, settings), set(indices), directory)
+
+
+def _check_owner(owner: int, row: Row) -> None:
+  """Raises ValueError for a shape whose mesh would replace that of another."""
+  if owner != row["index"]:
+    raise ValueError(
+      f"shapes {owner} and {row['index']} of split {row['split']!r} are both "
+      f"{'/'.join(_key(row))}, and would have one mesh; prepare the data set again, "
+      "with a name for each"
+    )
 
 
 def _check_some_succeeded(
