@@ -79,9 +79,11 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
   """
   try:
     content = json.loads(pathlib.Path(path).read_bytes())
-  except ValueError as error:
+  except ValueError as error:  # also of bytes that are no text
+    line = getattr(error, "lineno", None)
+    place = f" from line {line}, column {error.colno} on" if line else ""
     raise ValueError(
-      f"{path}: holds no JSON ({error}); restore the file, or begin anew without it"
+      f"{path}: holds no JSON{place}; restore the file, or begin anew without it"
     ) from error
   if not isinstance(content, dict):
     raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from occnet_jax.files import check_read, one_line
+from occnet_jax import unreadable
 
 
 class GridShapeError(ValueError):
@@ -41,8 +41,7 @@ def read_grid(path: str | os.PathLike, side: int) -> Float[np.ndarray, "r r r"]:
   except GridShapeError:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
-    check_read(path, error)
-    reason = f"{type(error).__name__}: {one_line(error)}"
+    reason = unreadable.reason(path, error)
     raise ValueError(
       f"{path}: cannot be read as a grid ({reason}); want NPY, "
       "NPZ with the array voxels, or binvox"

@@ -11,7 +11,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 
-from occnet_jax import files
+from occnet_jax import files, unreadable
 from occnet_jax.geometry import (
   collada,
   extras,
@@ -109,8 +109,7 @@ def read_geometry(path: str | os.PathLike) -> Geometry:
   except extras.MissingLibrary:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
-    files.check_read(path, error)
-    reason = f"{type(error).__name__}: {files.one_line(error)}"
+    reason = unreadable.reason(path, error)
     raise ValueError(
       f"{path}: cannot be read as a mesh ({reason}); "
       "export it again, for example as OBJ or PLY"

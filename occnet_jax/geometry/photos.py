@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
-from occnet_jax import files
+from occnet_jax import unreadable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 # In pictures of `geometry.rendering` the longer side of an object's bounding box takes
@@ -216,8 +216,8 @@ def _load(path: str | os.PathLike) -> Image.Image:
   except Image.DecompressionBombError as error:
     raise too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
-    files.check_read(path, error)
+    reason = unreadable.reason(path, error)
     raise ValueError(
-      f"{path}: cannot be decoded ({type(error).__name__}: {error}); want a whole PNG, "
-      "JPEG, WebP or BMP file, save it again"
+      f"{path}: cannot be decoded ({reason}); want a whole PNG, JPEG, WebP or BMP "
+      "file, save it again"
     ) from error

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float
 
-from occnet_jax import files
+from occnet_jax import unreadable
 from occnet_jax.geometry import (
   extras,
   mesh_io,
@@ -75,8 +75,7 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
     except extras.MissingLibrary:
       raise
     except Exception as error:  # whatever a parser may raise on a broken file
-      files.check_read(path, error)
-      reason = f"{type(error).__name__}: {files.one_line(error)}"
+      reason = unreadable.reason(path, error)
       raise ValueError(
         f"{path}: cannot be read as a point cloud ({reason}); "
         "want x y z per line, or export it as PLY"
@@ -125,6 +124,7 @@ def _read_npz(
   path: pathlib.Path,
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
   """Points, colours in 8 bits or None, and names of the other arrays."""
+  unreadable.check_npz(path)
   with np.load(path, allow_pickle=False) as arrays:
     if "points" not in arrays:
       raise ValueError(f"keys {', '.join(arrays) or 'none'}; want points")
