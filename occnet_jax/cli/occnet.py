@@ -30,16 +30,23 @@ def main(argv: Sequence[str] | None = None) -> None:
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
     argv = sys.argv[1:] if argv is None else list(argv)
+    parser = make_parser()
+    if not argv:
+      parser.print_help()
+      return
+    _check_command(parser, argv)
     overrides = [arg for arg in argv if recipes.is_override(arg)]
     rest = [arg for arg in argv if not recipes.is_override(arg)]
-    arguments, unknown = make_parser().parse_known_args(rest)
+    arguments, unknown = parser.parse_known_args(rest)
     if not arguments.takes_overrides:
       unknown += overrides
     if unknown:
       _refuse(arguments.parser, unknown)
     vars(arguments).update(files.expand_home(vars(arguments)), overrides=overrides)
     several = bool(getattr(arguments, "coordinator", None))
-    with process.ending_in_one_sentence(debug=arguments.debug, several=several):
+    with process.ending_in_one_sentence(
+      debug=arguments.debug, several=several, resumes=_resumes(arguments)
+    ):
       arguments.run(arguments)
 
 
@@ -137,6 +144,28 @@ def make_parser() -> argparse.ArgumentParser:
   )
   models.set_defaults(run=_list_models, parser=models)
   return parser
+
+
+def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+  """Ends the program for an unknown command, with the one that may be meant."""
+  name = next((text for text in argv if not text.startswith("-")), None)
+  (commands,) = (a for a in parser._actions if isinstance(a.choices, dict))
+  if name is None or name in commands.choices:
+    return
+  near = difflib.get_close_matches(name, commands.choices, 1)
+  hint = f"did you mean {near[0]}?" if near else f"want {', '.join(commands.choices)}"
+  if not near and pathlib.Path(name).exists():
+    hint = f"a mesh of it makes: {parser.prog} reconstruct {name}"
+  parser.error(f"no such command: {name!r}; {hint}")
+
+
+def _resumes(arguments: argparse.Namespace) -> bool:
+  """Whether the same command goes on where it was interrupted."""
+  if arguments.command == "reconstruct":
+    return arguments.level is None and process.resumes(
+      "reconstruct", arguments.input[0]
+    )
+  return process.resumes(getattr(arguments, "mode", None))
 
 
 def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:

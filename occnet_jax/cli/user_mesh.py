@@ -145,7 +145,10 @@ def describe(mesh: trimesh.Trimesh) -> str:
 
 def size_of(path: str | os.PathLike) -> str:
   """The size of a file, in words."""
-  return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
+  size = pathlib.Path(path).stat().st_size
+  if size < 1000:
+    return f"{size} bytes"
+  return f"{size / 1000:.0f} kB" if size < 50_000 else f"{size / 1e6:.1f} MB"
 
 
 def print_pixels(depth: DepthInputs | None) -> None:

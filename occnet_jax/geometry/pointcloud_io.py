@@ -20,7 +20,13 @@ from occnet_jax.geometry import (
 from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
-_CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
+_CLOUD_SUFFIXES = (
+  ".glb",
+  ".gltf",
+  ".obj",
+  ".off",
+  ".ply",
+)  # mesh formats that hold clouds as well
 SUFFIXES = tuple(
   sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, *scan_formats.READERS, ".npy", ".npz"))
 )
@@ -42,8 +48,8 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
   """Points of a cloud file, or points drawn on the surface of a mesh file.
 
   Files of mesh formats are read by `mesh_io`. Those with faces are meshes, on which
-  MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ and OFF
-  files without faces are the cloud. Text has one point per line, see
+  MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ, OFF and
+  glTF files without faces are the cloud. Text has one point per line, see
   `text_points.parse_points`. NPY holds (n, 3) or more columns, and NPZ the same under
   the key `points`, and colours as `colours` or `colors`. Points on a mesh have the
   colour of the nearest vertex.
