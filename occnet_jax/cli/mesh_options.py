@@ -44,8 +44,10 @@ def check_level(level: float | None) -> None:
     raise ValueError(f"--level={level}; want a number, the value at the surface")
 
 
-def check_target(target: str | os.PathLike) -> None:
-  """Raises ValueError for a file that no mesh can be written to."""
+def check_target(target: str | os.PathLike, *, texture: bool = False) -> None:
+  """Raises ValueError for a file that no mesh, or no texture, can be written to."""
   if pathlib.Path(target).is_dir():
     raise ValueError(f"{target}: is a folder; want a mesh file, as {target}/mesh.glb")
-  mesh_io.check_written_suffix(target)
+  suffix = mesh_io.check_written_suffix(target)
+  if texture and suffix != ".glb":
+    raise ValueError(f"--texture: {suffix} has none; want a mesh file with .glb")

@@ -106,6 +106,11 @@ def make_parser() -> argparse.ArgumentParser:
     help="simplify the mesh to so many faces; all are kept by default",
   )
   one.add_argument(
+    "--texture",
+    action="store_true",
+    help="give a GLB the cloud's colours as a picture, not at its vertices",
+  )
+  one.add_argument(
     "--preview",
     metavar="PAGE.html",
     help="write a page that shows the input beside the mesh, for a browser",
@@ -203,6 +208,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     faces=arguments.faces,
     seed=arguments.seed,
     preview=arguments.preview,
+    texture=arguments.texture,
   )
 
 
@@ -214,6 +220,8 @@ def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> 
         f"--{name}={getattr(arguments, name)} is for models, which take no part in the "
         "mesh of a volume; leave it out"
       )
+  if arguments.texture:
+    raise ValueError("--texture is for clouds with colours; leave it out for a volume")
   with process.announced("starting"):
     from occnet_jax.cli import user_volume  # imports JAX
 

@@ -38,6 +38,8 @@ def reconstruct_folder(
   target: pathlib.Path,
   origin: Row,
   options: dict[str, Any],
+  *,
+  texture: bool = False,
 ) -> str:
   """Writes the meshes of a folder, its report and its page; what was made, in words."""
   settings = {
@@ -47,6 +49,8 @@ def reconstruct_folder(
     "generation": model.extraction_settings() | options,
     "margin": photos.MARGIN,
   }
+  if texture:
+    settings["texture"] = True
   generation = model.settings.generation
   if generation.finetune_steps:
     rate = generation.finetune_learning_rate
@@ -108,7 +112,9 @@ def _reconstruct_all(
       has_mesh = row.get("outcome") == "mesh"
       if row.get("stamp") != stamp or path.exists() != has_mesh:
         start = time.perf_counter()
-        outcome, reason = _attempt(model, item, path, out, options)
+        outcome, reason = _attempt(
+          model, item, path, out, options, texture="texture" in settings
+        )
         row = {"category": "", "id": item.name, "stem": item.stem, "stamp": stamp}
         row |= {"outcome": outcome, "reason": reason}
         row["seconds"] = round(time.perf_counter() - start, 3)
@@ -123,6 +129,8 @@ def _attempt(
   path: pathlib.Path,
   out: pathlib.Path,
   options: dict[str, Any],
+  *,
+  texture: bool,
 ) -> tuple[str, str]:
   """Writes one mesh and the pictures that could be drawn; outcome and reason."""
   for old in (path, *(_picture_path(out, item.stem, name) for name in CAPTIONS)):
@@ -130,12 +138,13 @@ def _attempt(
   pictures = {}
   try:
     observed = user_mesh.read(model, item)
+    user_mesh.check_colours(observed, item.name, texture=texture)
     pictures["input"] = sheets.draw_input(
       model.settings.data.inputs, user_mesh.points_of(observed)
     )
     mesh = user_mesh.make_mesh(model, observed, options)
     pictures |= sheets.draw_front_and_back(mesh)
-    user_mesh.save(path, mesh)
+    user_mesh.save(path, mesh, observed if texture else None)
     return "mesh", "; ".join(user_mesh.left_out(observed, path))
   except command_line.USER_ERRORS as error:
     is_empty = isinstance(error, NoSurface)

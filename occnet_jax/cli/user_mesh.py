@@ -30,10 +30,13 @@ def write_mesh_of(
   target: pathlib.Path,
   options: dict[str, Any],
   preview: str | os.PathLike | None,
+  *,
+  texture: bool = False,
 ) -> str:
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
     cloud = read(model, item)
+  check_colours(cloud, str(source), texture=texture)
   observed = points_of(cloud)
   print_pixels(item.depth)
   used = model.observation.shape[0]
@@ -41,7 +44,8 @@ def write_mesh_of(
     print(f"{source}: {len(observed):,} points, {used:,} of them used, at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, cloud, options)
-  save(target, mesh)
+  with naming_errors(str(source)):
+    save(target, mesh, cloud if texture else None)
   for sentence in left_out(cloud, target):
     print(f"{source}: {sentence}")  # noqa: T201
   for doubt in doubts(model, observed, mesh):
@@ -62,9 +66,17 @@ def write_mesh_of(
   return f"{written}\n{preview}: input and mesh, {size_of(preview)}"
 
 
-def save(target: pathlib.Path, mesh: trimesh.Trimesh) -> None:
-  """Writes a mesh with its normals and colours."""
-  api.write_mesh(target, mesh)
+def check_colours(observed: np.ndarray | Cloud, name: str, *, texture: bool) -> None:
+  """Raises ValueError for an input without the colours that a texture is made of."""
+  if texture and (not isinstance(observed, Cloud) or observed.colours is None):
+    raise ValueError(f"{name}: has no colours for --texture; leave it out")
+
+
+def save(
+  target: pathlib.Path, mesh: trimesh.Trimesh, texture_of: Cloud | None = None
+) -> None:
+  """Writes a mesh with its normals and colours, or with a cloud's as a texture."""
+  api.write_mesh(target, mesh, texture_of=texture_of)
 
 
 def left_out(observed: np.ndarray | Cloud, target: pathlib.Path) -> Iterator[str]:
