@@ -160,7 +160,10 @@ def output_stems(names: Sequence[str]) -> list[str]:
   Those that would be the same, also but for capitals, keep their suffixes; names that
   are the same but for capitals get a number, as some systems do not tell them apart.
   """
-  bare = [name.removesuffix(pathlib.PurePath(name).suffix) for name in names]
+  bare = [
+    name.removesuffix(pathlib.PurePath(name).suffix).removesuffix(".nii")
+    for name in names
+  ]
   count = collections.Counter(text.casefold() for text in [*bare, *names])
   return number_repeats(
     [

@@ -167,9 +167,9 @@ def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
 def _resumes(arguments: argparse.Namespace) -> bool:
   """Whether the same command goes on where it was interrupted."""
   if arguments.command == "reconstruct":
-    return arguments.level is None and process.resumes(
-      "reconstruct", arguments.input[0]
-    )
+    source = arguments.input[0]
+    one_series = arguments.level is not None and not volumes.holds_volumes(source)
+    return not one_series and process.resumes("reconstruct", source)
   return process.resumes(getattr(arguments, "mode", None))
 
 
@@ -189,7 +189,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
       "one file, or one folder that holds them"
     )
   source = pathlib.Path(arguments.input[0])
-  if arguments.level is not None or volumes.is_volume_file(source):
+  if _is_volume(arguments, source):
     _reconstruct_volume(arguments, source)
     return
   with process.announced("starting"):
@@ -210,6 +210,15 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     preview=arguments.preview,
     texture=arguments.texture,
   )
+
+
+def _is_volume(arguments: argparse.Namespace, source: pathlib.Path) -> bool:
+  """Whether a mesh is made without a network: of a level, or of masks in volumes."""
+  if arguments.level is not None:
+    return True
+  if arguments.model or arguments.workdir:
+    return False
+  return volumes.is_volume_file(source) or volumes.holds_volumes(source)
 
 
 def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:

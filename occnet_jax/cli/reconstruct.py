@@ -124,9 +124,8 @@ def reconstruct(
   elif is_mesh or target.is_file() or target.resolve() == source.resolve():
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
-    made = user_folder.reconstruct_folder(
-      model, items, source, target, origin, options, texture=texture
-    )
+    task = user_folder.network_task(model, origin, options, texture=texture)
+    made = user_folder.reconstruct_folder(task, items, source, target)
     user_mesh.print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
 

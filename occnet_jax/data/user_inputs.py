@@ -216,7 +216,7 @@ def find_items(
       f"{masks}: masks are for photographs and depth images, this network wants {kind}"
     )
   accepted = ACCEPTED[kind] if depth is None else user_depth.ACCEPTED
-  files = [source] if not source.is_dir() else _list_files(source, (target, masks))
+  files = [source] if not source.is_dir() else list_files(source, (target, masks))
   paths = [path for path in files if path.suffix.lower() in accepted[1]]
   if not paths or not source.exists():
     raise ValueError(_explain_nothing(accepted, source, files))
@@ -249,7 +249,7 @@ def find_items(
   ]
 
 
-def _list_files(
+def list_files(
   folder: pathlib.Path, without: Sequence[str | os.PathLike | None]
 ) -> list[pathlib.Path]:
   """The files at any depth of a folder that are not hidden, outside of some folders."""

@@ -126,6 +126,15 @@ def is_volume_file(path: str | os.PathLike) -> bool:
   return pathlib.Path(path).name.lower().endswith(tuple(own))
 
 
+def holds_volumes(folder: str | os.PathLike) -> bool:
+  """Whether a folder has files, at any depth, with suffixes that only volumes have.
+
+  Files of a DICOM series do not count: their folder is one volume.
+  """
+  paths = pathlib.Path(folder).rglob("*")
+  return any(is_volume_file(p) and p.suffix.lower() != ".dcm" for p in paths)
+
+
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], tuple]:
   name = path.name.lower()
   if path.is_dir() or name.endswith(".dcm") or dicom.is_dicom(path):
