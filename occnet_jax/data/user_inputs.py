@@ -23,12 +23,14 @@ from occnet_jax.files import output_stems
 from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
+from occnet_jax.geometry.volumes import Volume
 
+_MASKS = (".nii", ".gz", ".mgh", ".mgz", ".nrrd")  # .gz of .nii.gz
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
   "cloud": ("a point cloud or a mesh", pointcloud_io.SUFFIXES),
   "image": ("a photograph", photos.SUFFIXES),
   "images": ("photographs of an object", photos.SUFFIXES),
-  "voxels": ("an occupancy grid", (".binvox", ".npy", ".npz")),
+  "voxels": ("an occupancy grid or a mask", (".binvox", ".npy", ".npz", *_MASKS)),
 }
 
 
@@ -52,7 +54,8 @@ class Prepared(NamedTuple):
   Attributes:
     inputs: inputs of the object, without a batch axis.
     loc: centre of the cube's frame, in the frame of the user's points.
-    scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds.
+    scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds and
+      masks.
   """
 
   inputs: np.ndarray | dict[str, np.ndarray]
@@ -94,7 +97,8 @@ def prepare(
 
   Args:
     observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
-      several, each of any size; a grid (r, r, r) of 0 and 1. An image is centred on a
+      several, each of any size; a grid (r, r, r) of 0 and 1, or a mask as a `Volume` of
+      any size, see `user_grids.place_mask`. An image is centred on a
       white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
       An image with its camera is a dict of the arguments of `images.fit_view`, and the
       square in its centre is used.
@@ -122,6 +126,10 @@ def prepare(
   if kind == "images":
     fitted = np.stack([_fit_photo(image, shape[-2]) for image in observed])
     return Prepared(fitted, loc, scale)
+  if isinstance(observed, Volume) and kind == "voxels":
+    observed = user_grids.place_mask(observed, shape[0])
+  if isinstance(observed, user_grids.PlacedGrid):
+    return Prepared(*observed)
   if kind != "cloud":
     return Prepared(np.asarray(observed), loc, scale)
   cloud = user_clouds.as_cloud(observed)
@@ -150,7 +158,9 @@ def in_frame(
   return frames.to_frame(np.asarray(observed, np.float64), loc, scale)
 
 
-def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray | Cloud:
+def read_item(
+  item: InputItem, kind: str, shape: tuple[int, ...]
+) -> np.ndarray | Cloud | user_grids.PlacedGrid:
   """The array in an object's files, which `prepare` takes.
 
   Args:
@@ -159,9 +169,9 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray 
     shape: shape of the inputs of one object, as in `prepare`.
 
   Returns:
-    A cloud (n, 3), as a `Cloud` where a file may have colours; a grid (r, r, r), or
-    photographs without their background, (h, h, 3) or (k, h, h, 3) of uint8, in the
-    size that the network takes.
+    A cloud (n, 3), as a `Cloud` where a file may have colours; a grid (r, r, r), placed
+    where it is of a mask; or photographs without their background, (h, h, 3) or (k, h,
+    h, 3) of uint8, in the size that the network takes.
 
   Raises:
     ValueError: a file that cannot be read, or a grid of another side.
@@ -170,6 +180,8 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray 
     return item.depth.read(item.paths, item.masks, item.poses)
   if kind == "cloud":
     return pointcloud_io.read_scan(item.paths[0])
+  if kind == "voxels" and volumes.is_volume_file(item.paths[0]):
+    return user_grids.read_mask(item.paths[0], shape[0])
   if kind == "voxels":
     return user_grids.read_grid(item.paths[0], shape[0])
   for path in item.paths:
