@@ -184,8 +184,6 @@ def read_item(
     return user_grids.read_mask(item.paths[0], shape[0])
   if kind == "voxels":
     return user_grids.read_grid(item.paths[0], shape[0])
-  for path in item.paths:
-    images.check_file(path)
   squares = photos.read_squares(item.paths, item.masks)
   fitted = [images.fit_image(square, shape[-2]) for square in squares]
   # Scaled images have 256 levels as well, so this rounding loses nothing.
@@ -326,5 +324,5 @@ def _check_photo(image: Any, *channels: int) -> np.ndarray:
       f"an image of shape {image.shape} and type {image.dtype}, want {forms} of uint8; "
       "convert it to RGB from 0 to 255 first"
     )
-  images.check_square(image.shape[1], image.shape[0], "an image")
+  photos.check_square(image.shape[1], image.shape[0], "an image")
   return image

@@ -209,7 +209,6 @@ ABSENT = {
 
 
 def _read_photo(path: pathlib.Path) -> None:
-  images.check_file(path)
   images.fit_image(photos.read_squares([path])[0], 64)
 
 
