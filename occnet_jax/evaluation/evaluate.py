@@ -99,11 +99,7 @@ def generate(
   done = {
     _identity(row)
     for row in _generated(directory, settings)
-    if not row.get("missing")
-    and (
-      not row.get("vertices", row["faces"])
-      or reconstructions.row_path(directory, row, form).exists()
-    )
+    if not row.get("missing") and reconstructions.is_stored(directory, row, form)
   }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
   owners: dict[tuple[str, str], int] = {}  # of mesh files, by the shapes' names
@@ -230,7 +226,8 @@ def evaluate(
       log.add(row)
     measured = {_key(row): row for row in log.rows()}
   rows = [measured[key] for key in sorted(map(_key, generated))]
-  tables.write_csv(directory / "evaluation" / "per_mesh.csv", rows)
+  shown = [{k: v for k, v in r.items() if k != reconstructions.STORED} for r in rows]
+  tables.write_csv(directory / "evaluation" / "per_mesh.csv", shown)
   tables.write_csv(directory / "evaluation" / "summary.csv", tables.summarise(rows))
   return rows
 
@@ -299,7 +296,7 @@ def _measure(
   try:
     if isinstance(truth, str):
       raise ValueError(truth)
-    vertices, faces = reconstructions.read(directory, row, form)
+    vertices, faces = reconstructions.read(directory, row, form, as_written=True)
     surface = truth["pointcloud"]["points"].astype(np.float64)
     if reconstructions.is_points(row):
       return row | metrics.evaluate_points(vertices, surface)
