@@ -22,6 +22,10 @@ from occnet_jax.geometry import draco
 from occnet_jax.geometry.mesh_parsers import check_held
 
 _FLOAT, _POINTS, _TRIANGLES, _FAN = 5126, 0, 4, 6
+# Numbers in a row of an accessor, and bytes of a number.
+_COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_COMPONENTS |= {"MAT2": 4, "MAT3": 9, "MAT4": 16}
+_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _INSTANCING = "EXT_mesh_gpu_instancing"
 _OF_LOOKS = re.compile(  # extensions without which the shape is the same
   r"\w+_(materials?_|textures?_|lights?_|image)\w*|KHR_(animation_pointer|xmp\w*)"
@@ -140,6 +144,10 @@ def _check_tree(tree: dict[str, Any]) -> None:
     if primitive.get("targets") and any(weights):
       raise ValueError("has morph targets in use; apply them to the mesh first")
     _check_accessors(tree, primitive, packed)
+  held = sum(buffer["byteLength"] for buffer in tree.get("buffers", []))
+  for accessor in tree.get("accessors", []):  # all of which Trimesh reads
+    size = _COMPONENTS[accessor["type"]] * _BYTES[accessor["componentType"]]
+    check_held("bytes of an accessor", accessor["count"] * size, held)
 
 
 def _primitives(tree: dict[str, Any]) -> Iterator[tuple[dict, dict]]:

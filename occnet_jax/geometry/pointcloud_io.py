@@ -5,6 +5,7 @@ Shape letters: n input points, v vertices, f faces.
 
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from occnet_jax.geometry import (
   text_points,
 )
 from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
+from occnet_jax.geometry.mesh_parsers import check_held
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 _CLOUD_SUFFIXES = (
@@ -35,6 +37,9 @@ MESH_SAMPLES = 100_000
 # Points in one place, such as the zeros of pixels without a depth, that are refused:
 # so many, and such a share of the cloud. Meshes' vertices repeat a few times each.
 REPEATED, REPEATED_SHARE = 10, 0.02
+# Bytes that one of an NPZ file holds: a few in clouds, 1032 of zeros. What is small may
+# hold as many as it likes.
+_DEFLATE, _SMALL = 100, 10_000
 _SAMPLE = 20_000  # points that are searched for such a place
 Points = Float[np.ndarray, "n 3"]
 
@@ -131,6 +136,10 @@ def _read_npz(
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
   """Points, colours in 8 bits or None, and names of the other arrays."""
   unreadable.check_npz(path)
+  with zipfile.ZipFile(path) as archive:
+    for info in archive.infolist():
+      held = _DEFLATE * max(info.compress_size, _SMALL)
+      check_held(f"bytes in {info.filename}", info.file_size, held)
   with np.load(path, allow_pickle=False) as arrays:
     if "points" not in arrays:
       raise ValueError(f"keys {', '.join(arrays) or 'none'}; want points")

@@ -1,6 +1,7 @@
 """glTF files whose data lie in another file, or that Trimesh would read wrongly."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,3 +142,18 @@ def test_points_stand_where_their_nodes_are(tmp_path):
   points = pointcloud_io.read_cloud(write(tmp_path / "a.gltf", place))
   expected = np.concatenate([TRIANGLE, 2 * TRIANGLE + [5, 0, 0]])
   assert sorted(map(tuple, points)) == sorted(map(tuple, expected))
+
+
+@pytest.mark.parametrize("more", [{}, {"bufferView": 0}])
+def test_accessors_that_promise_more_than_the_buffers_hold_are_refused(tmp_path, more):
+  def add(tree):
+    normals = {"componentType": 5126, "count": 150_000_000, "type": "VEC3"} | more
+    tree["accessors"].append(normals)
+    tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"] = 2
+
+  path = write(tmp_path / "a.gltf", add)
+  tracemalloc.start()
+  with pytest.raises(ValueError, match=r"promises 1,800,000,000 bytes of an accessor"):
+    mesh_io.read_mesh(path)
+  assert tracemalloc.get_traced_memory()[1] < 10_000_000
+  tracemalloc.stop()
