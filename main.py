@@ -141,7 +141,9 @@ def main(argv: list[str]) -> None:
 def run(argv: list[str]) -> None:
   """The program; `process.ending_in_one_sentence` has its exit codes."""
   with process.ending_in_one_sentence(
-    debug=_DEBUG.value, several=bool(_COORDINATOR.value)
+    debug=_DEBUG.value,
+    several=bool(_COORDINATOR.value),
+    resumes=process.resumes(_MODE.value, _INPUT.value),
   ):
     main(argv)
 

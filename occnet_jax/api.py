@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from occnet_jax import config as config_lib
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.geometry import mesh_io, pointcloud_io
+from occnet_jax.geometry import mesh_io, pointcloud_io, texture
 from occnet_jax.geometry.colours import Cloud, of_mesh
 from occnet_jax.geometry.volumes import read_volume
 from occnet_jax.interop import hub, weights
@@ -131,7 +131,9 @@ def read_mesh(path: str | os.PathLike) -> trimesh.Trimesh:
   return trimesh.Trimesh(*mesh_io.read_mesh(path), process=False)
 
 
-def write_mesh(path: str | os.PathLike, mesh: trimesh.Trimesh) -> None:
+def write_mesh(
+  path: str | os.PathLike, mesh: trimesh.Trimesh, *, texture_of: Cloud | None = None
+) -> None:
   """Writes a mesh in its frame and unit, whole or not at all.
 
   Vertices are exact to a millionth of the mesh's extent wherever it lies.
@@ -139,11 +141,16 @@ def write_mesh(path: str | os.PathLike, mesh: trimesh.Trimesh) -> None:
   Args:
     path: GLB, PLY and OBJ, which keep vertex normals and colours, OFF or STL.
     mesh: the mesh, as `Model.reconstruct` returns it.
+    texture_of: the scan that the mesh was made of, whose colours become a texture in a
+      GLB file in place of colours at the vertices: finer than these where faces are
+      large.
 
   Raises:
     ValueError: another format, or STL so far from the origin that its float32 would
-      change the mesh.
+      change the mesh; a texture for another format than GLB, of a scan without colours,
+      or of more than two million faces.
     OSError: the file cannot be written.
   """
-  colours = of_mesh(mesh)
-  mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals, colours)
+  arrays = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+  baked = None if texture_of is None else texture.bake(*arrays, texture_of)
+  mesh_io.write_mesh(path, *arrays, mesh.vertex_normals, of_mesh(mesh), texture=baked)

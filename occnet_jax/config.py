@@ -194,8 +194,7 @@ def parse(config: Mapping[str, Any]) -> Settings:
   numbers = {name: config[name] for name in (*SECTIONS, "model")}
   numbers["data.scan"] = config["data"]["scan"]
   ranges.check(numbers)
-  if config["seed"] < 0:
-    raise ValueError(f"config.seed is {config['seed']}; want 0 or more")
+  ranges.check_seed(config["seed"])
   sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
   scan = ScanSettings(**config["data"]["scan"])
   sections["data"] = sections["data"]._replace(scan=scan)

@@ -5,8 +5,10 @@ that moving them into place is one operation of the file system. An exception at
 point, Ctrl-C included, removes them: nothing is made before its removal is certain.
 """
 
+import collections
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import os
@@ -14,11 +16,13 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _LOGGER = logging.getLogger(__name__)
 SCRATCH_PREFIX = ".part-"
+_ENDS = 2**16  # bytes of each end of a file that `mark` reads
 LONGEST = 400  # characters of another's message
 _OF_CONTENTS = (None, errno.ENOENT, errno.EINVAL)
 
@@ -77,9 +81,11 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
   """
   try:
     content = json.loads(pathlib.Path(path).read_bytes())
-  except ValueError as error:
+  except ValueError as error:  # also of bytes that are no text
+    line = getattr(error, "lineno", None)
+    place = f" from line {line}, column {error.colno} on" if line else ""
     raise ValueError(
-      f"{path}: holds no JSON ({error}); restore the file, or begin anew without it"
+      f"{path}: holds no JSON{place}; restore the file, or begin anew without it"
     ) from error
   if not isinstance(content, dict):
     raise ValueError(
@@ -102,6 +108,17 @@ def read_numbers(path: str | os.PathLike) -> dict[str, float]:
     _LOGGER.warning("%s", error)
     return {}
   return {k: float(v) for k, v in content.items() if isinstance(v, int | float)}
+
+
+def mark(path: str | os.PathLike) -> str:
+  """What tells a large file from another without reading all of it: its length, and a
+  CRC-32 of its first and last 64 KiB."""
+  size = os.path.getsize(path)
+  with open(path, "rb") as stream:
+    ends = stream.read(_ENDS)
+    stream.seek(max(size - _ENDS, 0))
+    ends += stream.read(_ENDS)
+  return f"{size} bytes, CRC-32 {zlib.crc32(ends):08x}"
 
 
 def check_read(path: str | os.PathLike, error: Exception) -> None:
@@ -148,6 +165,39 @@ def from_cell(text: str) -> str:
 def printable(name: str) -> str:
   """A file name as text in UTF-8: U+FFFD stands for bytes that are none."""
   return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def output_stems(names: Sequence[str]) -> list[str]:
+  """Names of files without their suffixes, to name what is made of each of them.
+
+  Those that would be the same, also but for capitals, keep their suffixes; names that
+  are the same but for capitals get a number, as some systems do not tell them apart.
+  """
+  bare = [
+    name.removesuffix(pathlib.PurePath(name).suffix).removesuffix(".nii")
+    for name in names
+  ]
+  count = collections.Counter(text.casefold() for text in [*bare, *names])
+  return number_repeats(
+    [
+      stem if stem and count[stem.casefold()] == 1 else name
+      for name, stem in zip(names, bare, strict=True)
+    ]
+  )
+
+
+def number_repeats(names: Sequence[str]) -> list[str]:
+  """The names, with numbers from 2 on behind those that came before in any case."""
+  taken, earlier = set(map(str.casefold, names)), set()
+  numbered = []
+  for name in names:
+    if name.casefold() in earlier:
+      candidates = (f"{name}-{number}" for number in itertools.count(2))
+      name = next(text for text in candidates if text.casefold() not in taken)
+      taken.add(name.casefold())
+    earlier.add(name.casefold())
+    numbered.append(name)
+  return numbered
 
 
 def check_utf_8(path: str | os.PathLike) -> None:

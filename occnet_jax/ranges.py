@@ -30,6 +30,9 @@ POSITIVE = {
 FAR = 2.0  # cube units from the origin, four times as far as any shape reaches
 # Shares, with what is too large.
 SHARES = {"data.near_fraction": "more than 1", "optim.ema_decay": "1 or more"}
+# Occupancy probabilities of the surface, whose logits are finite between 0 and 1.
+PROBABILITIES = ("test.threshold", "model.tau", "model.tau_grid")
+MOST_SEED = 2**32 - 1  # of JAX's keys, without 64 bits
 
 
 def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
@@ -52,6 +55,23 @@ def check(sections: Mapping[str, Mapping[str, Any]]) -> None:
       raise ValueError(
         f"config.{name} is {share}; want a share from 0, not {too_large}"
       )
+  for name in PROBABILITIES:
+    section, field = name.split(".")
+    value = sections[section].get(field)
+    several = value if isinstance(value, list | tuple) else [value]
+    if value is not None and not (
+      several and all(0 < probability < 1 for probability in several)
+    ):
+      raise ValueError(
+        f"config.{name} is {value}; want probabilities between 0 and 1, not 0 or 1"
+      )
+
+
+def check_seed(seed: int) -> None:
+  """Raises ValueError for a seed that JAX would cut."""
+  if not 0 <= seed <= MOST_SEED:
+    limit = "0 or more" if seed < 0 else f"at most {MOST_SEED}"
+    raise ValueError(f"config.seed is {seed}; want {limit}")
 
 
 def to_finite(values: Any, dtype: Any, name: str) -> np.ndarray:

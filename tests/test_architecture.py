@@ -17,6 +17,7 @@ LEVELS = {
   "occnet_jax.migration": 0,
   "occnet_jax.files": 0,
   "occnet_jax.ranges": 0,
+  "occnet_jax.unreadable": 0,
   "occnet_jax.pretrained": 0,
   "occnet_jax.geometry": 1,
   "occnet_jax.nn": 2,
@@ -39,7 +40,11 @@ APART = [  # neighbours of one level that do not know each other
   ("occnet_jax.models", "occnet_jax.data"),
   ("occnet_jax.train", "occnet_jax.extract"),
 ]
-DATA_PREP_MAY_IMPORT = ("occnet_jax.geometry", "occnet_jax.files")
+DATA_PREP_MAY_IMPORT = (
+  "occnet_jax.geometry",
+  "occnet_jax.files",
+  "occnet_jax.unreadable",
+)
 MAY_IMPORT_DATA_PREP = ("occnet_jax.cli.stages",)
 MODULES = [
   *ROOT.glob("occnet_jax/**/*.py"),

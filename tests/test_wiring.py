@@ -1,12 +1,16 @@
 """How fields of a config change the step, the run or the mesh; see test_wiring_batches.
 
-`ELSEWHERE` names the tests of those fields that take more than a row; config.model's
-are in tests/models and tests/nn, those of config.prep in tests/data_prep.
+`ELSEWHERE` names the tests of those fields that take more than a row, and
+test_wiring_runs.py has some; config.model's are in tests/models and tests/nn, those of
+config.prep in tests/data_prep.
 """
 
 import ast
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -28,7 +32,6 @@ from tests.test_wiring_batches import (
 )
 
 RNG = np.random.default_rng(0)
-LOOP, STAGES = "train/test_loop.py", "cli/test_stages.py"
 PARAMS = {"kernel": np.full((3, 3), 2.0, np.float32), "embedding": np.ones((2, 3))}
 
 
@@ -86,6 +89,7 @@ EXTRACTION = {  # field: other value, and how meshes before and after compare
   "least_part": (0.999, lambda a, b: b.body_count == 1),
   "smooth_steps": (8, lambda a, b: not np.array_equal(a.vertices, b.vertices)),
   "simplify_faces": (60, lambda a, b: len(b.faces) <= 60 < len(a.faces)),
+  "precision": ("bfloat16", lambda a, b: not np.array_equal(a.vertices, b.vertices)),
   "refine_steps": (2, lambda a, b: "loss_last" in b.metadata.keys() - a.metadata),
 }
 
@@ -153,68 +157,62 @@ def test_fields_of_training_change_the_files_of_a_run(
   assert steps == {4, 6, 8}  # the last two, and every fourth
 
 
-# Tests of other fields: file, and the test's name or "" where the file is about it.
+def test_points_of_a_batch_are_those_of_the_field(tiny_run):
+  for count in (64, 512):
+    model = model_of(tiny_run, points_per_batch=count)
+    latent, _ = median_value(model)
+    asked = model.extraction_settings()["points_per_batch"]
+    assert model.field(latent, asked).points_per_batch == count
+
+
+def test_steps_on_a_cloud_change_its_mesh(tiny_run):
+  cloud = RNG.uniform(-0.4, 0.4, (40, 3))
+  plain, tuned = (model_of(tiny_run, finetune_steps=steps) for steps in (0, 3))
+  inputs = cloud[:32].astype(np.float32)[None]
+  level = float(np.median(plain.decode(plain.encode(inputs), inputs)))
+  meshes = [model.reconstruct(cloud, level=level) for model in (plain, tuned)]
+  assert not np.array_equal(meshes[0].vertices, meshes[1].vertices)
+
+
+# Tests of other fields, by their files: how a field changes what they check.
 ELSEWHERE = {
-  "name": (STAGES, "test_every_field_that_matters_is_refused_and_shown_if_it_changes"),
-  "data.workers": ("data/test_loader.py", ""),
-  "optim.ema_decay": (
-    LOOP,
-    "test_averaged_variables_follow_the_decay_of_the_config",
-  ),
-  "optim.ema_batches": (LOOP, "test_killed_and_resumed_equals_uninterrupted"),
   "train.start_from": (
     "cli/test_first_weights.py",
     "test_the_stage_trains_on_from_them",
   ),
-  "train.precision": ("nn/test_precision.py", ""),
-  "train.steps_per_call": (
-    "train/test_step.py",
-    "test_several_steps_in_one_call_are_those_steps",
-  ),
-  "train.remat": ("nn/test_decoders.py", ""),
-  "train.on_nonfinite": (
-    "train/test_nonfinite.py",
-    "test_skipped_steps_are_counted_and_change_nothing",
-  ),
-  "train.preview_shapes": ("viz/test_preview.py", ""),
-  "val.select": (LOOP, "test_the_best_state_has_the_better_score"),
-  "val.mesh_shapes": ("models/test_every_method.py", ""),
-  "test.split": (
-    "evaluation/test_evaluate.py",
-    "test_the_stage_measures_meshes_of_its_own_split_and_data_set_only",
-  ),
-  "test.samples": (
-    "evaluation/test_evaluate.py",
-    "test_exact_meshes_have_the_figures_of_exact_meshes",
-  ),
-  "test.trim": (
-    "evaluation/test_evaluate.py",
-    "test_trimmed_figures_are_of_what_is_within_the_sides_of_the_shape",
-  ),
   "generation.sample": (
-    STAGES,
+    "cli/test_stages.py",
     "test_samples_of_neighbouring_seeds_are_all_different",
   ),
-  "generation.precision": ("nn/test_precision.py", ""),
-  "generation.points_per_batch": ("extract/test_field.py", ""),
   "generation.backend": (
     "extract/device/test_extract.py",
     "test_a_run_extracts_where_its_config_says",
   ),
-  "generation.cell_size": ("test_scenes.py", ""),
-  "generation.finetune_steps": (
-    STAGES,
-    "test_generation_trains_a_copy_of_the_network_on_each_cloud",
+  "generation.cell_size": (
+    "test_scenes.py",
+    "test_a_scene_is_in_the_frame_of_its_cloud_at_the_size_of_a_cell",
   ),
-  "report.shapes": ("viz/test_report_data.py", ""),
 }
-HERE = {"data.dir", "data.mixture", "val.split", "test.shapes", "test.threshold"} | {
+HERE = {"data.dir", "data.mixture", "val.split", "test.shapes", "test.threshold"}
+HERE |= {
   f"train.{name}"
   for name in ("log_every", "save_every", "keep_every", "validate_every")
 }
-
-
-HERE |= {"generation.format", "generation.finetune_learning_rate"}
+HERE |= {
+  f"generation.{name}"
+  for name in ("format", "finetune_learning_rate", "finetune_steps", "points_per_batch")
+}
+# In test_wiring_runs.py:
+HERE |= {"name", "data.workers", "optim.ema_decay", "optim.ema_batches"}
+HERE |= {"val.select", "val.mesh_shapes", "report.shapes"}
+HERE |= {f"test.{name}" for name in ("split", "samples", "trim")}
+HERE |= {
+  f"train.{name}"
+  for name in (
+    *("precision", "steps_per_call", "remat"),
+    *("on_nonfinite", "preview_shapes"),
+  )
+}
 
 
 def test_every_field_has_its_row():
@@ -226,15 +224,24 @@ def test_every_field_has_its_row():
   assert sorted(rows) == sorted(names)
 
 
-@pytest.mark.parametrize("field", ELSEWHERE)
-def test_a_test_that_is_named_for_a_field_exists_and_speaks_of_it(field):
-  path, name = ELSEWHERE[field]
-  text = (ROOT / "tests" / path).read_text()
-  if name:
-    functions = {n.name for n in ast.walk(ast.parse(text)) if hasattr(n, "name")}
-    assert name in functions
-  else:
-    assert field.rpartition(".")[2] in text
+def test_the_tests_that_are_named_for_a_field_are_collected_and_use_it():
+  files = sorted({ROOT / "tests" / path for path, _ in ELSEWHERE.values()})
+  command = [sys.executable, "-m", "pytest", "--collect-only", "--no-header"]
+  done = subprocess.run([*command, *files], capture_output=True, text=True, cwd=ROOT)
+  collected = {line.partition("[")[0] for line in done.stdout.splitlines()}
+  for field, (path, name) in ELSEWHERE.items():
+    assert f"tests/{path}::{name}" in collected, (field, done.stdout[-2000:])
+    tree = ast.parse((ROOT / "tests" / path).read_text())
+    (function,) = (n for n in tree.body if getattr(n, "name", "") == name)
+    text = "\n".join(map(ast.unparse, [function, *fixtures_of(function, tree)]))
+    assert re.search(rf"\b{field.rpartition('.')[2]}\b", text), field
+
+
+def fixtures_of(function, tree):
+  """The functions of a test's file that it calls or takes."""
+  names = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
+  names |= {argument.arg for argument in function.args.args}
+  return [node for node in tree.body if getattr(node, "name", "") in names]
 
 
 def _flat(section, prefix=""):

@@ -80,16 +80,22 @@ def is_done(job: ShardJob) -> bool:
 
 
 def remove_damaged(out: pathlib.Path) -> None:
-  """Removes shards that are cut or do not fit their rows, so that they are made again.
+  """Removes shards that are cut, exchanged or do not fit their rows, so that they are
+  made again, as those are that are missing.
 
   A full disk or a loss of power leaves such files. The set then counts as unfinished.
   """
+  marks = shards.read_marks(out)
+  for name in marks:
+    if not (out / name).exists():
+      shards.metadata_path(out).unlink(missing_ok=True)
   for rows_path in (out / "rows").glob("*.json"):
     split, _, index = rows_path.stem.rpartition("-")
     pattern = f"{shards.DATASET}-{split}.array_record-{index}-of-*"
     for path in out.glob(pattern):
       count = _count_examples(rows_path)
-      if count is None or shards.count_records(path) != count:
+      is_other = path.name in marks and files.mark(path) != marks[path.name]
+      if count is None or is_other or shards.count_records(path) != count:
         shards.metadata_path(out).unlink(missing_ok=True)
         path.unlink()
         rows_path.unlink(missing_ok=True)

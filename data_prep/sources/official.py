@@ -29,7 +29,7 @@ from trimesh.exchange import binvox
 
 from data_prep.sources import shapenet, table
 from data_prep.sources.entry import SPLITS, MeshEntry
-from occnet_jax import files
+from occnet_jax import unreadable
 from occnet_jax.geometry import cameras
 
 IMAGES = "img_choy2016"
@@ -141,7 +141,7 @@ def _read_names(path: pathlib.Path) -> dict[str, str]:
     return {str(synset): about["name"] for synset, about in tree.items()}
   except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
     raise ValueError(
-      f"{path}: cannot be read ({type(error).__name__}: {error}); want "
+      f"{path}: cannot be read ({unreadable.reason(path, error)}); want "
       '{"<synset>": {"id": "<synset>", "name": "<name>"}}, or no such file'
     ) from error
 
@@ -169,9 +169,8 @@ def read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
       return {name: arrays[name] for name in names}
   except Exception as error:  # whatever a reader may raise on a broken file
-    files.check_read(path, error)
     raise ValueError(
-      f"{path}: cannot be read ({type(error).__name__}: {error}); want the arrays "
+      f"{path}: cannot be read ({unreadable.reason(path, error)}); want the arrays "
       f"{', '.join(names)}; get the data set again"
     ) from error
 
@@ -219,9 +218,8 @@ def _read_voxels(path: pathlib.Path, side: int) -> UInt8[np.ndarray, "r r r"]:
     with path.open("rb") as stream:
       cells = binvox.load_binvox(stream, axis_order="xzy").matrix
   except Exception as error:  # whatever a parser may raise on a broken file
-    files.check_read(path, error)
     raise ValueError(
-      f"{path}: cannot be read ({type(error).__name__}: {error}); get it again"
+      f"{path}: cannot be read ({unreadable.reason(path, error)}); get it again"
     ) from error
   if cells.shape != (side, side, side):
     raise ValueError(

@@ -32,7 +32,7 @@ from data_prep.pipeline.worker_pool import run_tasks
 from data_prep.progress import progress_bar
 from data_prep.sources.entry import MeshEntry
 from data_prep.watertight.framed import load_watertight
-from occnet_jax import files
+from occnet_jax import files, unreadable
 from occnet_jax.geometry.solids import Solid
 
 OBJECTS = 40  # synthetic objects of each category
@@ -126,9 +126,9 @@ def read_room(path: str | os.PathLike) -> Room:
       solid = Solid(arrays["vertices"], arrays["faces"].astype(np.int64))
       return Room(solid, arrays["weights"])
   except Exception as error:  # whatever a reader may raise on a broken file
-    files.check_read(path, error)
+    reason = unreadable.reason(path, error)
     raise ValueError(
-      f"{path}: cannot be read as a room ({type(error).__name__}: {error}); delete it, "
+      f"{path}: cannot be read as a room ({reason}); delete it, "
       "and the next preparation makes it again"
     ) from error
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from data_prep.sources.entry import SPLITS, MeshEntry
+from occnet_jax import unreadable
 
 ATTRIBUTION = "ShapeNet (Chang et al. 2015)"
 LICENCE = "ShapeNet terms of use: non-commercial research and education"
@@ -86,7 +87,7 @@ def _read_names(path: pathlib.Path) -> dict[str, str]:
     return {item["synsetId"]: item["name"] for item in tree}
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(
-      f"{path}: cannot be read ({type(error).__name__}: {error}); want a JSON list of "
+      f"{path}: cannot be read ({unreadable.reason(path, error)}); want a JSON list of "
       "synsetId and name, or no such file"
     ) from error
 
@@ -103,7 +104,7 @@ def _read_splits(path: pathlib.Path) -> dict[tuple[str, str], str]:
       }
   except (ValueError, KeyError, AttributeError, csv.Error) as error:
     raise ValueError(
-      f"{path}: cannot be read ({type(error).__name__}: {error}); want the columns "
+      f"{path}: cannot be read ({unreadable.reason(path, error)}); want the columns "
       "synsetId, modelId and split, or no such file"
     ) from error
   if unknown := set(splits.values()) - set(SPLITS):

@@ -4,7 +4,7 @@ import pathlib
 
 from occnet_jax import api
 from occnet_jax.cli import reconstruct as reconstruct_lib
-from occnet_jax.cli import stages
+from occnet_jax.cli import stages, user_mesh
 from occnet_jax.interop import exports
 
 FORMATS = (*exports.FORMATS, "safetensors", "torch")
@@ -44,4 +44,4 @@ def export(
   else:
     exports.write(directory, form, model.method, model.variables, model.config)
   for path in sorted(path for path in directory.iterdir() if path.is_file()):
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")  # noqa: T201
+    print(f"{path}: {user_mesh.size_of(path)}")  # noqa: T201

@@ -99,7 +99,8 @@ def interpolate(
   Of `config.report.shapes` shapes, spread over the split, every two make a pair, and
   latents move on the straight line between them: z of a generative model from posterior
   mean to posterior mean, else the codes of what is observed. Writes, under
-  interpolation/, <a>_<b>/NN.ply and interpolation.png, a row a pair.
+  interpolation/, <a>_<b>/NN.ply and interpolation.png, a row a pair. Names of shapes
+  that occur in several categories have these before them.
 
   Args:
     settings: settings of the run.
@@ -122,18 +123,31 @@ def interpolate(
     )
   out, rows = workdir / "interpolation", []
   ends = list(zip(chosen[::2], chosen[1::2], strict=False))
-  for a, b in tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout):
-    names = [evaluate.shape_names(shapes[i])["id"] for i in (a, b)]
-    files.check_names(*names, source=settings.data.dir)
+  names = _name_pairs(settings, shapes, ends)
+  progress = tqdm.tqdm(ends, desc="interpolate", unit="pair", file=sys.stdout)
+  for name, (a, b) in zip(names, progress, strict=True):
     latents = [_latent(model, transform, shapes[i], settings.seed, i) for i in (a, b)]
     for step, share in enumerate(np.linspace(0, 1, steps)):
       mix = jax.tree.map(lambda x, y: (1 - share) * x + share * y, *latents)  # noqa: B023
       mesh = model.extract(mix, on_empty="empty")
-      path = out / "_".join(names) / f"{step:02}.ply"
+      path = out / name / f"{step:02}.ply"
       mesh_io.write_mesh(path, mesh.vertices, mesh.faces)
       rows.append(mesh)
   sheets.write_sheet(out / "interpolation.png", rows, columns=steps)
   return out / "interpolation.png"
+
+
+def _name_pairs(
+  settings: Settings, shapes: Examples, ends: list[tuple[int, int]]
+) -> list[str]:
+  """A folder's name for each pair, no two the same."""
+  pairs = [[evaluate.shape_names(shapes[i]) for i in pair] for pair in ends]
+  for shape in (shape for pair in pairs for shape in pair):
+    files.check_names(shape["category"], shape["id"], source=settings.data.dir)
+  names = ["_".join(shape["id"] for shape in pair) for pair in pairs]
+  if len(set(names)) < len(names):
+    names = ["_".join(f"{s['category']}-{s['id']}" for s in pair) for pair in pairs]
+  return files.number_repeats(names)
 
 
 def _latent(model, transform, shape, seed, index):

@@ -30,16 +30,23 @@ def main(argv: Sequence[str] | None = None) -> None:
   logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # of absent TPUs
   with command_line.quiet_pipe():
     argv = sys.argv[1:] if argv is None else list(argv)
+    parser = make_parser()
+    if not argv:
+      parser.print_help()
+      return
+    _check_command(parser, argv)
     overrides = [arg for arg in argv if recipes.is_override(arg)]
     rest = [arg for arg in argv if not recipes.is_override(arg)]
-    arguments, unknown = make_parser().parse_known_args(rest)
+    arguments, unknown = parser.parse_known_args(rest)
     if not arguments.takes_overrides:
       unknown += overrides
     if unknown:
       _refuse(arguments.parser, unknown)
     vars(arguments).update(files.expand_home(vars(arguments)), overrides=overrides)
     several = bool(getattr(arguments, "coordinator", None))
-    with process.ending_in_one_sentence(debug=arguments.debug, several=several):
+    with process.ending_in_one_sentence(
+      debug=arguments.debug, several=several, resumes=_resumes(arguments)
+    ):
       arguments.run(arguments)
 
 
@@ -99,6 +106,11 @@ def make_parser() -> argparse.ArgumentParser:
     help="simplify the mesh to so many faces; all are kept by default",
   )
   one.add_argument(
+    "--texture",
+    action="store_true",
+    help="give a GLB the cloud's colours as a picture, not at its vertices",
+  )
+  one.add_argument(
     "--preview",
     metavar="PAGE.html",
     help="write a page that shows the input beside the mesh, for a browser",
@@ -139,6 +151,28 @@ def make_parser() -> argparse.ArgumentParser:
   return parser
 
 
+def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+  """Ends the program for an unknown command, with the one that may be meant."""
+  name = next((text for text in argv if not text.startswith("-")), None)
+  (commands,) = (a for a in parser._actions if isinstance(a.choices, dict))
+  if name is None or name in commands.choices:
+    return
+  near = difflib.get_close_matches(name, commands.choices, 1)
+  hint = f"did you mean {near[0]}?" if near else f"want {', '.join(commands.choices)}"
+  if not near and pathlib.Path(name).exists():
+    hint = f"a mesh of it makes: {parser.prog} reconstruct {name}"
+  parser.error(f"no such command: {name!r}; {hint}")
+
+
+def _resumes(arguments: argparse.Namespace) -> bool:
+  """Whether the same command goes on where it was interrupted."""
+  if arguments.command == "reconstruct":
+    source = arguments.input[0]
+    one_series = arguments.level is not None and not volumes.holds_volumes(source)
+    return not one_series and process.resumes("reconstruct", source)
+  return process.resumes(getattr(arguments, "mode", None))
+
+
 def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
   """Ends the program for arguments that there are not, with those that may be meant."""
   options = re.findall(r"--[\w-]+", parser.format_help())
@@ -155,7 +189,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
       "one file, or one folder that holds them"
     )
   source = pathlib.Path(arguments.input[0])
-  if arguments.level is not None or volumes.is_volume_file(source):
+  if _is_volume(arguments, source):
     _reconstruct_volume(arguments, source)
     return
   with process.announced("starting"):
@@ -174,7 +208,17 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     faces=arguments.faces,
     seed=arguments.seed,
     preview=arguments.preview,
+    texture=arguments.texture,
   )
+
+
+def _is_volume(arguments: argparse.Namespace, source: pathlib.Path) -> bool:
+  """Whether a mesh is made without a network: of a level, or of masks in volumes."""
+  if arguments.level is not None:
+    return True
+  if arguments.model or arguments.workdir:
+    return False
+  return volumes.is_volume_file(source) or volumes.holds_volumes(source)
 
 
 def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> None:
@@ -185,6 +229,8 @@ def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> 
         f"--{name}={getattr(arguments, name)} is for models, which take no part in the "
         "mesh of a volume; leave it out"
       )
+  if arguments.texture:
+    raise ValueError("--texture is for clouds with colours; leave it out for a volume")
   with process.announced("starting"):
     from occnet_jax.cli import user_volume  # imports JAX
 

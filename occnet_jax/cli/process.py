@@ -25,6 +25,7 @@ _MALLOC_SETTINGS = {
 }
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 CACHE_SIZE_VARIABLE = "JAX_COMPILATION_CACHE_MAX_SIZE"
+RESUMED = ("all", "prepare", "train", "generate", "evaluate", "report")
 CACHE_BYTES = 2**31  # a few hundred programs; the least recently used are removed
 
 
@@ -94,6 +95,18 @@ def _processor_key() -> str:
   return key.hexdigest()[:12]
 
 
+def resumes(mode: str | None, source: str | None = None) -> bool:
+  """Whether a command, when it is called again, goes on where it was interrupted.
+
+  Args:
+    mode: a stage, `all` of them, or another use of a network; None for none of these.
+    source: what reconstruct reads; of a folder a second call makes the rest.
+  """
+  if mode == "reconstruct":
+    return bool(source) and os.path.isdir(os.path.expanduser(source))
+  return mode in RESUMED
+
+
 def _finish_computations() -> None:
   """Waits for JAX's threads, a step at most; another Ctrl-C ends the wait.
 
@@ -121,7 +134,7 @@ def announced(text: str, seconds: float = 2.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending_in_one_sentence(
-  *, debug: bool = False, several: bool = False
+  *, debug: bool = False, several: bool = False, resumes: bool = True
 ) -> Iterator[None]:
   """Ends the process in one sentence on what a user can put right.
 
@@ -132,6 +145,7 @@ def ending_in_one_sentence(
   Args:
     debug: show the tracebacks of all errors.
     several: the process is one of several, whose collective operations may fail.
+    resumes: whether the same command goes on where it was interrupted.
   """
   keep_freed_memory()
   enable_compilation_cache()
@@ -144,7 +158,8 @@ def ending_in_one_sentence(
   except KeyboardInterrupt:
     if not several:  # whose collective operations may wait for those that are gone
       _finish_computations()
-    sys.exit("interrupted; run the same command to resume")
+    resume = "; run the same command to resume" if resumes else ""
+    sys.exit(f"interrupted{resume}")
   except RuntimeError as error:  # of a collective operation
     if not several or debug:
       raise

@@ -37,6 +37,7 @@ def reconstruct(
   faces: int | None = None,
   seed: int = 0,
   preview: str | os.PathLike | None = None,
+  texture: bool = False,
 ) -> None:
   """Writes meshes of the objects in a user's files.
 
@@ -63,6 +64,7 @@ def reconstruct(
     faces: largest number of faces, see `extract_mesh`; None for that of the config.
     seed: seed of the points that are drawn from a cloud.
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
+    texture: write the colours of clouds to GLB as a picture, see `api.write_mesh`.
 
   Raises:
     ValueError: both a workdir and a pretrained model; no file that the network could
@@ -83,7 +85,7 @@ def reconstruct(
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
   target = pathlib.Path(target or default)
   if not source.is_dir():
-    mesh_options.check_target(target)
+    mesh_options.check_target(target, texture=texture)
     if target.resolve() == source.resolve():
       raise ValueError(f"{target}: is the input; want another file for its mesh")
   _check_writable(target)
@@ -104,12 +106,16 @@ def reconstruct(
     )
   options |= finished
   kind = model.settings.data.inputs
+  if texture and (kind != "cloud" or depth is not None):
+    raise ValueError("--texture is for clouds with colours; leave it out here")
   items = user_inputs.find_items(source, target, kind, masks, depth)
   if depth is not None:
     origin |= depth.origin
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
-    made = user_mesh.write_mesh_of(model, items[0], source, target, options, preview)
+    made = user_mesh.write_mesh_of(
+      model, items[0], source, target, options, preview, texture=texture
+    )
   elif preview:
     raise ValueError(
       f"--preview={preview} is for one mesh; a folder has its own page, "
@@ -118,7 +124,8 @@ def reconstruct(
   elif is_mesh or target.is_file() or target.resolve() == source.resolve():
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
-    made = user_folder.reconstruct_folder(model, items, source, target, origin, options)
+    task = user_folder.network_task(model, origin, options, texture=texture)
+    made = user_folder.reconstruct_folder(task, items, source, target)
     user_mesh.print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
 

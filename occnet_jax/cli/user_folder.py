@@ -11,10 +11,12 @@ import collections
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import tqdm
+import trimesh
 from PIL import Image
 
 from occnet_jax import api, files
@@ -31,15 +33,37 @@ Row = dict[str, Any]
 CAPTIONS = {"input": "Input", "front": "Mesh", "back": "Mesh from behind"}
 
 
-def reconstruct_folder(
-  model: api.Model,
-  items: Sequence[InputItem],
-  source: pathlib.Path,
-  target: pathlib.Path,
-  origin: Row,
-  options: dict[str, Any],
-) -> str:
-  """Writes the meshes of a folder, its report and its page; what was made, in words."""
+class Task(NamedTuple):
+  """How the files of an object become its mesh.
+
+  Attributes:
+    settings: what the meshes depend on; where it changes all are made again.
+    facts: names and values for the top of the page.
+    read: item -> what is observed. It and `make` raise ValueError for what fails.
+    draw: what is observed -> its picture, or None.
+    make: what is observed -> mesh.
+    save: (file, mesh, what is observed) -> what did not reach the file, in words.
+  """
+
+  settings: Row
+  facts: dict[str, str]
+  read: Callable[[InputItem], Any]
+  draw: Callable[[Any], np.ndarray | None]
+  make: Callable[[Any], trimesh.Trimesh]
+  save: Callable[[pathlib.Path, trimesh.Trimesh, Any], str]
+
+
+def network_task(
+  model: api.Model, origin: Row, options: dict[str, Any], *, texture: bool = False
+) -> Task:
+  """Reconstruction by a network.
+
+  Args:
+    model: the network.
+    origin: what tells it from others.
+    options: arguments of `Model.reconstruct`.
+    texture: whether colours become a texture.
+  """
   settings = {
     **origin,
     "step": model.record["step"],
@@ -47,12 +71,45 @@ def reconstruct_folder(
     "generation": model.extraction_settings() | options,
     "margin": photos.MARGIN,
   }
+  if texture:
+    settings["texture"] = True
   generation = model.settings.generation
   if generation.finetune_steps:
     rate = generation.finetune_learning_rate
     settings["finetune"] = [generation.finetune_steps, rate]
-  rows = _reconstruct_all(model, items, target, settings, options)
-  _write_page(target, source, settings, rows)
+
+  def read(item: InputItem) -> Any:
+    observed = user_mesh.read(model, item)
+    user_mesh.check_colours(observed, item.name, texture=texture)
+    return observed
+
+  def save(path: pathlib.Path, mesh: trimesh.Trimesh, observed: Any) -> str:
+    user_mesh.save(path, mesh, observed if texture else None)
+    return "; ".join(user_mesh.left_out(observed, path))
+
+  kind = model.settings.data.inputs
+  return Task(
+    settings,
+    {
+      "Network": files.printable(origin.get("workdir") or origin["model"]),
+      "Step": str(settings["step"]),
+      "Level of the surface": user_mesh.show_level(model.level),
+    },
+    read,
+    lambda observed: sheets.draw_input(kind, user_mesh.points_of(observed)),
+    lambda observed: user_mesh.make_mesh(model, observed, options),
+    save,
+  )
+
+
+def reconstruct_folder(
+  task: Task, items: Sequence[InputItem], source: pathlib.Path, target: pathlib.Path
+) -> str:
+  """Writes the meshes of a folder, its report and its page; what was made, in words."""
+  if sentence := describe_shared_names(items):
+    print(f"{source}: {sentence}")  # noqa: T201
+  rows = _reconstruct_all(task, items, target)
+  _write_page(target, source, task.facts, rows)
   names = ("outcome", "reason", "seconds")
   report = [{"file": row["id"]} | {name: row[name] for name in names} for row in rows]
   report = [
@@ -66,16 +123,31 @@ def reconstruct_folder(
   return f"{made} of {len(rows)} meshes{failed}: {target / 'index.html'}"
 
 
+def describe_shared_names(items: Sequence[InputItem]) -> str:
+  """Which files are alike but for the suffix, and so keep it in the names of their
+  meshes, in words; "" for none."""
+  kept = [
+    item.name
+    for item in items
+    if item.stem.startswith(item.name) and item.name.endswith(item.paths[0].suffix)
+  ]
+  kept = [name for name in kept if pathlib.PurePath(name).suffix]
+  if not kept:
+    return ""
+  more = ", ..." if len(kept) > 4 else ""
+  kept = [files.printable(name) for name in kept[:4]]
+  return (
+    f"{', '.join(kept)}{more} are alike but for their suffixes, which stay in the "
+    f"names of their meshes ({kept[0]}.glb)"
+  )
+
+
 def _reconstruct_all(
-  model: api.Model,
-  items: Sequence[InputItem],
-  out: pathlib.Path,
-  settings: Row,
-  options: dict[str, Any],
+  task: Task, items: Sequence[InputItem], out: pathlib.Path
 ) -> list[Row]:
   """Makes the meshes that are missing or whose input has changed; a row per item."""
   rows = []
-  with ResumeLog(out / "reconstruct.jsonl", settings) as log:
+  with ResumeLog(out / "reconstruct.jsonl", task.settings) as log:
     earlier = {row["id"]: row for row in log.rows()}
     progress = tqdm.tqdm(
       items, "reconstruct", unit="mesh", file=sys.stdout, mininterval=1, disable=None
@@ -87,7 +159,7 @@ def _reconstruct_all(
       has_mesh = row.get("outcome") == "mesh"
       if row.get("stamp") != stamp or path.exists() != has_mesh:
         start = time.perf_counter()
-        outcome, reason = _attempt(model, item, path, out, options)
+        outcome, reason = _attempt(task, item, path, out)
         row = {"category": "", "id": item.name, "stem": item.stem, "stamp": stamp}
         row |= {"outcome": outcome, "reason": reason}
         row["seconds"] = round(time.perf_counter() - start, 3)
@@ -97,25 +169,18 @@ def _reconstruct_all(
 
 
 def _attempt(
-  model: api.Model,
-  item: InputItem,
-  path: pathlib.Path,
-  out: pathlib.Path,
-  options: dict[str, Any],
+  task: Task, item: InputItem, path: pathlib.Path, out: pathlib.Path
 ) -> tuple[str, str]:
   """Writes one mesh and the pictures that could be drawn; outcome and reason."""
   for old in (path, *(_picture_path(out, item.stem, name) for name in CAPTIONS)):
     old.unlink(missing_ok=True)
   pictures = {}
   try:
-    observed = user_mesh.read(model, item)
-    pictures["input"] = sheets.draw_input(
-      model.settings.data.inputs, user_mesh.points_of(observed)
-    )
-    mesh = user_mesh.make_mesh(model, observed, options)
+    observed = task.read(item)
+    pictures["input"] = task.draw(observed)
+    mesh = task.make(observed)
     pictures |= sheets.draw_front_and_back(mesh)
-    user_mesh.save(path, mesh)
-    return "mesh", "; ".join(user_mesh.left_out(observed, path))
+    return "mesh", task.save(path, mesh, observed)
   except command_line.USER_ERRORS as error:
     is_empty = isinstance(error, NoSurface)
     return "no surface" if is_empty else "failed", command_line.describe(error)
@@ -131,16 +196,15 @@ def _picture_path(out: pathlib.Path, stem: str, name: str) -> pathlib.Path:
 
 
 def _write_page(
-  out: pathlib.Path, source: pathlib.Path, settings: Row, rows: Sequence[Row]
+  out: pathlib.Path,
+  source: pathlib.Path,
+  facts: dict[str, str],
+  rows: Sequence[Row],
 ) -> None:
   """Writes index.html, with every object and its pictures."""
   count = collections.Counter(row["outcome"] for row in rows)
-  facts = {
-    "Network": files.printable(settings.get("workdir") or settings["model"]),
-    "Step": str(settings["step"]),
-    "Level of the surface": user_mesh.show_level(settings["level"]),
-    "Inputs": ", ".join(f"{n} {outcome}" for outcome, n in count.items()),
-  }
+  inputs = ", ".join(f"{n} {outcome}" for outcome, n in count.items())
+  facts = facts | {"Inputs": inputs}
   entries = []
   for row in rows:
     paths = {c: _picture_path(out, row["stem"], name) for name, c in CAPTIONS.items()}

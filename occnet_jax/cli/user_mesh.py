@@ -12,14 +12,16 @@ from occnet_jax import api, files
 from occnet_jax.cli import process
 from occnet_jax.data import user_inputs
 from occnet_jax.data.user_depth import DepthInputs
+from occnet_jax.data.user_grids import PlacedGrid
 from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import NoSurface
-from occnet_jax.geometry import mesh_io, scan_checks
+from occnet_jax.geometry import frames, mesh_io, scan_checks
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.viz import comparison, panes
 
+Observed = np.ndarray | Cloud | PlacedGrid
 GUESSED = 0.1  # share of a mesh without points nearby, above which it is mentioned
 
 
@@ -30,18 +32,25 @@ def write_mesh_of(
   target: pathlib.Path,
   options: dict[str, Any],
   preview: str | os.PathLike | None,
+  *,
+  texture: bool = False,
 ) -> str:
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
     cloud = read(model, item)
+  check_colours(cloud, str(source), texture=texture)
   observed = points_of(cloud)
   print_pixels(item.depth)
+  if isinstance(cloud, PlacedGrid):
+    sides = f"{cloud.scale / len(observed):.3g} mm"
+    print(f"{source}: a mask, as {len(observed)} cells of {sides} a side")  # noqa: T201
   used = model.observation.shape[0]
   if model.settings.data.inputs == "cloud" and len(observed) > used:
     print(f"{source}: {len(observed):,} points, {used:,} of them used, at random")  # noqa: T201
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, cloud, options)
-  save(target, mesh)
+  with naming_errors(str(source)):
+    save(target, mesh, cloud if texture else None)
   for sentence in left_out(cloud, target):
     print(f"{source}: {sentence}")  # noqa: T201
   for doubt in doubts(model, observed, mesh):
@@ -52,6 +61,9 @@ def write_mesh_of(
     return written
   facts = {"Mesh": description, "Input": files.printable(str(source))}
   observation = panes.viewable(model.settings.data.inputs, observed)
+  if isinstance(cloud, PlacedGrid):  # the preview wants it in the frame of the mesh
+    vertices = frames.from_frame(observation[0], cloud.loc, cloud.scale)
+    observation = vertices, observation[1]
   comparison.write_comparison(
     preview,
     title=files.printable(source.name),
@@ -62,12 +74,20 @@ def write_mesh_of(
   return f"{written}\n{preview}: input and mesh, {size_of(preview)}"
 
 
-def save(target: pathlib.Path, mesh: trimesh.Trimesh) -> None:
-  """Writes a mesh with its normals and colours."""
-  api.write_mesh(target, mesh)
+def check_colours(observed: Observed, name: str, *, texture: bool) -> None:
+  """Raises ValueError for an input without the colours that a texture is made of."""
+  if texture and (not isinstance(observed, Cloud) or observed.colours is None):
+    raise ValueError(f"{name}: has no colours for --texture; leave it out")
 
 
-def left_out(observed: np.ndarray | Cloud, target: pathlib.Path) -> Iterator[str]:
+def save(
+  target: pathlib.Path, mesh: trimesh.Trimesh, texture_of: Cloud | None = None
+) -> None:
+  """Writes a mesh with its normals and colours, or with a cloud's as a texture."""
+  api.write_mesh(target, mesh, texture_of=texture_of)
+
+
+def left_out(observed: Observed, target: pathlib.Path) -> Iterator[str]:
   """What of a file does not reach the mesh, in words."""
   if not isinstance(observed, Cloud):
     return
@@ -79,19 +99,21 @@ def left_out(observed: np.ndarray | Cloud, target: pathlib.Path) -> Iterator[str
     yield f"left out: {files.printable(', '.join(names[:6]))}{more}"
 
 
-def points_of(observed: np.ndarray | Cloud) -> np.ndarray:
-  """What a network observes, without colours."""
+def points_of(observed: Observed) -> np.ndarray:
+  """What a network observes, without colours and place."""
+  if isinstance(observed, PlacedGrid):
+    return observed.grid
   return observed.points if isinstance(observed, Cloud) else observed
 
 
-def read(model: api.Model, item: InputItem) -> np.ndarray | Cloud:
+def read(model: api.Model, item: InputItem) -> Observed:
   """The array, or cloud with its colours, in an object's files."""
   kind, shape = model.settings.data.inputs, model.observation.shape
   return user_inputs.read_item(item, kind, shape)
 
 
 def make_mesh(
-  model: api.Model, observed: np.ndarray | Cloud, options: dict[str, Any]
+  model: api.Model, observed: Observed, options: dict[str, Any]
 ) -> trimesh.Trimesh:
   try:
     return model.reconstruct(observed, **options)
@@ -145,7 +167,10 @@ def describe(mesh: trimesh.Trimesh) -> str:
 
 def size_of(path: str | os.PathLike) -> str:
   """The size of a file, in words."""
-  return f"{pathlib.Path(path).stat().st_size / 1e6:.1f} MB"
+  size = pathlib.Path(path).stat().st_size
+  if size < 1000:
+    return f"{size} bytes"
+  return f"{size / 1000:.0f} kB" if size < 50_000 else f"{size / 1e6:.1f} MB"
 
 
 def print_pixels(depth: DepthInputs | None) -> None:

@@ -1,21 +1,29 @@
 """A CT, MRI or other volume of a user -> the mesh of a level, without a network (host).
 
 occnet reconstruct ct.nii.gz --level=300 -o skull.glb
+occnet reconstruct segmentations/ -o meshes/
 """
 
+import collections
 import os
 import pathlib
 import time
 
 import numpy as np
+import trimesh
 
 from occnet_jax import files
-from occnet_jax.cli import mesh_options, process, user_mesh
+from occnet_jax.cli import mesh_options, process, user_folder, user_mesh
+from occnet_jax.data import user_inputs
+from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.pipeline import extract_mesh
-from occnet_jax.geometry import mesh_io, volumes
+from occnet_jax.geometry import dicom, mesh_io, volumes
 from occnet_jax.geometry.volumes import Volume
 from occnet_jax.viz import comparison, slices
+
+FOLDER = "reconstructions"
+_FILES = tuple(suffix for suffix in volumes.SUFFIXES if suffix != ".dcm")
 
 
 def reconstruct_volume(
@@ -30,9 +38,11 @@ def reconstruct_volume(
   """Writes the mesh of a level, in the patient's frame in millimetres.
 
   Args:
-    source: a file or folder that `volumes.read_volume` reads.
+    source: a file or folder that `volumes.read_volume` reads, or a folder of volumes at
+      any depth: files, or folders with a DICOM series each.
     target: mesh file, whose suffix names the format; None for <name>.glb in the current
-      directory.
+      directory. For a folder of volumes a folder, as of `user_folder`; None for
+      reconstructions.
     level: value at the surface; None for one half of a mask of 0 and 1.
     smooth: steps of smoothing; None for none.
     faces: largest number of faces; None for all.
@@ -46,6 +56,20 @@ def reconstruct_volume(
   mesh_options.check(preview, smooth=smooth, faces=faces)
   mesh_options.check_level(level)
   source = pathlib.Path(source)
+  if items := find_volumes(source, pathlib.Path(target or FOLDER)):
+    target = pathlib.Path(target or FOLDER)
+    if preview or target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES:
+      wrong = f"--preview={preview}" if preview else target
+      raise ValueError(
+        f"{wrong} is for one mesh, and {source} is a folder of volumes; want a folder "
+        "as --output, which gets a page of its own"
+      )
+    if target.is_file() or target.resolve() == source.resolve():
+      raise ValueError(f"{target}: want another folder, for the meshes of {source}")
+    task = _task(level, smooth or 0, faces)
+    made = user_folder.reconstruct_folder(task, items, source, target)
+    print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
+    return
   target = pathlib.Path(target or f"{_stem(source)}.glb")
   mesh_options.check_target(target)
   with process.announced(f"reading {source}"):
@@ -73,6 +97,58 @@ def reconstruct_volume(
   print(f"{written}, {time.perf_counter() - start:.1f} s")  # noqa: T201
 
 
+def find_volumes(source: pathlib.Path, target: pathlib.Path) -> list[InputItem]:
+  """The volumes in a folder that holds several; [] for a file, or for one DICOM series.
+
+  Args:
+    source: a file or folder.
+    target: folder that is not searched.
+  """
+  if not source.is_dir():
+    return []
+  paths: list[pathlib.Path] = []
+  series: dict[pathlib.Path, list[pathlib.Path]] = collections.defaultdict(list)
+  for path in user_inputs.list_files(source, (target,)):
+    if path.name.lower().endswith(_FILES):
+      paths.append(path)
+    elif dicom.is_dicom(path):
+      series[path.parent].append(path)
+  if not paths and len({dicom.series_of(files[0]) for files in series.values()}) < 2:
+    return []
+  groups = {path: [path] for path in paths} | series
+  names = {path.relative_to(source).as_posix(): path for path in sorted(groups)}
+  stems = files.output_stems(list(names))
+  return [
+    InputItem(name, source.resolve().name if name == "." else stem, groups[path], [])
+    for (name, path), stem in zip(names.items(), stems, strict=True)
+  ]
+
+
+def _task(level: float | None, smooth: int, faces: int | None) -> user_folder.Task:
+  """The mesh of a level of each volume; without a level, that of each mask."""
+
+  def read(item: InputItem) -> Volume:
+    path = item.paths[0]
+    return volumes.read_volume(path.parent if len(item.paths) > 1 else path)
+
+  def make(volume: Volume) -> trimesh.Trimesh:
+    value = _level_of_mask("a volume", volume) if level is None else level
+    return extract_mesh(volume, level=value, smooth_steps=smooth, simplify_faces=faces)
+
+  def save(path: pathlib.Path, mesh: trimesh.Trimesh, _: Volume) -> str:
+    mesh_io.write_mesh(path, mesh.vertices, mesh.faces, mesh.vertex_normals)
+    return ""
+
+  return user_folder.Task(
+    {"level": level, "smooth": smooth, "faces": faces},
+    {"Level": "of masks, 0.5" if level is None else f"{level:g}"},
+    read,
+    lambda volume: np.rint(255 * slices.draw_slices(volume)).astype(np.uint8),
+    make,
+    save,
+  )
+
+
 def _stem(source: pathlib.Path) -> str:
   """The name without its suffix, also without .nii.gz."""
   name = source.resolve().name if source.is_dir() else source.stem
@@ -89,7 +165,7 @@ def _describe(volume: Volume) -> str:
   return f"{shape} voxels of {spacing} mm{missing}, {values}"
 
 
-def _level_of_mask(source: pathlib.Path, volume: Volume) -> float:
+def _level_of_mask(source: pathlib.Path | str, volume: Volume) -> float:
   """The level of a mask of 0 and 1.
 
   Raises:

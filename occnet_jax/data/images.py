@@ -5,10 +5,7 @@ bytes, and the cameras world_mat (v, 3, 4) and camera_mat (v, 3, 3) as of
 `geometry.cameras`.
 """
 
-import contextlib
 import io
-import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,6 @@ from PIL import Image
 
 from occnet_jax.geometry import cameras
 
-# Pixels of the white square around a picture: what Pillow admits for the picture.
-MAX_PIXELS = 2 * 89_478_485
 FIELDS = {"images": True, "world_mat": True, "camera_mat": True}
 
 
@@ -83,35 +78,6 @@ def decode_view(views: dict[str, Any], index: int) -> UInt8[np.ndarray, "h w 3"]
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image)
   return np.array(image.convert("RGB"))
-
-
-def check_square(width: int, height: int, name: str) -> None:
-  """Raises ValueError for a picture around which a white square would take gigabytes.
-
-  Args:
-    width, height: of the picture, in pixels.
-    name: subject of the message.
-  """
-  if max(width, height) ** 2 > MAX_PIXELS:
-    raise ValueError(
-      f"{name}: has {width:,} x {height:,} pixels, want at most "
-      f"{int(MAX_PIXELS**0.5):,} along a side; cut it, or scale it down"
-    )
-
-
-def check_file(path: str | os.PathLike) -> None:
-  """Raises ValueError as `check_square`, from the header of a picture file.
-
-  A header that cannot be read is left to what reads the file.
-  """
-  size = (0, 0)
-  with (
-    warnings.catch_warnings(action="ignore"),
-    contextlib.suppress(Exception),
-    Image.open(path) as image,
-  ):
-    size = image.size
-  check_square(*size, str(path))
 
 
 def fit_image(

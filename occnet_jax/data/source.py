@@ -1,9 +1,11 @@
 """Random access to prepared shapes: a TFDS data set of array_record shards (host)."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +14,7 @@ from array_record.python import array_record_module
 
 from occnet_jax import files
 
+MARKS = "shards.json"  # what data preparation notes of each shard, `files.mark`
 WAITS = (1.0, 4.0, 15.0)  # seconds before each further attempt to read
 # What failing storage raises: array_record has RuntimeError for files that cannot be
 # opened and for checksums that differ.
@@ -189,6 +192,7 @@ def open_split(
   missing = [path for path, _ in shards[split] if not path.exists()]
   if missing:
     raise ValueError(f"{directory}: shard {missing[0].name} is missing; {remedy}")
+  _check_marks(directory, [path for path, _ in shards[split]])
   for path, length in shards[split]:
     if (count := _count_records(path)) > length:
       raise ValueError(
@@ -202,6 +206,23 @@ def open_split(
     records=_open_records(directory, split),
     features=_select(info.features, fields, directory),
   )
+
+
+def _check_marks(directory: pathlib.Path, paths: Iterable[os.PathLike]) -> None:
+  """Raises ValueError for a shard that is not the one that was prepared.
+
+  Data sets of earlier versions have no marks. A shard that cannot be opened is left to
+  what reads it.
+  """
+  path = directory / MARKS
+  marks = files.read_json(path) if path.exists() else {}
+  for shard in map(pathlib.Path, paths):
+    with contextlib.suppress(OSError):
+      if marks.get(shard.name, mark := files.mark(shard)) != mark:
+        raise ValueError(
+          f"{shard}: is not the shard that was prepared here ({mark}, not "
+          f"{marks[shard.name]}); restore it, or prepare the data again"
+        )
 
 
 def _count_records(path: os.PathLike) -> int:

@@ -19,15 +19,18 @@ from jaxtyping import Float
 from occnet_jax.config import ScanSettings
 from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
+from occnet_jax.files import output_stems
 from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
+from occnet_jax.geometry.volumes import Volume
 
+_MASKS = (".nii", ".gz", ".mgh", ".mgz", ".nrrd")  # .gz of .nii.gz
 ACCEPTED = {  # kind of inputs: description of the files, and their suffixes
   "cloud": ("a point cloud or a mesh", pointcloud_io.SUFFIXES),
   "image": ("a photograph", photos.SUFFIXES),
   "images": ("photographs of an object", photos.SUFFIXES),
-  "voxels": ("an occupancy grid", (".binvox", ".npy", ".npz")),
+  "voxels": ("an occupancy grid or a mask", (".binvox", ".npy", ".npz", *_MASKS)),
 }
 
 
@@ -51,7 +54,8 @@ class Prepared(NamedTuple):
   Attributes:
     inputs: inputs of the object, without a batch axis.
     loc: centre of the cube's frame, in the frame of the user's points.
-    scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds.
+    scale: length of a cube unit there; (0, 0, 0) and 1 for all kinds but clouds and
+      masks.
   """
 
   inputs: np.ndarray | dict[str, np.ndarray]
@@ -93,7 +97,8 @@ def prepare(
 
   Args:
     observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
-      several, each of any size; a grid (r, r, r) of 0 and 1. An image is centred on a
+      several, each of any size; a grid (r, r, r) of 0 and 1, or a mask as a `Volume` of
+      any size, see `user_grids.place_mask`. An image is centred on a
       white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
       An image with its camera is a dict of the arguments of `images.fit_view`, and the
       square in its centre is used.
@@ -121,6 +126,10 @@ def prepare(
   if kind == "images":
     fitted = np.stack([_fit_photo(image, shape[-2]) for image in observed])
     return Prepared(fitted, loc, scale)
+  if isinstance(observed, Volume) and kind == "voxels":
+    observed = user_grids.place_mask(observed, shape[0])
+  if isinstance(observed, user_grids.PlacedGrid):
+    return Prepared(*observed)
   if kind != "cloud":
     return Prepared(np.asarray(observed), loc, scale)
   cloud = user_clouds.as_cloud(observed)
@@ -149,7 +158,9 @@ def in_frame(
   return frames.to_frame(np.asarray(observed, np.float64), loc, scale)
 
 
-def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray | Cloud:
+def read_item(
+  item: InputItem, kind: str, shape: tuple[int, ...]
+) -> np.ndarray | Cloud | user_grids.PlacedGrid:
   """The array in an object's files, which `prepare` takes.
 
   Args:
@@ -158,9 +169,9 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray 
     shape: shape of the inputs of one object, as in `prepare`.
 
   Returns:
-    A cloud (n, 3), as a `Cloud` where a file may have colours; a grid (r, r, r), or
-    photographs without their background, (h, h, 3) or (k, h, h, 3) of uint8, in the
-    size that the network takes.
+    A cloud (n, 3), as a `Cloud` where a file may have colours; a grid (r, r, r), placed
+    where it is of a mask; or photographs without their background, (h, h, 3) or (k, h,
+    h, 3) of uint8, in the size that the network takes.
 
   Raises:
     ValueError: a file that cannot be read, or a grid of another side.
@@ -169,10 +180,10 @@ def read_item(item: InputItem, kind: str, shape: tuple[int, ...]) -> np.ndarray 
     return item.depth.read(item.paths, item.masks, item.poses)
   if kind == "cloud":
     return pointcloud_io.read_scan(item.paths[0])
+  if kind == "voxels" and volumes.is_volume_file(item.paths[0]):
+    return user_grids.read_mask(item.paths[0], shape[0])
   if kind == "voxels":
     return user_grids.read_grid(item.paths[0], shape[0])
-  for path in item.paths:
-    images.check_file(path)
   squares = photos.read_squares(item.paths, item.masks)
   fitted = [images.fit_image(square, shape[-2]) for square in squares]
   # Scaled images have 256 levels as well, so this rounding loses nothing.
@@ -215,7 +226,7 @@ def find_items(
       f"{masks}: masks are for photographs and depth images, this network wants {kind}"
     )
   accepted = ACCEPTED[kind] if depth is None else user_depth.ACCEPTED
-  files = [source] if not source.is_dir() else _list_files(source, (target, masks))
+  files = [source] if not source.is_dir() else list_files(source, (target, masks))
   paths = [path for path in files if path.suffix.lower() in accepted[1]]
   if not paths or not source.exists():
     raise ValueError(_explain_nothing(accepted, source, files))
@@ -233,10 +244,8 @@ def find_items(
     )
   if pooled:
     stems = dict.fromkeys(groups) | {".": source.resolve().name}
-  else:  # the suffix stays where two inputs would have the same mesh
-    bare = {name: name.removesuffix(pathlib.PurePath(name).suffix) for name in groups}
-    count = collections.Counter([*bare.values(), *groups])
-    stems = {name: stem if count[stem] == 1 else name for name, stem in bare.items()}
+  else:
+    stems = dict(zip(groups, output_stems(list(groups)), strict=True))
   return [
     InputItem(
       name,
@@ -250,7 +259,7 @@ def find_items(
   ]
 
 
-def _list_files(
+def list_files(
   folder: pathlib.Path, without: Sequence[str | os.PathLike | None]
 ) -> list[pathlib.Path]:
   """The files at any depth of a folder that are not hidden, outside of some folders."""
@@ -315,5 +324,5 @@ def _check_photo(image: Any, *channels: int) -> np.ndarray:
       f"an image of shape {image.shape} and type {image.dtype}, want {forms} of uint8; "
       "convert it to RGB from 0 to 255 first"
     )
-  images.check_square(image.shape[1], image.shape[0], "an image")
+  photos.check_square(image.shape[1], image.shape[0], "an image")
   return image

@@ -99,17 +99,15 @@ def generate(
   done = {
     _identity(row)
     for row in _generated(directory, settings)
-    if not row.get("missing")
-    and (
-      not row.get("vertices", row["faces"])
-      or reconstructions.row_path(directory, row, form).exists()
-    )
+    if not row.get("missing") and reconstructions.is_stored(directory, row, form)
   }
   own = directory / (GENERATED if processes == 1 else f"{GENERATED}.{number}")
+  owners: dict[tuple[str, str], int] = {}  # of mesh files, by the shapes' names
 
   def reconstruct_one(_: int, index: int) -> Row | None:
     shape = shapes[index]
     row = {"split": origin.split, "index": index, **shape_names(shape)}
+    _check_owner(owners.setdefault(_key(row), index), row)
     if _identity(row) in done:
       return None
     path = reconstructions.mesh_path(directory, *_key(row), form)
@@ -130,6 +128,16 @@ def generate(
     _merge(directory, settings)
   wait("all rows are merged")
   _check_some_succeeded(_generated(directory, settings), set(indices), directory)
+
+
+def _check_owner(owner: int, row: Row) -> None:
+  """Raises ValueError for a shape whose mesh would replace that of another."""
+  if owner != row["index"]:
+    raise ValueError(
+      f"shapes {owner} and {row['index']} of split {row['split']!r} are both "
+      f"{'/'.join(_key(row))}, and would have one mesh; prepare the data set again, "
+      "with a name for each"
+    )
 
 
 def _check_some_succeeded(
@@ -218,7 +226,8 @@ def evaluate(
       log.add(row)
     measured = {_key(row): row for row in log.rows()}
   rows = [measured[key] for key in sorted(map(_key, generated))]
-  tables.write_csv(directory / "evaluation" / "per_mesh.csv", rows)
+  shown = [{k: v for k, v in r.items() if k != reconstructions.STORED} for r in rows]
+  tables.write_csv(directory / "evaluation" / "per_mesh.csv", shown)
   tables.write_csv(directory / "evaluation" / "summary.csv", tables.summarise(rows))
   return rows
 
@@ -287,7 +296,7 @@ def _measure(
   try:
     if isinstance(truth, str):
       raise ValueError(truth)
-    vertices, faces = reconstructions.read(directory, row, form)
+    vertices, faces = reconstructions.read(directory, row, form, as_written=True)
     surface = truth["pointcloud"]["points"].astype(np.float64)
     if reconstructions.is_points(row):
       return row | metrics.evaluate_points(vertices, surface)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from occnet_jax import files
+from occnet_jax import unreadable
 from occnet_jax.geometry import photos
 from occnet_jax.geometry.depth_cameras import Camera, Pose, check_pose
 
@@ -74,8 +74,7 @@ def read_depth(path: str | os.PathLike, scale: float | None = None) -> Depth:
   except Image.DecompressionBombError as error:
     raise photos.too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
-    files.check_read(path, error)
-    reason = f"{type(error).__name__}: {files.one_line(error)}"
+    reason = unreadable.reason(path, error)
     raise ValueError(
       f"{path}: cannot be read as a depth image ({reason}); {_WANTED}"
     ) from error

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from occnet_jax.files import one_line
+from occnet_jax import unreadable
 
 Pose = Float[np.ndarray, "4 4"]
 _FOCUS = ("fx", "fy", "cx", "cy")
@@ -244,4 +244,6 @@ def _read_json(path: pathlib.Path) -> Any:
   try:
     return json.loads(path.read_text(encoding="utf-8-sig"))
   except (ValueError, RecursionError) as error:  # also of text that is no UTF-8
-    raise ValueError(f"{path}: cannot be read as JSON ({one_line(error)})") from error
+    raise ValueError(
+      f"{path}: cannot be read ({unreadable.reason(path, error)})"
+    ) from error

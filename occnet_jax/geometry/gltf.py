@@ -14,12 +14,18 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import trimesh
+from jaxtyping import Float
 
 from occnet_jax.geometry import draco
 from occnet_jax.geometry.mesh_parsers import check_held
 
-_FLOAT, _TRIANGLES, _FAN = 5126, 4, 6
+_FLOAT, _POINTS, _TRIANGLES, _FAN = 5126, 0, 4, 6
+# Numbers in a row of an accessor, and bytes of a number.
+_COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_COMPONENTS |= {"MAT2": 4, "MAT3": 9, "MAT4": 16}
+_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _INSTANCING = "EXT_mesh_gpu_instancing"
 _OF_LOOKS = re.compile(  # extensions without which the shape is the same
   r"\w+_(materials?_|textures?_|lights?_|image)\w*|KHR_(animation_pointer|xmp\w*)"
@@ -40,7 +46,7 @@ class _Resolver(trimesh.resolvers.FilePathResolver):
 
 def read_gltf(path: pathlib.Path) -> tuple:
   """Vertices and triangles of a scene, where its nodes stand; no colours; and names of
-  what is left out.
+  what is left out. Of a scene without triangles its points.
 
   Raises:
     ValueError: the file is cut off, or holds what would be read wrongly or in part.
@@ -62,10 +68,24 @@ def read_gltf(path: pathlib.Path) -> tuple:
     tree, body = draco.unpack(tree, buffers, path)
     _check_tree(tree)
     mesh = trimesh.load_mesh(io.BytesIO(_pack(tree, body)), file_type="glb", **options)
-  else:
-    _check_tree(tree)
-    mesh = trimesh.load_mesh(path, resolver=resolver, **options)
+    return mesh.vertices, mesh.faces, None, left_out
+  _check_tree(tree)
+  scene = trimesh.load_scene(path, resolver=resolver, **options)
+  if any(primitive.get("mode") == _POINTS for _, primitive in _primitives(tree)):
+    return _points_of(scene), np.zeros((0, 3), np.int64), None, left_out
+  mesh = scene.to_mesh()
   return mesh.vertices, mesh.faces, None, left_out
+
+
+def _points_of(scene: trimesh.Scene) -> Float[np.ndarray, "v 3"]:
+  """The points of a scene without triangles, where its nodes stand."""
+  placed = []
+  for name in scene.graph.nodes_geometry:
+    move, geometry = scene.graph[name]
+    points = scene.geometry[geometry]
+    if isinstance(points, trimesh.PointCloud):
+      placed.append(trimesh.transform_points(points.vertices, move))
+  return np.concatenate(placed)
 
 
 def _read_buffer(
@@ -124,14 +144,25 @@ def _check_tree(tree: dict[str, Any]) -> None:
     if primitive.get("targets") and any(weights):
       raise ValueError("has morph targets in use; apply them to the mesh first")
     _check_accessors(tree, primitive, packed)
+  held = sum(buffer["byteLength"] for buffer in tree.get("buffers", []))
+  for accessor in tree.get("accessors", []):  # all of which Trimesh reads
+    size = _COMPONENTS[accessor["type"]] * _BYTES[accessor["componentType"]]
+    check_held("bytes of an accessor", accessor["count"] * size, held)
 
 
 def _primitives(tree: dict[str, Any]) -> Iterator[tuple[dict, dict]]:
-  """Meshes and their primitives of triangles; points and lines are not read."""
-  for mesh in tree.get("meshes", []):
-    for primitive in mesh["primitives"]:
-      if primitive.get("mode", _TRIANGLES) >= _TRIANGLES:
-        yield mesh, primitive
+  """Meshes and their primitives of triangles, or those of points where there are none;
+  lines are not read."""
+  primitives = [
+    (mesh, primitive)
+    for mesh in tree.get("meshes", [])
+    for primitive in mesh["primitives"]
+  ]
+  modes = [primitive.get("mode", _TRIANGLES) for _, primitive in primitives]
+  is_mesh = any(mode >= _TRIANGLES for mode in modes)
+  for pair, mode in zip(primitives, modes, strict=True):
+    if (mode >= _TRIANGLES) if is_mesh else (mode == _POINTS):
+      yield pair
 
 
 def _node_weights(tree: dict[str, Any]) -> list[float]:

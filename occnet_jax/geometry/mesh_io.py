@@ -11,7 +11,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 
-from occnet_jax import files
+from occnet_jax import files, unreadable
 from occnet_jax.geometry import (
   collada,
   extras,
@@ -22,6 +22,7 @@ from occnet_jax.geometry import (
   ply_writer,
   threemf,
 )
+from occnet_jax.geometry.texture import Texture
 
 SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")  # read
 WRITTEN_SUFFIXES = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -109,8 +110,7 @@ def read_geometry(path: str | os.PathLike) -> Geometry:
   except extras.MissingLibrary:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
-    files.check_read(path, error)
-    reason = f"{type(error).__name__}: {files.one_line(error)}"
+    reason = unreadable.reason(path, error)
     raise ValueError(
       f"{path}: cannot be read as a mesh ({reason}); "
       "export it again, for example as OBJ or PLY"
@@ -151,6 +151,8 @@ def write_mesh(
   faces: Int[np.ndarray, "f 3"],
   normals: Float[np.ndarray, "v 3"] | None = None,
   colours: UInt8[np.ndarray, "v 3"] | None = None,
+  *,
+  texture: Texture | None = None,
 ) -> None:
   """Writes a mesh in the format of the suffix, atomically.
 
@@ -165,6 +167,7 @@ def write_mesh(
     normals: unit vertex normals for GLB, OBJ and PLY; OFF and STL do not store them.
     colours: sRGB of the vertices for GLB, where they become linear light, OBJ and PLY;
       OFF and STL do not store them either.
+    texture: a picture in place of colours, for GLB.
 
   Raises:
     ValueError: the suffix names no format that can be written, or it is STL, which has
@@ -172,6 +175,8 @@ def write_mesh(
       of the mesh's extent.
   """
   suffix = check_written_suffix(path)
+  if texture is not None and suffix != ".glb":
+    raise ValueError(f"{path}: a texture is written to GLB; want a name with .glb")
   is_cloud = len(vertices) > 0 and not len(faces)
   if is_cloud:
     normals = None  # Trimesh's are those of faces, so these would be zero
@@ -189,10 +194,13 @@ def write_mesh(
       scratch.write_bytes(
         ply_writer.encode(vertices, faces, normals, colours, positions=positions)
       )
-    elif suffix == ".glb" and (is_cloud or colours is not None):
+    elif suffix == ".glb" and (is_cloud or colours is not None or texture is not None):
       centre = (vertices.min(0) + vertices.max(0)) / 2 if loss > PRECISE else None
       moved = vertices if centre is None else vertices - centre
-      scratch.write_bytes(glb_writer.encode(moved, faces, normals, colours, centre))
+      colours = colours if texture is None else None
+      scratch.write_bytes(
+        glb_writer.encode(moved, faces, normals, colours, centre, texture)
+      )
     elif suffix == ".glb" and loss > PRECISE:
       centre = (vertices.min(0) + vertices.max(0)) / 2
       mesh = _with_normals(vertices - centre, faces, normals)

@@ -9,19 +9,27 @@ import math
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
-from occnet_jax import files
+from occnet_jax import unreadable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 # In pictures of `geometry.rendering` the longer side of an object's bounding box takes
 # 0.61 of the picture's on average: 24 views each of 8 shapes of the 13 synthetic
 # categories; 9 of 10 pictures lie between 0.42 and 0.81.
 MARGIN = 0.195
+# Pixels of the white square around a picture: what Pillow admits for the picture.
+MAX_PIXELS = 2 * 89_478_485
+_BLOCK = 2**20  # pixels that are blended at a time: a float takes four times a byte
+
+
+class TooLarge(ValueError):
+  """A picture that would take gigabytes."""
 
 
 def read_photo(path: str | os.PathLike) -> UInt8[np.ndarray, "h w c"]:
@@ -142,11 +150,10 @@ def prepare_photo(
     )
   if not 0 <= margin < 0.5:
     raise ValueError(f"margin is {margin}, want at least 0 and less than 0.5")
+  check_square(image.shape[1], image.shape[0], "a photograph")
   is_masked, colours = mask is not None, image[..., :3]
   if image.shape[2] == 4:
-    alpha = image[..., 3:]
-    share = alpha / np.float32(255)
-    colours = np.rint(share * colours + (1 - share) * 255).astype(np.uint8)
+    alpha, colours = image[..., 3:], _on_white(image)
     if not is_masked and alpha.min() < 255:
       mask = alpha[..., 0] >= max(alpha.max() / 2, 1)
   if mask is None:
@@ -159,6 +166,20 @@ def prepare_photo(
   return _centre(colours, round(max(colours.shape[:2]) / (1 - 2 * margin)))
 
 
+def check_square(width: int, height: int, name: str) -> None:
+  """Raises TooLarge for a picture around which a white square would take gigabytes.
+
+  Args:
+    width, height: of the picture, in pixels.
+    name: subject of the message.
+  """
+  if max(width, height) ** 2 > MAX_PIXELS:
+    raise TooLarge(
+      f"{name}: has {width:,} x {height:,} pixels, want at most "
+      f"{int(MAX_PIXELS**0.5):,} along a side; cut it, or scale it down"
+    )
+
+
 def contact_sheet(pictures: UInt8[np.ndarray, "k s s 3"]) -> UInt8[np.ndarray, "h h 3"]:
   """Square pictures, row by row in the smallest white square that holds them."""
   count, side = pictures.shape[:2]
@@ -167,6 +188,17 @@ def contact_sheet(pictures: UInt8[np.ndarray, "k s s 3"]) -> UInt8[np.ndarray, "
   cells[:count] = pictures
   rows = cells.reshape(columns, columns, side, side, 3).swapaxes(1, 2)
   return rows.reshape(columns * side, columns * side, 3)
+
+
+def _on_white(image: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w 3"]:
+  """The colours of a picture with transparency on white, a few rows at a time."""
+  colours = np.empty((*image.shape[:2], 3), np.uint8)
+  step = max(1, _BLOCK // image.shape[1])
+  for start in range(0, len(image), step):
+    rows = image[start : start + step]
+    share = rows[..., 3:] / np.float32(255)
+    colours[start : start + step] = np.rint(share * rows[..., :3] + (1 - share) * 255)
+  return colours
 
 
 def _check_mask(mask: Bool[np.ndarray, "..."], image: UInt8[np.ndarray, "..."]) -> None:
@@ -210,14 +242,20 @@ def _load(path: str | os.PathLike) -> Image.Image:
   if not path.is_file():
     raise ValueError(f"{path}: no such file")
   try:
-    with Image.open(path) as image:
+    with warnings.catch_warnings():  # Pillow's of large pictures, which are judged here
+      warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+      opened = Image.open(path)
+    with opened as image:
+      check_square(*image.size, str(path))
       image.load()
       return ImageOps.exif_transpose(image)
+  except TooLarge:
+    raise
   except Image.DecompressionBombError as error:
     raise too_many_pixels(path, error) from error
   except Exception as error:  # whatever a parser may raise on broken bytes
-    files.check_read(path, error)
+    reason = unreadable.reason(path, error)
     raise ValueError(
-      f"{path}: cannot be decoded ({type(error).__name__}: {error}); want a whole PNG, "
-      "JPEG, WebP or BMP file, save it again"
+      f"{path}: cannot be decoded ({reason}); want a whole PNG, JPEG, WebP or BMP "
+      "file, save it again"
     ) from error

@@ -5,11 +5,12 @@ Shape letters: n input points, v vertices, f faces.
 
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 from jaxtyping import Float
 
-from occnet_jax import files
+from occnet_jax import unreadable
 from occnet_jax.geometry import (
   extras,
   mesh_io,
@@ -18,9 +19,16 @@ from occnet_jax.geometry import (
   text_points,
 )
 from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
+from occnet_jax.geometry.mesh_parsers import check_held
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
-_CLOUD_SUFFIXES = (".obj", ".off", ".ply")  # mesh formats that hold clouds as well
+_CLOUD_SUFFIXES = (
+  ".glb",
+  ".gltf",
+  ".obj",
+  ".off",
+  ".ply",
+)  # mesh formats that hold clouds as well
 SUFFIXES = tuple(
   sorted((*mesh_io.SUFFIXES, *TEXT_SUFFIXES, *scan_formats.READERS, ".npy", ".npz"))
 )
@@ -29,6 +37,9 @@ MESH_SAMPLES = 100_000
 # Points in one place, such as the zeros of pixels without a depth, that are refused:
 # so many, and such a share of the cloud. Meshes' vertices repeat a few times each.
 REPEATED, REPEATED_SHARE = 10, 0.02
+# Bytes that one of an NPZ file holds: a few in clouds, 1032 of zeros. What is small may
+# hold as many as it likes.
+_DEFLATE, _SMALL = 100, 10_000
 _SAMPLE = 20_000  # points that are searched for such a place
 Points = Float[np.ndarray, "n 3"]
 
@@ -42,8 +53,8 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
   """Points of a cloud file, or points drawn on the surface of a mesh file.
 
   Files of mesh formats are read by `mesh_io`. Those with faces are meshes, on which
-  MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ and OFF
-  files without faces are the cloud. Text has one point per line, see
+  MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ, OFF and
+  glTF files without faces are the cloud. Text has one point per line, see
   `text_points.parse_points`. NPY holds (n, 3) or more columns, and NPZ the same under
   the key `points`, and colours as `colours` or `colors`. Points on a mesh have the
   colour of the nearest vertex.
@@ -75,8 +86,7 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
     except extras.MissingLibrary:
       raise
     except Exception as error:  # whatever a parser may raise on a broken file
-      files.check_read(path, error)
-      reason = f"{type(error).__name__}: {files.one_line(error)}"
+      reason = unreadable.reason(path, error)
       raise ValueError(
         f"{path}: cannot be read as a point cloud ({reason}); "
         "want x y z per line, or export it as PLY"
@@ -125,6 +135,11 @@ def _read_npz(
   path: pathlib.Path,
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
   """Points, colours in 8 bits or None, and names of the other arrays."""
+  unreadable.check_npz(path)
+  with zipfile.ZipFile(path) as archive:
+    for info in archive.infolist():
+      held = _DEFLATE * max(info.compress_size, _SMALL)
+      check_held(f"bytes in {info.filename}", info.file_size, held)
   with np.load(path, allow_pickle=False) as arrays:
     if "points" not in arrays:
       raise ValueError(f"keys {', '.join(arrays) or 'none'}; want points")

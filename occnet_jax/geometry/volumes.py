@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from occnet_jax import files
+from occnet_jax import unreadable
 from occnet_jax.geometry import dicom, extras
 
 SUFFIXES = (".dcm", ".mgh", ".mgz", ".nii", ".nii.gz", ".npy", ".npz", ".nrrd")
@@ -95,9 +95,7 @@ def read_volume(path: str | os.PathLike) -> Volume:
   except extras.MissingLibrary:
     raise
   except Exception as error:  # whatever a parser may raise on a broken file
-    files.check_read(path, error)
-    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-    reason = f"{kind}{files.one_line(error)}"
+    reason = unreadable.reason(path, error)
     raise ValueError(f"{path}: cannot be read as a volume ({reason})") from error
   return volume
 
@@ -126,6 +124,15 @@ def is_volume_file(path: str | os.PathLike) -> bool:
   """Whether a path's suffix is one that only volumes have."""
   own = set(SUFFIXES) - {".npy", ".npz"}
   return pathlib.Path(path).name.lower().endswith(tuple(own))
+
+
+def holds_volumes(folder: str | os.PathLike) -> bool:
+  """Whether a folder has files, at any depth, with suffixes that only volumes have.
+
+  Files of a DICOM series do not count: their folder is one volume.
+  """
+  paths = pathlib.Path(folder).rglob("*")
+  return any(is_volume_file(p) and p.suffix.lower() != ".dcm" for p in paths)
 
 
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], tuple]:
@@ -217,6 +224,8 @@ def _space_to_ras(space: str) -> Float[np.ndarray, "4 4"]:
 
 
 def _read_numpy(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+  if path.suffix.lower() == ".npz":
+    unreadable.check_npz(path)
   with contextlib.ExitStack() as stack:
     arrays: Any = {}
     if zipfile.is_zipfile(path):

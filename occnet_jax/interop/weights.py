@@ -25,8 +25,13 @@ import safetensors.numpy
 from flax import serialization
 
 from occnet_jax import config as config_lib
+<<<<<<< HEAD
 from occnet_jax import files, ranges
 from occnet_jax.data.example_batch import example_batch
+=======
+from occnet_jax import files, ranges, unreadable
+from occnet_jax.data.batches import example_batch
+>>>>>>> fa
 from occnet_jax.interop.state_dict import shorten
 from occnet_jax.models import registry
 from occnet_jax.train.integrity import reason
@@ -231,7 +236,8 @@ def _read_description(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any
   try:
     content = json.loads(path.read_bytes())
   except (ValueError, RecursionError) as error:
-    raise ValueError(f"{path}: is no JSON ({reason(error)}); {_AGAIN}") from error
+    why = unreadable.reason(path, error).replace(unreadable.NO_JSON, "broken")
+    raise ValueError(f"{path}: is no JSON ({why}); {_AGAIN}") from error
   content = content if isinstance(content, dict) else {}
   version = content.get("format_version")
   if isinstance(version, int) and version > FORMAT_VERSION:
@@ -288,8 +294,9 @@ def _read_variables(path: pathlib.Path, specs: Variables) -> Variables:
       _check_header(path, file, expected)
       arrays = {name: file.get_tensor(name) for name in expected}
   except safetensors.SafetensorError as error:
+    why = unreadable.reason(path, error)
     raise ValueError(
-      f"{path}: is no whole safetensors file ({reason(error)}); {_AGAIN}"
+      f"{path}: is no whole safetensors file ({why}); {_AGAIN}"
     ) from error
   leaves = [
     ranges.to_finite(arrays[name], spec.dtype, f"{path}: {name}")

@@ -254,7 +254,15 @@ def test_help_and_a_misspelt_command_need_no_jax():
   done = call("reconstruct", "--help")
   assert "--resolution N" in done.stdout and "--seed N" in done.stdout
   done = call("reconstrict")
-  assert done.returncode == 2 and "invalid choice: 'reconstrict'" in done.stderr
+  assert done.returncode == 2
+  assert "no such command: 'reconstrict'; did you mean reconstruct?" in done.stderr
+  done = call()
+  assert (
+    done.returncode == 0 and "occnet reconstruct scan.ply -o mesh.glb" in done.stdout
+  )
+  done = call("README.md")
+  assert "'README.md'; a mesh of it makes: occnet reconstruct README.md" in done.stderr
+  assert "'x'; want reconstruct, prepare, train," in call("x").stderr
 
 
 def test_main_uses_the_packaged_model_without_a_workdir(here, capsys):

@@ -154,6 +154,7 @@ def test_samples_of_neighbouring_seeds_are_all_different(
   config = onet.get_config("unconditional")
   config.data.update(dir=str(tiny_data), points=64)
   config.model.update(z_dim=4, latent_hidden_size=8, hidden_size=8)
+  config.generation.sample = True  # else the codes of what is observed: one shape twice
   config.test.shapes = 4
   drawn = []
 

@@ -74,7 +74,7 @@ def test_smoothing_simplification_and_a_preview_stand_beside_it(here):
     (("ball.npz", "--level=60", "--resolution=64"), "--resolution=64 is for models"),
     (("ball.npz", "--level=60", "-o", "mesh.xyz"), "cannot write '.xyz'"),
     (("ball.npz", "--level=60", "--faces=-3"), "--faces=-3; want 4 or more faces"),
-    (("ball.npz", "--level=60", "--smooth=-1"), "--smooth=-1; want 0 or more steps"),
+    (("ball.npz", "--level=60", "--smooth=-1"), "--smooth=-1; want 0 to 1000 steps"),
     (("ball.npz", "--level=nan"), "--level=nan; want a number"),
     (("scan.ply", "--level=60"), "a level is for volumes, and '.ply' is no suffix of"),
     (("none.nii.gz",), "no such file"),

@@ -13,9 +13,16 @@ FIELDS = {"points": {"points": True}}
 
 
 @pytest.fixture
-def data(tiny_data, tmp_path, monkeypatch):
+def marked(tiny_data, tmp_path, monkeypatch):
   monkeypatch.setattr(source, "WAITS", (0.01, 0.3))
   return pathlib.Path(shutil.copytree(tiny_data, tmp_path / "data"))
+
+
+@pytest.fixture
+def data(marked):
+  """A data set of an earlier version, without marks of its shards."""
+  (marked / source.MARKS).unlink()
+  return marked
 
 
 def shard(data, number):
@@ -136,3 +143,33 @@ def test_damaged_descriptions_of_a_data_set_are_an_error_that_names_them(data, n
   (data / name).write_bytes(b'{"splits": [\xfd')
   with pytest.raises(ValueError, match=r"data: dataset_info.json or features.json"):
     source.open_split(data, "train", FIELDS)
+
+
+def exchange(data):
+  first, second = shard(data, 0), shard(data, 1)
+  first.rename(data / "between")
+  second.rename(first)
+  (data / "between").rename(second)
+
+
+def copy_over(data):
+  shutil.copy(shard(data, 0), shard(data, 1))
+
+
+def copy_from_test(data):
+  shutil.copy(next(data.glob("*test.array_record*")), shard(data, 1))
+
+
+def cut(data):
+  os.truncate(shard(data, 1), shard(data, 1).stat().st_size // 2)
+
+
+@pytest.mark.parametrize("change", [exchange, copy_over, copy_from_test, cut])
+def test_a_shard_that_is_not_the_one_that_was_prepared_is_named(marked, change):
+  source.open_split(marked, "train", FIELDS)
+  change(marked)
+  with pytest.raises(
+    ValueError, match=r"array_record-0000\d-of-\d+: is not the shard that was prepared"
+  ):
+    source.open_split(marked, "train", FIELDS)
+  source.open_split(marked, "test", FIELDS)

@@ -259,3 +259,44 @@ def test_the_stage_measures_meshes_of_its_own_split_and_data_set_only(
     with pytest.raises(ValueError, match=r": 0 of \d+ meshes of split"):
       stages.evaluate(other, tmp_path)
   assert (tmp_path / evaluate.MEASURED).read_text() == before
+
+
+@pytest.mark.parametrize("form", ["ply", "glb"])
+def test_a_mesh_that_was_deleted_or_cut_is_made_again(tmp_path, form):
+  shapes, options = make_split("a"), {"form": form, "origin": TEST, "settings": {}}
+  made = []
+
+  def reconstruct(shape, index):
+    made.append(index)
+    return exact(shape, index)
+
+  def make():
+    evaluate.generate(shapes, range(3), reconstruct, tmp_path, **options)
+
+  make()
+  paths = [tmp_path / "meshes" / "box" / f"a{i}.{form}" for i in range(3)]
+  paths[0].unlink()
+  paths[2].write_bytes(paths[2].read_bytes()[:-5])
+  make()
+  assert made == [0, 1, 2, 0, 2]
+  rows = evaluate.evaluate(
+    shapes, range(3), tmp_path, form=form, origin=TEST, samples=9
+  )
+  assert [row["iou"] for row in rows] == [1, 1, 1]
+  header = (tmp_path / "evaluation" / "per_mesh.csv").read_text().splitlines()[0]
+  assert "stored" not in header
+
+
+def test_a_mesh_with_another_digit_is_not_measured(tmp_path):
+  shapes = make_split("a")
+  generate(shapes, tmp_path)
+  path = tmp_path / "meshes" / "box" / "a1.ply"
+  content = bytearray(path.read_bytes())
+  content[-60] ^= 1
+  path.write_bytes(content)
+  rows = measure(shapes, tmp_path)
+  assert [row.get("missing", False) for row in rows] == [False, True, False]
+  assert "a1.ply: is not the file that was generated; remove it" in rows[1]["reason"]
+  path.unlink()
+  generate(shapes, tmp_path)
+  assert [row["iou"] for row in measure(shapes, tmp_path)] == [1, 1, 1]

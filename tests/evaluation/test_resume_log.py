@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from occnet_jax.evaluation.resume_log import ResumeLog, read
@@ -82,3 +83,30 @@ def test_damaged_settings_begin_anew(tmp_path):
   assert read(path) == (None, [])
   with ResumeLog(path, {"step": 3}) as log:
     assert log.rows() == []
+
+
+def test_any_changed_byte_costs_a_row_and_never_a_digit(tmp_path, caplog):
+  path = tmp_path / "log.jsonl"
+  rows = [row("a", iou=0.6331, points=3), row("b", iou=0.25, none=None, nan=1e300)]
+  with ResumeLog(path, {"step": 3}) as log:
+    for each in rows:
+      log.add(each)
+  content = path.read_bytes()
+  rng = np.random.default_rng(0)
+  for at in range(len(content)):
+    damaged = bytearray(content)
+    damaged[at] ^= 1 << rng.integers(8)
+    path.write_bytes(damaged)
+    settings, kept = read(path)
+    assert settings is None or settings["step"] == 3
+    assert all(each in rows for each in kept)
+    assert settings or not kept
+
+
+def test_a_log_without_checksums_is_read_and_gets_them(tmp_path):
+  path = tmp_path / "log.jsonl"
+  path.write_text('{"step": 3}\n{"category": "chair", "id": "a", "iou": 0.5}\n')
+  with ResumeLog(path, {"step": 3}) as log:
+    assert log.rows() == [row("a", iou=0.5)]
+  assert path.read_text().count('"check"') == 2
+  assert read(path) == ({"step": 3}, [row("a", iou=0.5)])

@@ -1,11 +1,12 @@
 """glTF files whose data lie in another file, or that Trimesh would read wrongly."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry import mesh_io, pointcloud_io
 from tests.helpers.gltf import TRIANGLE, triangle_data, triangle_tree
 
 
@@ -103,3 +104,56 @@ def test_a_scene_that_would_be_read_as_another_is_refused(tmp_path, change, mess
 def test_what_leaves_the_shape_as_it_is_does_not_matter(tmp_path, change):
   vertices, faces = mesh_io.read_mesh(write(tmp_path / "a.gltf", change))
   np.testing.assert_array_equal(vertices[faces], TRIANGLE[None])
+
+
+@pytest.mark.parametrize("place", [0.0, 5e6])
+def test_points_that_were_written_are_read_back_where_they_lie(tmp_path, place):
+  rng = np.random.default_rng(0)
+  points = rng.uniform(-1, 1, (50, 3)) + place
+  colours = rng.integers(0, 256, (50, 3)).astype(np.uint8)
+  path = tmp_path / "points.glb"
+  mesh_io.write_mesh(path, points, np.zeros((0, 3), np.int64), colours=colours)
+  cloud = pointcloud_io.read_scan(path)
+  np.testing.assert_allclose(cloud.points, points, atol=1e-6)
+  assert cloud.left_out == ("colours",)
+  with pytest.raises(ValueError, match="has no faces"):
+    mesh_io.read_mesh(path)
+
+
+def test_points_beside_triangles_are_left_out(tmp_path):
+  def add_points(tree):
+    points = {"attributes": {"POSITION": 0}, "mode": 0}
+    tree["meshes"][0]["primitives"].append(points)
+
+  path = write(tmp_path / "a.gltf", add_points)
+  vertices, faces = mesh_io.read_mesh(path)
+  np.testing.assert_array_equal(vertices[faces], TRIANGLE[None])
+
+
+def test_points_stand_where_their_nodes_are(tmp_path):
+  def place(tree):
+    tree["meshes"][0]["primitives"] = [{"attributes": {"POSITION": 0}, "mode": 0}]
+    tree["nodes"] = [
+      {"mesh": 0},
+      {"mesh": 0, "translation": [5, 0, 0], "scale": [2] * 3},
+    ]
+    tree["scenes"] = [{"nodes": [0, 1]}]
+
+  points = pointcloud_io.read_cloud(write(tmp_path / "a.gltf", place))
+  expected = np.concatenate([TRIANGLE, 2 * TRIANGLE + [5, 0, 0]])
+  assert sorted(map(tuple, points)) == sorted(map(tuple, expected))
+
+
+@pytest.mark.parametrize("more", [{}, {"bufferView": 0}])
+def test_accessors_that_promise_more_than_the_buffers_hold_are_refused(tmp_path, more):
+  def add(tree):
+    normals = {"componentType": 5126, "count": 150_000_000, "type": "VEC3"} | more
+    tree["accessors"].append(normals)
+    tree["meshes"][0]["primitives"][0]["attributes"]["NORMAL"] = 2
+
+  path = write(tmp_path / "a.gltf", add)
+  tracemalloc.start()
+  with pytest.raises(ValueError, match=r"promises 1,800,000,000 bytes of an accessor"):
+    mesh_io.read_mesh(path)
+  assert tracemalloc.get_traced_memory()[1] < 10_000_000
+  tracemalloc.stop()

@@ -283,7 +283,7 @@ _LITTLE = "binary_little_endian"
     ("a.off", f"OFF\n{_GIGA} 1 0\n0 0 0\n".encode(), "353,000,000,000 vertices"),
     ("a.off", f"OFF\n1 {_GIGA} 0\n0 0 0\n".encode(), "353,000,000,000 faces"),
     ("a.off", b"\xff\x00\x01binary", "cannot be read"),
-    ("a.off", b"", "does not start with OFF"),
+    ("a.off", b"", "is empty"),
     ("a.ply", b"", "cannot be read"),
     ("a.ply", _ply(_LITTLE, _GIGA, 1) + _BODY, "353,000,000,000 elements 'vertex'"),
     ("a.ply", _ply(_LITTLE, 3, _GIGA) + _BODY, "353,000,000,000 elements 'face'"),

@@ -1,5 +1,7 @@
 """Photographs: what is read of each kind of file, and where the object comes to lie."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -231,3 +233,30 @@ def test_an_image_of_too_many_pixels_is_to_be_scaled_down(read, tmp_path, monkey
     ValueError, match=r"a\.png: has 600 pixels, .* 400; scale it down"
   ):
     read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 43_807), (13_378, 24)])
+def test_a_thin_picture_whose_square_would_take_gigabytes_is_refused(size, tmp_path):
+  Image.new("L", size).save(tmp_path / "strip.png")
+  width, height = size
+  words = rf"has {width:,} x {height:,} pixels, want at most 13,377 along a side"
+  tracemalloc.start()
+  for read in (photos.read_photo, lambda path: photos.read_squares([path])):
+    with pytest.raises(ValueError, match=rf"strip\.png: {words}"):
+      read(tmp_path / "strip.png")
+  with pytest.raises(ValueError, match=rf"a photograph: {words}"):
+    photos.prepare_photo(np.zeros((height, width, 3), np.uint8))
+  assert tracemalloc.get_traced_memory()[1] < 10_000_000
+  tracemalloc.stop()
+
+
+def test_a_large_transparent_picture_takes_a_few_bytes_a_pixel(tmp_path):
+  image = np.zeros((1500, 2000, 4), np.uint8)
+  image[:, :1000, 3] = 255
+  tracemalloc.start()
+  square = photos.prepare_photo(image)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert not square[1000, 1000].any() and square[0, 0].all()
+  pixels = image.size // 4 + square.size // 3
+  assert peak < 12 * pixels + 40_000_000  # blocks of floats

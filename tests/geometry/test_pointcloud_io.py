@@ -1,5 +1,7 @@
 """Clouds written by hand, by NumPy and by trimesh, read back."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import trimesh
@@ -284,3 +286,14 @@ def test_the_frame_takes_a_cloud_to_the_unit_cube_and_back():
   np.testing.assert_allclose(inside.max(axis=0), -inside.min(axis=0), atol=1e-12)
   np.testing.assert_allclose(np.ptp(inside, axis=0).max(), 1)
   np.testing.assert_allclose(frames.from_frame(inside, loc, scale), points)
+
+
+def test_an_array_of_zeros_beyond_any_cloud_is_refused_before_it_is_unpacked(tmp_path):
+  path = tmp_path / "bomb.npz"
+  np.savez_compressed(path, points=np.zeros((1_000_000, 3)))
+  assert path.stat().st_size < 100_000
+  tracemalloc.start()
+  with pytest.raises(ValueError, match=r"promises 24,000,128 bytes in points\.npy"):
+    pointcloud_io.read_cloud(path)
+  assert tracemalloc.get_traced_memory()[1] < 2_000_000
+  tracemalloc.stop()

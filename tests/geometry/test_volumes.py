@@ -87,6 +87,92 @@ def test_a_dicom_series_is_sorted_by_place_rescaled_and_turned_from_its_frame(tm
   np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
 
 
+def write_enhanced(path, array, affine=AFFINE, order=None, shared=True, **changes):
+  """An enhanced file, whose frames are the slices in an order."""
+  pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: optional")
+
+  def group(name, **tags):
+    return {f"{name}Sequence": pydicom.Sequence([make(tags)])}
+
+  def make(tags):
+    dataset = pydicom.Dataset()
+    for tag, value in tags.items():
+      setattr(dataset, tag, value)
+    return dataset
+
+  lps = LPS @ affine
+  sides = np.linalg.norm(lps[:3, :3], axis=0)
+  order = range(array.shape[2]) if order is None else order
+  directions = [*(lps[:3, 0] / sides[0]), *(lps[:3, 1] / sides[1])]
+  common = (
+    group("PixelMeasures", PixelSpacing=[sides[1], sides[0]], SliceThickness=sides[2])
+    | group("PlaneOrientation", ImageOrientationPatient=directions)
+    | group("PixelValueTransformation", RescaleSlope=2, RescaleIntercept=-1024)
+  )
+  frames = []
+  for index in order:
+    place = list(lps[:3, 3] + index * lps[:3, 2])
+    own = group("PlanePosition", ImagePositionPatient=place)
+    frames.append(make(own if shared else own | common))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  d = pydicom.Dataset()
+  d.file_meta = pydicom.dataset.FileMetaDataset()
+  d.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+  d.SOPClassUID = d.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+  d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = "1.2.3.1"
+  d.SeriesInstanceUID, d.NumberOfFrames = "1.2.3", len(frames)
+  d.Columns, d.Rows = array.shape[:2]
+  d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+  d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
+  if shared:
+    d.SharedFunctionalGroupsSequence = pydicom.Sequence([make(common)])
+  d.PerFrameFunctionalGroupsSequence = pydicom.Sequence(frames)
+  d.PixelData = np.ascontiguousarray(array[:, :, list(order)].T).tobytes()
+  for tag, value in changes.items():
+    if value is None:
+      delattr(d, tag)
+    else:
+      setattr(d, tag, value)
+  d.save_as(path, enforce_file_format=True)
+  return path
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_frames_of_an_enhanced_file_are_sorted_by_place(tmp_path, shared):
+  order = np.random.default_rng(0).permutation(9).tolist()
+  path = write_enhanced(tmp_path / "a.dcm", values(), order=order, shared=shared)
+  for source in (path, tmp_path):
+    volume = occnet_jax.read_volume(source)
+    np.testing.assert_array_equal(volume.values, 2 * values().astype(float) - 1024)
+    np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
+
+
+def test_one_frame_has_the_thickness_that_its_group_names(tmp_path):
+  path = write_enhanced(tmp_path / "a.dcm", values()[:, :, :1])
+  volume = occnet_jax.read_volume(path)
+  np.testing.assert_array_equal(volume.values[..., 0], 2.0 * values()[..., 0] - 1024)
+  np.testing.assert_allclose(volume.spacing, [1.5, 0.8, 2.5], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("order", "changes", "message"),
+  [
+    ([0, 1, 2, 2, 3], {}, "several slices at one place"),
+    ([0, 1, 2, 4, 5, 6], {}, "apart"),
+    (None, {"PerFrameFunctionalGroupsSequence": None}, "9 frames but says of 0 .*dcm2"),
+    (None, {"NumberOfFrames": 8}, "8 frames but says of 9 where they lie"),
+    (None, {"SharedFunctionalGroupsSequence": None}, "has no ImageOrientationPatient"),
+  ],
+)
+def test_frames_that_are_no_even_stack_are_a_sentence(
+  tmp_path, order, changes, message
+):
+  path = write_enhanced(tmp_path / "a.dcm", values(), order=order, **changes)
+  with pytest.raises(ValueError, match=message) as caught:
+    occnet_jax.read_volume(path)
+  assert "\n" not in str(caught.value)
+
+
 def test_a_tilted_gantry_shears_the_volume(tmp_path):
   tilted = AFFINE.copy()
   tilted[:3, 2] += 0.4 * TURN[:, 1]

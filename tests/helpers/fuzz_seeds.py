@@ -171,6 +171,7 @@ SEEDS: dict[str, bytes | Write] = {
   "b.nii.gz": test_volumes.write_nifti,
   "a.nrrd": test_volumes.write_nrrd,
   "a.dcm": dicom,
+  "enhanced.dcm": lambda path: test_volumes.write_enhanced(path, test_volumes.values()),
   "volume.npz": array(volume=RNG.normal(size=(8, 9, 7)), spacing=np.ones(3)),
   "a.png": picture("PNG"),
   "a.jpg": picture("JPEG"),
@@ -196,7 +197,7 @@ LIBRARIES = {
   "collada": ("a.dae",),
   "nibabel": ("a.nii", "b.nii.gz"),
   "nrrd": ("a.nrrd",),
-  "pydicom": ("a.dcm",),
+  "pydicom": ("a.dcm", "enhanced.dcm"),
   "OpenEXR": ("depth.exr",),
 }
 ABSENT = {
@@ -208,12 +209,11 @@ ABSENT = {
 
 
 def _read_photo(path: pathlib.Path) -> None:
-  images.check_file(path)
   images.fit_image(photos.read_squares([path])[0], 64)
 
 
 def _reader(kind: str) -> Callable[[pathlib.Path], object]:
-  volumes = ("a.nii", "b.nii.gz", "a.nrrd", "a.dcm", "volume.npz")
+  volumes = ("a.nii", "b.nii.gz", "a.nrrd", "a.dcm", "enhanced.dcm", "volume.npz")
   if kind in volumes:
     return occnet_jax.read_volume
   if kind.startswith("depth"):

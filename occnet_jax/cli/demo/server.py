@@ -5,7 +5,7 @@ import importlib.util
 import socket
 
 from occnet_jax import api
-from occnet_jax.cli import process
+from occnet_jax.cli import mesh_options, process
 
 ADDRESS = "127.0.0.1"  # of this machine, for this machine
 
@@ -23,8 +23,10 @@ def serve(
 
   Raises:
     ValueError: a package of the extra `demo` is missing; both a run and a model; a
-      network that takes no files; a port that cannot be used.
+      network that takes no files; a port that cannot be used, or a size that no
+      upload has.
   """
+  mesh_options.check(max_upload=max_upload, port=port)
   missing = [n for n in ("starlette", "uvicorn") if not importlib.util.find_spec(n)]
   if missing:
     raise ValueError(
