@@ -1,4 +1,4 @@
-"""The systems of benchmarks.tables at sizes for a few CPU minutes, and published figures.
+"""The systems of benchmarks.tables in small, and the figures that were published.
 
 A system is a recipe of configs/, its variant, and what makes it small. All have batches
 of 8 shapes and the quickstart's optimiser: Muon for matrices; `_KERNELS` is for

@@ -25,14 +25,13 @@ finished is not trained anew, one that was interrupted goes on from its checkpoi
 import argparse
 import csv
 import json
-import os
 import pathlib
 import time
 from typing import Any
 
 import numpy as np
 
-from benchmarks import machine, table_systems, tasks
+from benchmarks import machine, table_systems
 from benchmarks.step_cost import measure_step
 from benchmarks.table_systems import METRICS, TABLES
 from occnet_jax import config as config_lib
@@ -168,9 +167,8 @@ def print_table(table: str, rows: list[dict[str, Any]]) -> None:
   """Means over classes beside the published ones, then Chamfer by class."""
   published = table_systems.PUBLISHED[table]
   heads = "IoU   Ch.x10 normals F-score"
-  print(
-    f"{table:18}{'parameters':>11}{'steps':>7}  {heads}   | paper: IoU, Ch., normals"
-  )  # noqa: T201
+  heads = f"{'parameters':>11}{'steps':>7}  {heads}   | paper: IoU, Ch., normals"
+  print(f"{table:18}{heads}")  # noqa: T201
   for row in rows:
     ours = "  ".join(show(row["means"][name]) for name in METRICS)
     paper = "  ".join(map(show, published.get(row["system"], (None,) * 3)))

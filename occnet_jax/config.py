@@ -115,6 +115,9 @@ class TestSettings(NamedTuple):
   threshold: float | None
   samples: int
   trim: float
+  f_scores: tuple[float, ...]
+  emd_points: int
+  voxel_iou: bool
 
 
 class GenerationSettings(NamedTuple):

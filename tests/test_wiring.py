@@ -29,6 +29,7 @@ from tests.test_wiring_batches import (
 
 RNG = np.random.default_rng(0)
 LOOP, STAGES = "train/test_loop.py", "cli/test_stages.py"
+FURTHER = "evaluation/test_further.py"
 PARAMS = {"kernel": np.full((3, 3), 2.0, np.float32), "embedding": np.ones((2, 3))}
 
 
@@ -191,6 +192,9 @@ ELSEWHERE = {
     "evaluation/test_evaluate.py",
     "test_trimmed_figures_are_of_what_is_within_the_sides_of_the_shape",
   ),
+  "test.f_scores": (FURTHER, "test_the_config_asks_for_further_measures"),
+  "test.emd_points": (FURTHER, "test_the_config_asks_for_further_measures"),
+  "test.voxel_iou": (FURTHER, "test_the_config_asks_for_further_measures"),
   "generation.sample": (
     STAGES,
     "test_samples_of_neighbouring_seeds_are_all_different",
