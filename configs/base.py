@@ -235,6 +235,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   generation.finetune_steps = 0
   generation.finetune_learning_rate = 1e-4  # of Adam in these steps
   generation.format = "ply"  # file format of meshes: ply, glb, obj or off
+  # What predicted points (psgn), and the vertices of patches (atlasnet), become: none,
+  # ball_pivoting or poisson. It takes pymeshlab, which the extra `meshing` brings.
+  generation.point_mesh = "none"
 
   report = config.report = ml_collections.ConfigDict()
   report.shapes = 12  # shapes in the report's 3D viewers

@@ -135,6 +135,7 @@ class GenerationSettings(NamedTuple):
   finetune_steps: int
   finetune_learning_rate: float
   format: str
+  point_mesh: str
 
 
 class ReportSettings(NamedTuple):

@@ -57,6 +57,7 @@ SINCE = {
   "generation.cell_size": None,
   "generation.finetune_steps": 0,
   "generation.finetune_learning_rate": 1e-4,
+  "generation.point_mesh": "none",
 }
 # The same of config.model, by its name.
 MODEL_SINCE = {

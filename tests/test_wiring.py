@@ -200,6 +200,10 @@ ELSEWHERE = {
     "test_samples_of_neighbouring_seeds_are_all_different",
   ),
   "generation.precision": ("nn/test_precision.py", ""),
+  "generation.point_mesh": (
+    "geometry/test_point_meshing.py",
+    "test_a_point_set_becomes_a_mesh_by_the_config",
+  ),
   "generation.points_per_batch": ("extract/test_field.py", ""),
   "generation.cell_size": ("test_scenes.py", ""),
   "generation.finetune_steps": (

@@ -113,6 +113,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       "(config.model.z_dim is 0); unset it"
     )
   finetuning.check(model.method, settings.generation)
+  to_mesh.check_point_mesh(model.method, settings.generation.point_mesh)
   transform = batches.evaluation_transform(settings.data, points=1)
   used = settings.model.get("levels_used", 0)
 

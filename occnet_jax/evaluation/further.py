@@ -50,7 +50,7 @@ def check(further: Further) -> None:
     )
 
 
-def earth_movers_distance(a: Points, b: Points) -> float:
+def earth_movers_distance(a: Points, b: Float[np.ndarray, "m 3"]) -> float:
   """Mean length of the moves that turn one set of points into another of its size.
 
   The least of all one-to-one assignments, exact, in time n^3 (Fan et al. 2017, Eq. 2,
