@@ -65,6 +65,7 @@ MODEL_SINCE = {
   "convonet": {"unet_up": "transposed"},
   "deepsdf": {"scale": 1.0},
   "ifnet": {"level_dropout": 0.0, "levels_used": 0},
+  "pix2mesh": {"template_file": ""},
   "scan": {"fine_poisson_side": 64},
 }
 # Fields that are gone, with the value at which they did nothing.
