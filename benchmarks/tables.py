@@ -7,8 +7,10 @@
 --part=table1 is single-image reconstruction (3D-R2N2, PSGN, Pixel2Mesh, AtlasNet, the
 occupancy network), table2 that of clouds (3D-R2N2, PSGN, Deep Marching Cubes, AtlasNet
 with squares and sphere, the occupancy network and one with three planes of local
-features), figure4 representation power and generation unconditional samples and
-interpolations (both by benchmarks.tasks, on data of its own). all is the two tables.
+features), figure4 representation power, and generation unconditional samples and
+interpolations, both by benchmarks.tasks on data of its own. --photos=FOLDER adds
+meshes of photographs (section 4.5) by the image systems, but for Pixel2Mesh, which
+wants cameras.
 
 All systems are smaller than published (benchmarks/table_systems.py) and have the same
 optimiser; each has as many steps as fit into --minutes of CPU time (all cores
@@ -18,7 +20,8 @@ Such short trainings show what a system learns first, not what it can reach.
 
 Writes <out>/<table>.json and, where Embree is installed, <table>.png: one test shape of
 each of --pictures categories, the observations above, the points of the truth below,
-each system's reconstruction between them. Call it again to resume: a system that is
+each system's reconstruction between them. --render puts the tables of
+benchmarks/results into docs/results.md. Call it again to resume: a system that is
 finished is not trained anew, one that was interrupted goes on from its checkpoint.
 """
 
@@ -31,7 +34,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine, table_systems
+from benchmarks import (
+  machine,
+  representation,
+  small,
+  table_page,
+  table_systems,
+  tasks,
+)
 from benchmarks.step_cost import measure_step
 from benchmarks.table_systems import METRICS, TABLES
 from occnet_jax import config as config_lib
@@ -44,10 +54,11 @@ from occnet_jax.viz import sheets
 
 SIDE = 128  # pixels of a picture
 CHECKS = 4  # validations, and checkpoints, of a run
-PARTS = {  # parts that benchmarks.tasks trains, and its tasks
-  "figure4": "autodecoder",
-  "generation": "unconditional",
-}
+TASKS = {"figure4": "autodecoder", "generation": "unconditional"}
+PARTS = (*TABLES, *TASKS)
+INTERPOLATED = 8  # meshes on the way between two shapes
+RESULTS = pathlib.Path(__file__).parent / "results"
+PAGE = RESULTS.parents[1] / "docs" / "results.md"
 
 
 def configure(
@@ -159,35 +170,73 @@ def draw(table: str, systems: list[str], args: argparse.Namespace) -> None:
   sheets.write_tiles(args.out / f"{table}.png", tiles, columns=len(indices))
 
 
-def show(value: float | None) -> str:
-  return "    –" if value is None else f"{value:5.3f}"
+def run_table(table: str, args: argparse.Namespace) -> None:
+  """All systems of a table, then its file, its picture and its text."""
+  rows = []
+  for system in args.systems or TABLES[table]:
+    print(f"{table}: {system}", flush=True)  # noqa: T201
+    rows.append(run(table, system, args))
+    result = {"table": table, "machine": machine.describe(), "rows": rows}
+    write_json(args.out / f"{table}.json", result)
+  print(table_page.text(result))  # noqa: T201
+  if args.pictures and rendering.is_available():
+    draw(table, [row["system"] for row in rows], args)
+  if args.photos and table == "table1":
+    reconstruct_photos([row["system"] for row in rows], args)
 
 
-def print_table(table: str, rows: list[dict[str, Any]]) -> None:
-  """Means over classes beside the published ones, then Chamfer by class."""
-  published = table_systems.PUBLISHED[table]
-  heads = "IoU   Ch.x10 normals F-score"
-  heads = f"{'parameters':>11}{'steps':>7}  {heads}   | paper: IoU, Ch., normals"
-  print(f"{table:18}{heads}")  # noqa: T201
-  for row in rows:
-    ours = "  ".join(show(row["means"][name]) for name in METRICS)
-    paper = "  ".join(map(show, published.get(row["system"], (None,) * 3)))
-    print(  # noqa: T201
-      f"{row['system']:18}{row['parameters']:11,}{row['steps']:7}  {ours}   | {paper}"
-    )
-  print("\nChamfer-L1 x10 by class")  # noqa: T201
-  names = sorted(rows[0]["categories"])
-  print(f"{'':18}" + " ".join(f"{name[:8]:>8}" for name in names))  # noqa: T201
-  for row in rows:
-    cells = (row["categories"][name]["chamfer_l1_x10"] for name in names)
-    print(f"{row['system']:18}" + " ".join(f"{show(cell):>8}" for cell in cells))  # noqa: T201
+def reconstruct_photos(systems: list[str], args: argparse.Namespace) -> None:
+  """Meshes of a folder of photographs by all systems that need no camera (4.5)."""
+  for system in systems:
+    if system != "Pixel2Mesh":
+      target = args.out / "photos" / folder("table1", system)
+      workdir = args.out / folder("table1", system)
+      stages.reconstruct(workdir, str(args.photos), str(target))
+
+
+def run_task(part: str, args: argparse.Namespace) -> None:
+  """Figure 4 or generation: a task of benchmarks.tasks at the same budget."""
+  task, out = TASKS[part], args.out / "tasks"
+  fields = tasks.TASKS[task] | {"test__samples": args.samples}
+  config = small.make(task, out / "data", **fields)
+  stages.prepare(config, None)
+  cost = args.out / f"{part}.cost.json"
+  seconds, parameters = measure_step(config, cost)
+  steps = max(round(60 * args.minutes / seconds), 1)
+  config = small.make(task, out / "data", **fields | {"train__steps": steps})
+  small.run(config, out / task)
+  result = {
+    "part": part,
+    "machine": machine.describe(),
+    "minutes": args.minutes,
+    "parameters": parameters,
+    "steps": steps,
+  }
+  if part == "figure4":
+    result["rows"] = representation.compare(config, out)
+  else:
+    measures = out / task / "evaluation" / "generation.json"
+    result["measures"] = json.loads(measures.read_text())
+    stages.interpolate(config, out / task, INTERPOLATED)
+  write_json(args.out / f"{part}.json", result)
+  print(json.dumps(result, indent=1))  # noqa: T201
+
+
+def render() -> None:
+  """Puts the tables of benchmarks/results into docs/results.md."""
+  for table in TABLES:
+    path = RESULTS / f"{table}.json"
+    if path.exists():
+      table_page.replace(PAGE, table, table_page.text(json.loads(path.read_text())))
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--data", type=pathlib.Path, required=True)
-  parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--part", choices=[*TABLES, *PARTS, "all"], default="all")
+  parser.add_argument("--data", type=pathlib.Path, help="prepared data, with views")
+  parser.add_argument("--out", type=pathlib.Path, help="directory of all runs")
+  parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
+  parser.add_argument("--photos", type=pathlib.Path, help="folder, by image systems")
+  parser.add_argument("--render", action="store_true", help="write docs/results.md")
   parser.add_argument("--minutes", type=float, default=3.0, help="of CPU time a run")
   parser.add_argument("--samples", type=int, default=100_000, help="points of a mesh")
   parser.add_argument("--shapes", type=int, default=0, help="test shapes; 0 for all")
@@ -195,16 +244,13 @@ def main() -> None:
   parser.add_argument("--systems", nargs="+", help="some of a table; all by default")
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
-  for table in TABLES if args.part == "all" else [args.part]:
-    rows = []
-    for system in args.systems or TABLES[table]:
-      print(f"{table}: {system}", flush=True)  # noqa: T201
-      rows.append(run(table, system, args))
-      result = {"table": table, "machine": machine.describe(), "rows": rows}
-      write_json(args.out / f"{table}.json", result)
-    print_table(table, rows)
-    if args.pictures and rendering.is_available():
-      draw(table, [row["system"] for row in rows], args)
+  if args.render:
+    render()
+    return
+  if not (args.data and args.out):
+    parser.error("want --data and --out, or --render")
+  for part in PARTS if args.part == "all" else [args.part]:
+    (run_table if part in TABLES else run_task)(part, args)
 
 
 if __name__ == "__main__":
