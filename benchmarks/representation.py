@@ -53,9 +53,10 @@ def compare(config: dict[str, Any], out: pathlib.Path) -> list[dict[str, Any]]:
     raise SystemExit(f"{out}: run benchmarks.tasks --only autodecoder first")
   shapes = source.open_split(config["data"]["dir"], "train", evaluate.FIELDS)
   ious = {side: [] for side in SIDES}
+  meshes = pathlib.Path(config["data"]["dir"]) / "meshes"
   for row in tqdm.tqdm(rows, desc="voxel grids", unit="shape"):
     shape = shapes[row["index"]]
-    path = out / "data" / "meshes" / row["category"]
+    path = meshes / row["category"]
     solid = solid_lib.close(*mesh_io.read_mesh(next(path.glob(f"{row['id']}.*"))))
     loc, scale = frames.unit_cube_frame(solid.vertices)
     contains = inside_test.make_inside_test(

@@ -8,7 +8,7 @@
 occupancy network), table2 that of clouds (3D-R2N2, PSGN, Deep Marching Cubes, AtlasNet
 with squares and sphere, the occupancy network and one with three planes of local
 features), figure4 representation power, and generation unconditional samples and
-interpolations, both by benchmarks.tasks on data of its own. --photos=FOLDER adds
+interpolations, with the networks of benchmarks.tasks. --photos=FOLDER adds
 meshes of photographs (section 4.5) by the image systems, but for Pixel2Mesh, which
 wants cameras.
 
@@ -196,15 +196,15 @@ def reconstruct_photos(systems: list[str], args: argparse.Namespace) -> None:
 
 def run_task(part: str, args: argparse.Namespace) -> None:
   """Figure 4 or generation: a task of benchmarks.tasks at the same budget."""
-  task, out = TASKS[part], args.out / "tasks"
+  task = TASKS[part]
   fields = tasks.TASKS[task] | {"test__samples": args.samples}
-  config = small.make(task, out / "data", **fields)
-  stages.prepare(config, None)
+  config = small.make(task, args.data, **fields)
   cost = args.out / f"{part}.cost.json"
   seconds, parameters = measure_step(config, cost)
   steps = max(round(60 * args.minutes / seconds), 1)
-  config = small.make(task, out / "data", **fields | {"train__steps": steps})
-  small.run(config, out / task)
+  config = small.make(task, args.data, **fields | {"train__steps": steps})
+  for stage in (stages.train, stages.generate, stages.evaluate):
+    stage(config, args.out / task)
   result = {
     "part": part,
     "machine": machine.describe(),
@@ -213,11 +213,11 @@ def run_task(part: str, args: argparse.Namespace) -> None:
     "steps": steps,
   }
   if part == "figure4":
-    result["rows"] = representation.compare(config, out)
+    result["rows"] = representation.compare(config, args.out)
   else:
-    measures = out / task / "evaluation" / "generation.json"
+    measures = args.out / task / "evaluation" / "generation.json"
     result["measures"] = json.loads(measures.read_text())
-    stages.interpolate(config, out / task, INTERPOLATED)
+    stages.interpolate(config, args.out / task, INTERPOLATED)
   write_json(args.out / f"{part}.json", result)
   print(json.dumps(result, indent=1))  # noqa: T201
 
