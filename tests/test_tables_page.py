@@ -1,10 +1,11 @@
 """The tables of the paper in docs/results.md are those of the recorded results."""
 
+import argparse
 import json
 
 import pytest
 
-from benchmarks import table_page, table_systems
+from benchmarks import table_page, table_systems, tables
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
 from tests.helpers import ROOT
@@ -48,6 +49,18 @@ def test_a_table_replaces_the_one_before_on_the_page(tmp_path):
     assert page.read_text() == "above\n<!-- a -->\nnew\n<!-- /a -->\nbelow\n"
   with pytest.raises(ValueError, match="lacks <!-- b -->"):
     table_page.replace(page, "b", "new")
+
+
+def test_a_finished_system_is_not_trained_anew_and_no_other_budget_takes_its_place(
+  tmp_path,
+):
+  row = example()["rows"][0]
+  tables.write_json(tmp_path / "table1_PSGN.row.json", row)
+  args = argparse.Namespace(out=tmp_path, data=tmp_path / "none", **row["budget"])
+  assert tables.run("table1", "PSGN", args) == row
+  args.minutes = 30.0
+  with pytest.raises(SystemExit, match=r"has the budget .* give another --out"):
+    tables.run("table1", "PSGN", args)
 
 
 @pytest.mark.parametrize("table", table_systems.TABLES)
