@@ -131,6 +131,7 @@ class GenerationSettings(NamedTuple):
   refine_steps: int
   precision: str
   points_per_batch: int | None
+  backend: str
   cell_size: float | None
   finetune_steps: int
   finetune_learning_rate: float

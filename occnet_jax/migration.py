@@ -54,6 +54,7 @@ SINCE = {
   "generation.least_part": 0.0,
   "generation.smooth_steps": 0,
   "generation.precision": "float32",
+  "generation.backend": "auto",
   "generation.cell_size": None,
   "generation.finetune_steps": 0,
   "generation.finetune_learning_rate": 1e-4,

@@ -205,6 +205,10 @@ ELSEWHERE = {
     "test_a_point_set_becomes_a_mesh_by_the_config",
   ),
   "generation.points_per_batch": ("extract/test_field.py", ""),
+  "generation.backend": (
+    "extract/device/test_extract.py",
+    "test_a_run_extracts_where_its_config_says",
+  ),
   "generation.cell_size": ("test_scenes.py", ""),
   "generation.finetune_steps": (
     STAGES,

@@ -195,6 +195,10 @@ class JaxField:
     gradients = self._in_batches(_gradients, points, (3,))
     return np.where(np.isfinite(gradients).all(1, keepdims=True), gradients, 0)
 
+  def run(self, kernel: Kernel, argument: np.ndarray | np.generic) -> PyTree:
+    """The results of one call of a kernel, as arrays of NumPy."""
+    return jax.tree.map(np.asarray, self.bind(kernel)(argument))
+
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple
   ) -> Float32[np.ndarray, "n ..."]:

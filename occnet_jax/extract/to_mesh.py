@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
+from occnet_jax.extract.device.extract import check_backend
 from occnet_jax.extract.extraction import coarse_cells
 from occnet_jax.extract.grid.cell_faces import cell_faces
 from occnet_jax.extract.grid.cell_topologies import mesh_of_topologies
@@ -155,6 +156,7 @@ def check(generation: GenerationSettings) -> None:
   """Raises ValueError for settings with which no shape can have a mesh."""
   try:
     check_method(generation.method)
+    check_backend(generation.backend)
     coarse_cells(generation.resolution_0, generation.upsampling_steps)
     finish(
       np.zeros((0, 3)),
