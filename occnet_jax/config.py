@@ -115,6 +115,9 @@ class TestSettings(NamedTuple):
   threshold: float | None
   samples: int
   trim: float
+  f_scores: tuple[float, ...]
+  emd_points: int
+  voxel_iou: bool
 
 
 class GenerationSettings(NamedTuple):
@@ -133,6 +136,7 @@ class GenerationSettings(NamedTuple):
   finetune_steps: int
   finetune_learning_rate: float
   format: str
+  point_mesh: str
 
 
 class ReportSettings(NamedTuple):

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 from data_prep import sources
 from data_prep.pipeline import report, shards, worker_pool
-from data_prep.pipeline.report import Row
 from data_prep.pipeline.shard_jobs import (
   Resources,
   ShardJob,
+  complete,
   is_done,
   make_shard_jobs,
   remove_damaged,
@@ -40,7 +40,6 @@ from data_prep.sampling.example import (
   check_settings,
   is_generated,
   is_official,
-  make_features,
 )
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solids
@@ -270,7 +269,7 @@ def _make_missing(
   run(every[number::parts], resources)
   if missing := sum(not is_done(job) for job in every):
     return missing
-  _finish(out, settings, jobs, plan.duplicates)
+  complete(out, settings, jobs, plan.duplicates)
   return 0
 
 
@@ -337,29 +336,3 @@ def _digest(entries: Sequence[MeshEntry]) -> str:
     for entry in entries
   )
   return f"{len(entries)} files, {hashlib.sha256(names.encode()).hexdigest()[:16]}"
-
-
-def _finish(
-  out: pathlib.Path,
-  settings: Settings,
-  jobs: dict[str, list[ShardJob]],
-  duplicates: Sequence[Row],
-) -> None:
-  """Writes the report, and the metadata that makes shards a data set."""
-  rows = {
-    split: [json.loads(job.rows_path.read_text()) for job in jobs[split]]
-    for split in SPLITS
-  }
-  every = [row for split in SPLITS for part in rows[split] for row in part]
-  report.write(out, [*every, *duplicates])
-  lengths = {
-    split: [sum(row["outcome"] == "ok" for row in part) for part in rows[split]]
-    for split in SPLITS
-  }
-  if not any(map(sum, lengths.values())):
-    first = every[0]
-    raise ValueError(
-      f"none of {len(every)} meshes could be used; the first, {first['id']}: "
-      f"{first['reason']} (all reasons: {out / report.FILE})"
-    )
-  shards.finish(out, make_features(settings), lengths)

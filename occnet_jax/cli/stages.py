@@ -127,6 +127,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       "(config.model.z_dim is 0); unset it"
     )
   finetuning.check(model.method, settings.generation)
+  to_mesh.check_point_mesh(model.method, settings.generation.point_mesh)
   transform = batches.evaluation_transform(settings.data, points=1)
   used = settings.model.get("levels_used", 0)
 
@@ -200,6 +201,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
       origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       samples=settings.test.samples,
       trim=settings.test.trim,
+      further=further(settings.test),
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
 
@@ -299,8 +301,19 @@ def open_test_split(settings: config_lib.Settings) -> Callable:
     settings.data.dir,
     settings.test.split,
     # FIELDS last: it reads the whole surface, of which an observation wants less.
-    inputs.make(settings.data).fields | evaluate_lib.FIELDS,
+    inputs.make(settings.data).fields
+    | evaluate_lib.FIELDS
+    | ({"voxels": True} if settings.test.voxel_iou else {}),
   )
+
+
+def further(test: config_lib.TestSettings) -> Any:
+  """What config.test measures beside the paper's metrics, a `Further`."""
+  from occnet_jax.evaluation import further as further_lib
+
+  chosen = further_lib.Further(tuple(test.f_scores), test.emd_points, test.voxel_iou)
+  further_lib.check(chosen)
+  return chosen
 
 
 @contextlib.contextmanager
