@@ -88,8 +88,8 @@ _HEARTBEAT = flags.DEFINE_integer(
 _SHARD = flags.DEFINE_string(
   "shard",
   None,
-  "prepare: i/n makes every n-th shard from the i-th on, i from 0; for machines that "
-  "share the directory.",
+  "prepare, reconstruct: i/n makes every n-th shard or mesh from the i-th on, from 0, "
+  "for machines that share a directory.",
 )
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
@@ -118,6 +118,7 @@ def main(argv: list[str]) -> None:
       preview=paths["preview"],
       intrinsics=paths["intrinsics"],
       poses=paths["poses"],
+      shard=_SHARD.value,
     )
     return
   if _MODEL.value:

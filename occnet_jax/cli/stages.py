@@ -247,6 +247,7 @@ def reconstruct(
   intrinsics: str | None = None,
   poses: str | None = None,
   preview: str | None = None,
+  shard: str | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
   from occnet_jax.cli import reconstruct as reconstruct_lib
@@ -261,6 +262,7 @@ def reconstruct(
     poses=poses,
     config_override=config_override,
     preview=preview,
+    shard=shard,
   )
 
 
