@@ -199,7 +199,9 @@ def parse(config: Mapping[str, Any]) -> Settings:
   numbers["data.scan"] = config["data"]["scan"]
   ranges.check(numbers)
   ranges.check_seed(config["seed"])
-  sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
+  sections: dict[str, Any] = {
+    name: kind(**config[name]) for name, kind in SECTIONS.items()
+  }
   scan = ScanSettings(**config["data"]["scan"])
   sections["data"] = sections["data"]._replace(scan=scan)
   plain = {name: config[name] for name in ("name", "seed", "prep", "model")}

@@ -162,7 +162,7 @@ def _jax_field(point_fn: PointFn, points_per_batch: int | None) -> "JaxField":
   return JaxField(bind, points_per_batch or default)
 
 
-shared_jit = functools.cache(jax.jit)
+shared_jit: Callable[[Callable], Callable] = functools.cache(jax.jit)
 
 
 def bind_shared(point_fn: Partial, kernel: Kernel) -> Callable:

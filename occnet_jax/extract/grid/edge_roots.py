@@ -58,7 +58,7 @@ def find_roots(
     level: value at the surface.
   """
   t, evaluations = np.zeros(len(crossings.edges)), 0
-  index = samples.index()
+  index = samples.key_index()
   for start in range(0, len(t), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
