@@ -181,6 +181,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   train.on_nonfinite = "stop"
   # Validation shapes drawn in logs/validation.png and TensorBoard; 0 for none.
   train.preview_shapes = 3
+  # Where the log goes besides logs/metrics.jsonl: tensorboard, csv, wandb.
+  train.sinks = ("tensorboard",)
 
   val = config.val = ml_collections.ConfigDict()
   val.split = "val"  # split that validation reads

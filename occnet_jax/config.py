@@ -19,6 +19,7 @@ MUTABLE_FIELDS = (
   *("name", "prep", "data.dir", "data.mixture", "data.placement", "data.workers"),
   *("train.steps", "train.log_every", "train.save_every", "train.keep_every"),
   *("train.validate_every", "train.on_nonfinite", "train.preview_shapes"),
+  "train.sinks",
   *("model.tau_grid", "model.levels_used", "val", "test", "generation", "report"),
 )
 
@@ -98,6 +99,7 @@ class TrainSettings(NamedTuple):
   validate_every: int
   on_nonfinite: str
   preview_shapes: int
+  sinks: tuple[str, ...]
 
 
 class ValSettings(NamedTuple):

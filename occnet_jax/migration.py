@@ -45,6 +45,7 @@ SINCE = {
   "train.remat": False,
   "train.on_nonfinite": "stop",
   "train.preview_shapes": 0,
+  "train.sinks": ("tensorboard",),
   "val.mesh_shapes": 0,
   "test.threshold": None,
   "test.trim": 0.0,

@@ -192,6 +192,7 @@ ELSEWHERE = {
     "geometry/test_point_meshing.py",
     "test_a_point_set_becomes_a_mesh_by_the_config",
   ),
+  "train.sinks": ("train/test_log_sinks.py", "test_a_run_logs_where_its_config_says"),
   "generation.backend": (
     "extract/device/test_extract.py",
     "test_a_run_extracts_where_its_config_says",

@@ -60,9 +60,11 @@ def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
   from occnet_jax.cli import first_weights
   from occnet_jax.extract import to_mesh
-  from occnet_jax.train import loop, multihost, workdir_lock
+  from occnet_jax.train import log_sinks, loop, multihost, workdir_lock
 
-  to_mesh.check(config_lib.parse(config).generation)  # now, not after the training
+  settings = config_lib.parse(config)
+  to_mesh.check(settings.generation)  # now, not after the training
+  log_sinks.check(settings.train.sinks)
   initialise = functools.partial(first_weights.initialise, config)
   if not multihost.is_main_process():
     loop.train(config, workdir, initialise)

@@ -153,6 +153,7 @@ def train(
         shapes=training.batch_size,
         pending_rows=record.get("pending_rows", ()),
         validation_pending=record.get("validation_pending", False),
+        sinks=training.sinks,
       )
     )
 
