@@ -31,6 +31,7 @@ LEVELS = {
   "occnet_jax.trained_model": 7,
   "occnet_jax.api": 7,
   "occnet_jax.viz": 8,
+  "occnet_jax.plotting": 9,
   "occnet_jax.cli": 9,
   "occnet_jax.__main__": 10,
   "main": 10,

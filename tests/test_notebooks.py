@@ -40,6 +40,13 @@ CHANGES = {{
 }}
 """
 
+EXPERIMENTS = """
+OUT = pathlib.Path({out!r})
+CATEGORIES, SHAPES = ("car", "sofa"), 5
+HIDDEN, CODE, STEPS = 16, 16, 3
+RESOLUTION_0, UPSAMPLING_STEPS, MORPHS = 8, 1, 2
+"""
+
 
 def run(name, parameters, question, out):
   """Runs a notebook with other parameters; the value of an expression at its end."""
@@ -78,6 +85,19 @@ def test_the_quickstart_trains_and_writes_a_closed_mesh_in_millimetres(tmp_path)
   assert len(found["morphs"]) == 2
   mesh = check_closed(tmp_path / "reconstruction.ply")
   check_in_padded_box(mesh, np.array(found["scan"]))
+
+
+def test_the_experiments_train_their_own_encoder_and_loss(tmp_path):
+  question = (
+    "{'penalty': [row['penalty'] for row in history], 'volumes': volumes.tolist(),"
+    " 'loss': [row['loss_per_point'] for row in history],"
+    " 'decides': np.asarray(decides).tolist()}"
+  )
+  found = run("experiments", EXPERIMENTS, question, tmp_path)
+  assert len(found["loss"]) == 3 and np.isfinite(found["loss"]).all()
+  assert min(found["penalty"]) > 0  # the field has a slope
+  assert len(found["volumes"]) == 8
+  assert np.shape(found["decides"]) == (300, 3) and np.any(found["decides"])
 
 
 def test_the_official_checkpoint_reconstructs_a_cloud_and_an_image(tmp_path):
@@ -127,5 +147,6 @@ def test_notebooks_are_valid_parse_and_hold_no_outputs(path):
       assert cell.execution_count is None
 
 
-def test_there_are_two_notebooks():
-  assert [path.stem for path in NOTEBOOKS] == ["official_checkpoint", "quickstart"]
+def test_there_are_three_notebooks():
+  names = ["experiments", "official_checkpoint", "quickstart"]
+  assert [path.stem for path in NOTEBOOKS] == names

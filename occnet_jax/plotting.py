@@ -1,0 +1,123 @@
+"""Meshes and clouds in 3D in a notebook, without a network (host).
+
+  from occnet_jax import plotting
+  plotting.show(mesh, cloud)          # side by side; drag to turn
+  plotting.slide(meshes, labels)      # one at a time, by a slider
+
+Each returns a `View`, which Jupyter and Colab display where a cell ends with it, and
+which `save` writes to an HTML file.
+
+Shape letter: n points.
+"""
+
+import dataclasses
+import html
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+from occnet_jax import files
+from occnet_jax.geometry import frames
+from occnet_jax.viz import comparison, glb, pages, panes
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """A page that holds all that it shows and fetches nothing.
+
+  Attributes:
+    page: its HTML.
+    height: pixels that it takes in a notebook.
+  """
+
+  page: str = dataclasses.field(repr=False)
+  height: int
+
+  def _repr_html_(self) -> str:
+    """The page in a frame of its own, as notebooks ask for it."""
+    return (
+      f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;border:0" '
+      f'height="{self.height}"></iframe>'
+    )
+
+  def save(self, path: str | os.PathLike) -> pathlib.Path:
+    """Writes the page to an HTML file."""
+    path = pathlib.Path(files.expand_home(os.fspath(path)))
+    with files.atomic_write(path) as scratch:
+      scratch.write_text(self.page, encoding="utf-8")
+    return path
+
+
+def show(
+  mesh: trimesh.Trimesh,
+  observation: Float[np.ndarray, "n 3"] | Float[np.ndarray, "h w c"] | None = None,
+  *,
+  title: str = "Reconstruction",
+  height: int = 560,
+) -> View:
+  """A mesh, beside what it was made of.
+
+  Args:
+    mesh: the mesh, in any unit.
+    observation: a cloud in the frame of the mesh, or an image from 0 to 1; None for
+      the mesh alone.
+    title: title of the page.
+    height: pixels that it takes in a notebook.
+  """
+  if observation is None:
+    return slide([mesh], [f"{len(mesh.faces):,} faces"], title=title, height=height)
+  observation = np.asarray(observation)
+  facts = {"Mesh": f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"}
+  page = comparison.page(title=title, facts=facts, observation=observation, mesh=mesh)
+  return View(page, height)
+
+
+def slide(
+  meshes: Sequence[trimesh.Trimesh],
+  labels: Sequence[str] | None = None,
+  *,
+  title: str = "Meshes",
+  height: int = 560,
+) -> View:
+  """Meshes of one frame, one at a time, chosen by a slider.
+
+  Args:
+    meshes: at least one mesh with faces.
+    labels: a text for each; None numbers them.
+    title: title of the page.
+    height: pixels that it takes in a notebook.
+
+  Raises:
+    ValueError: no mesh, one without faces, or another number of labels.
+  """
+  if not meshes or any(not len(mesh.faces) for mesh in meshes):
+    raise ValueError(
+      f"{len(meshes)} meshes, {sum(not len(mesh.faces) for mesh in meshes)} of them "
+      "without faces; want at least one, all with faces"
+    )
+  labels = [str(i) for i in range(len(meshes))] if labels is None else list(labels)
+  if len(labels) != len(meshes):
+    raise ValueError(
+      f"{len(labels)} labels for {len(meshes)} meshes; want one for each"
+    )
+  # One frame for all, so that a shape does not jump while it changes.
+  loc, scale = frames.unit_cube_frame(
+    np.concatenate([mesh.vertices for mesh in meshes])
+  )
+  models = [
+    pages.data_url(
+      glb.mesh_glb(
+        frames.to_frame(np.asarray(mesh.vertices), loc, scale),
+        np.asarray(mesh.faces),
+        panes.OUTPUT_COLOUR,
+      ),
+      "model/gltf-binary",
+    )
+    for mesh in meshes
+  ]
+  page = pages.render("slider.html", title=title, models=models, labels=labels)
+  return View(page, height)
