@@ -28,6 +28,7 @@ quickstart: $(VENV)/.runs
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check --quiet --python $(VENV)
 
 # Lint, then every test.
 test: lint

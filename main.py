@@ -85,6 +85,12 @@ _HEARTBEAT = flags.DEFINE_integer(
   "Seconds of silence after which one of several processes counts as gone.",
   lower_bound=1,
 )
+_SHARD = flags.DEFINE_string(
+  "shard",
+  None,
+  "prepare, reconstruct: i/n makes every n-th shard or mesh from the i-th on, from 0, "
+  "for machines that share a directory.",
+)
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -112,6 +118,7 @@ def main(argv: list[str]) -> None:
       preview=paths["preview"],
       intrinsics=paths["intrinsics"],
       poses=paths["poses"],
+      shard=_SHARD.value,
     )
     return
   if _MODEL.value:
@@ -128,6 +135,7 @@ def main(argv: list[str]) -> None:
     cluster=dispatch.Cluster(
       _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _HEARTBEAT.value
     ),
+    shard=_SHARD.value,
   )
 
 

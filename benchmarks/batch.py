@@ -3,9 +3,10 @@
   python -m benchmarks.batch --workdir=runs/quickstart
 
 The inputs are the network's inputs of test shapes; resolution and method are those of
-the run's config. Medians over --rounds of three ways that take turns: `reconstruct`,
-`reconstruct_batch`, and `reconstruct_batch` with --together shapes per call. Each runs
-once before, to compile.
+the run's config. Medians over --rounds of the ways that take turns: `reconstruct`,
+`reconstruct_batch`, and `reconstruct_batch` with --together shapes per call; the first
+and the last also with the whole extraction on the device. Each runs once before, to
+compile.
 """
 
 import argparse
@@ -31,14 +32,19 @@ def main() -> None:
   clouds = list(read_test_inputs(model, args.shapes).values())
   settings = {"normalise": False, "on_empty": "empty"}
 
-  def stream(together: int) -> list:
-    several = {"threads": args.threads, "together": together}
+  def one_by_one(backend: str) -> list:
+    return [model.reconstruct(each, backend=backend, **settings) for each in clouds]
+
+  def stream(together: int, backend: str) -> list:
+    several = {"threads": args.threads, "together": together, "backend": backend}
     return list(model.reconstruct_batch(clouds, **several, **settings))
 
   ways = {
-    "one by one": lambda: [model.reconstruct(each, **settings) for each in clouds],
-    "stream": lambda: stream(1),
-    f"{args.together} a call": lambda: stream(args.together),
+    "one by one": lambda: one_by_one("host"),
+    "stream": lambda: stream(1, "host"),
+    f"{args.together} a call": lambda: stream(args.together, "host"),
+    "device": lambda: one_by_one("device"),
+    f"device, {args.together} a call": lambda: stream(args.together, "device"),
   }
   rates: dict[str, list[float]] = {name: [] for name in ways}
   for round_ in range(args.rounds + 1):
@@ -50,7 +56,7 @@ def main() -> None:
   devices = jax.local_devices()
   print(f"{len(devices)} x {devices[0].device_kind}, {model.config['name']}")  # noqa: T201
   for name, values in rates.items():
-    print(f"{name:12} {statistics.median(values):8.2f} shapes/s")  # noqa: T201
+    print(f"{name:20} {statistics.median(values):8.2f} shapes/s")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ where matplotlib is installed (tests/requirements.txt).
 import argparse
 import importlib.util
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,14 +35,28 @@ def main() -> None:
   parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tasks"))
   out = parser.parse_args().out
   config = small.make("autodecoder", out / "data", **tasks.TASKS["autodecoder"])
+  compare(config, out)
+
+
+def compare(config: dict[str, Any], out: pathlib.Path) -> list[dict[str, Any]]:
+  """The rows of representation.csv, which it writes with its picture.
+
+  Args:
+    config: of the code table's run.
+    out: directory of that run, as benchmarks.tasks makes it.
+
+  Raises:
+    SystemExit: there is no such run.
+  """
   rows = resume_log.read(out / "autodecoder" / "evaluation" / "measured.jsonl")[1]
   if not rows:
     raise SystemExit(f"{out}: run benchmarks.tasks --only autodecoder first")
   shapes = source.open_split(config["data"]["dir"], "train", evaluate.FIELDS)
   ious = {side: [] for side in SIDES}
+  meshes = pathlib.Path(config["data"]["dir"]) / "meshes"
   for row in tqdm.tqdm(rows, desc="voxel grids", unit="shape"):
     shape = shapes[row["index"]]
-    path = out / "data" / "meshes" / row["category"]
+    path = meshes / row["category"]
     solid = solid_lib.close(*mesh_io.read_mesh(next(path.glob(f"{row['id']}.*"))))
     loc, scale = frames.unit_cube_frame(solid.vertices)
     contains = inside_test.make_inside_test(
@@ -52,14 +67,14 @@ def main() -> None:
     for side in SIDES:
       grid = np.unpackbits(voxels.voxelize(contains, side=side))[: side**3]
       ious[side].append(metrics.iou(look_up(grid, side, points), inside))
-  network = np.mean([row["iou"] for row in rows])
+  network = float(np.mean([row["iou"] for row in rows]))
   model = occnet_jax.restore(out / "autodecoder")
   size = sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"]))
   table = [
     {
       "representation": f"{side}^3 cells",
       "numbers": side**3,
-      "iou": np.mean(ious[side]),
+      "iou": float(np.mean(ious[side])),
     }
     for side in SIDES
   ]
@@ -77,6 +92,7 @@ def main() -> None:
     print(f"{row['representation']:14} {row['numbers']:9} {row['iou']:.3f}")  # noqa: T201
   if importlib.util.find_spec("matplotlib"):
     draw(out / "representation.png", [row["iou"] for row in table[:-1]], network)
+  return table
 
 
 def look_up(grid: np.ndarray, side: int, points: np.ndarray) -> np.ndarray:

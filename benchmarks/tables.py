@@ -1,105 +1,118 @@
-"""The paper's Table 2, reconstruction from clouds, with every system trained alike.
+"""The paper's tables with every system trained alike, and its other experiments.
 
-  python -m benchmarks.tables --data=data/quickstart --out=runs/tables --minutes=4
+  python main.py --mode=prepare --config=configs/quickstart.py --config.prep.views=12 \
+    --config.prep.view_side=64 --config.prep.out=data/tables
+  python -m benchmarks.tables --data=data/tables --out=runs/tables --minutes=3
 
-3D-R2N2, PSGN, AtlasNet (squares and sphere), the occupancy network and one with three
-planes of local features, from 300 noisy points of procedural shapes. All are smaller
-than published and have the same optimiser and batch; each has as many steps as fit into
---minutes of CPU time (all cores together). The test split's meshes are measured as the
-paper measures them, and stand beside the figures that the paper gives for ShapeNet.
+--part=table1 is single-image reconstruction (3D-R2N2, PSGN, Pixel2Mesh, AtlasNet, the
+occupancy network), table2 that of clouds (3D-R2N2, PSGN, Deep Marching Cubes, AtlasNet
+with squares and sphere, the occupancy network and one with three planes of local
+features), figure4 representation power, and generation unconditional samples and
+interpolations, with the networks of benchmarks.tasks. --photos=FOLDER adds
+meshes of photographs (section 4.5) by the image systems, but for Pixel2Mesh, which
+wants cameras.
+
+All systems are smaller than published (benchmarks/table_systems.py) and have the same
+optimiser; each has as many steps as fit into --minutes of CPU time (all cores
+together), which are those of the steps: reading data, validation, meshes and their
+measures come on top. The test split's meshes are measured as the paper measures them.
 Such short trainings show what a system learns first, not what it can reach.
 
-Writes tables.json and, where Embree is installed, tables.png: one test shape of each of
---pictures categories, the points of the truth above, then each system's reconstruction.
-Call it again to resume.
+Writes <out>/<table>.json and, where Embree is installed, <table>.png: one test shape of
+each of --pictures categories, the observations above, the points of the truth below,
+each system's reconstruction between them. --render puts the tables of
+benchmarks/results into docs/results.md. Call it again to resume: a system that is
+finished is not trained anew, one that was interrupted goes on from its checkpoint.
 """
 
 import argparse
 import csv
 import json
 import pathlib
+import time
 from typing import Any
 
-from benchmarks.learning import PLANES
+import numpy as np
+
+from benchmarks import (
+  machine,
+  representation,
+  small,
+  table_page,
+  table_systems,
+  tasks,
+)
 from benchmarks.step_cost import measure_step
-from configs import atlasnet, psgn, quickstart, r2n2
+from benchmarks.table_systems import METRICS, TABLES
 from occnet_jax import config as config_lib
 from occnet_jax.cli import process, stages
-from occnet_jax.data import loader
+from occnet_jax.data import batches, loader
 from occnet_jax.evaluation import evaluate, reconstructions, resume_log, tables
 from occnet_jax.files import atomic_write
 from occnet_jax.geometry import rendering
 from occnet_jax.viz import sheets
 
-_ENCODER = {
-  "model.encoder": "pointnet_resnet",
-  "model.encoder_hidden_size": 64,
-  "model.c_dim": 128,
-  "model.fourier_octaves": 5,
-}
-_ATLASNET = {**_ENCODER, "model.hidden_size": 64, "data.points": 1000}
-# Recipe, and what makes it small.
-SYSTEMS: dict[str, tuple[Any, str, dict[str, Any]]] = {
-  "3D-R2N2": (r2n2, "pointcloud", {**_ENCODER, "model.channels": (64, 32, 16, 8)}),
-  "PSGN": (psgn, "pointcloud", {**_ENCODER, "model.hidden_size": 256}),
-  "AtlasNet, squares": (atlasnet, "squares", _ATLASNET),
-  "AtlasNet, sphere": (atlasnet, "sphere", {**_ATLASNET, "model.n_points": 1000}),
-  "ONet": (quickstart, "paper", {}),
-  "three planes": (quickstart, "patches", PLANES),
-}
-PUBLISHED = {  # IoU, Chamfer-L1 x10 and normal consistency of the paper's Table 2
-  "3D-R2N2": (0.565, 0.169, 0.719),
-  "PSGN": (None, 0.202, None),
-  "ONet": (0.762, 0.087, 0.891),
-}
-METRICS = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
-SIDE = 160  # pixels of a picture
+SIDE = 128  # pixels of a picture
 CHECKS = 4  # validations, and checkpoints, of a run
+TASKS = {"figure4": "autodecoder", "generation": "unconditional"}
+PARTS = (*TABLES, *TASKS)
+INTERPOLATED = 8  # meshes on the way between two shapes
+RESULTS = pathlib.Path(__file__).parent / "results"
+PAGE = RESULTS.parents[1] / "docs" / "results.md"
 
 
-def configure(system: str, args: argparse.Namespace, steps: int) -> dict[str, Any]:
+def configure(
+  table: str, system: str, args: argparse.Namespace, steps: int = CHECKS
+) -> dict[str, Any]:
   """The config of a system's run, as nested dicts."""
-  recipe, variant, changes = SYSTEMS[system]
-  config = recipe.get_config(variant)
-  config.optim.update(quickstart.get_config("paper").optim)
-  if system == "three planes":
-    config.optim.update(quickstart.get_config("patches").optim)
-  config.update_from_flattened_dict(
-    {
-      "data.dir": str(args.data),
-      "data.cloud_points": 300,
-      "train.batch_size": 8,
-      "train.steps": steps,
-      "train.validate_every": steps // CHECKS,
-      "train.save_every": steps // CHECKS,
-      "train.preview_shapes": 0,
-      "val.points": 2048,
-      "test.samples": args.samples,
-      "test.shapes": args.shapes,
-      "generation.upsampling_steps": 2,
-      **changes,
-      "data.random_stretch": 0.0,  # grids of cells cannot be stretched
-    }
-  )
-  return config.to_dict()
+  fields = {
+    "data.dir": str(args.data),
+    "data.workers": 0,
+    "test.samples": args.samples,
+    "test.shapes": args.shapes,
+  }
+  return table_systems.configure(table, system, fields, steps, CHECKS)
 
 
-def run(system: str, args: argparse.Namespace) -> dict[str, Any]:
-  """Trains, generates and measures one system; its row, with those of categories."""
-  workdir = args.out / folder(system)
-  cost = workdir.with_suffix(".json")
-  seconds, parameters = measure_step(configure(system, args, CHECKS), cost)
+def run(table: str, system: str, args: argparse.Namespace) -> dict[str, Any]:
+  """Trains, generates and measures one system; its row, with those of categories.
+
+  Raises:
+    SystemExit: the row of an earlier call is of another budget.
+  """
+  workdir = args.out / folder(table, system)
+  path = workdir.with_suffix(".row.json")
+  budget = {"minutes": args.minutes, "samples": args.samples, "shapes": args.shapes}
+  if path.exists():
+    row = json.loads(path.read_text())
+    if row["budget"] != budget:
+      raise SystemExit(
+        f"{path} has the budget {row['budget']}, want {budget}; give another --out, or "
+        "delete the file and the directory of that name"
+      )
+    return row
+  cost = workdir.with_suffix(".cost.json")
+  seconds, parameters = measure_step(configure(table, system, args), cost)
   steps = CHECKS * max(round(60 * args.minutes / seconds / CHECKS), 1)
-  config = configure(system, args, steps)
-  for stage in (stages.train, stages.generate, stages.evaluate):
-    stage(config, workdir)
+  config = configure(table, system, args, steps)
+  spent = {}
+  for name in ("train", "generate", "evaluate"):
+    start = time.process_time()
+    getattr(stages, name)(config, workdir)
+    spent[name] = time.process_time() - start
   summary = read_summary(workdir / "evaluation" / "summary.csv")
   means = next(row for row in summary if row["category"] == tables.MEAN_OF_CLASSES)
-  return {
+  row = {
     "system": system,
+    "budget": budget,
     "parameters": parameters,
     "steps": steps,
+    "batch_size": config["train"]["batch_size"],
     "cpu_seconds_per_step": seconds,
+    "cpu_seconds": spent,  # of this call; an interrupted one is not in them
+    "meshes": means["meshes"],
+    "empty": means["empty"],
+    "missing": means["missing"],
     "means": {name: means.get(name) for name in METRICS},
     "categories": {
       row["category"]: {name: row.get(name) for name in METRICS}
@@ -107,6 +120,8 @@ def run(system: str, args: argparse.Namespace) -> dict[str, Any]:
       if not row["category"].startswith("mean of")
     },
   }
+  write_json(path, row)
+  return row
 
 
 def read_summary(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -118,74 +133,124 @@ def read_summary(path: pathlib.Path) -> list[dict[str, Any]]:
     ]
 
 
-def draw(args: argparse.Namespace) -> None:
-  """Writes tables.png: a row for the truth and each system, a column for a shape."""
-  config = config_lib.parse(configure(args.systems[0], args, CHECKS))
+def write_json(path: pathlib.Path, value: Any) -> None:
+  with atomic_write(path) as scratch:
+    scratch.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def folder(table: str, system: str) -> str:
+  return f"{table}_{system}".replace(", ", "_").replace(" ", "_")
+
+
+def draw(table: str, systems: list[str], args: argparse.Namespace) -> None:
+  """Writes <table>.png, a column for a shape: observation, systems, truth."""
+  config = config_lib.parse(configure(table, systems[0], args))
   shapes = stages.open_test_split(config)()
   chosen: dict[str, int] = {}  # the first test shape of each category
   for index in loader.evenly_spaced(len(shapes), args.shapes).tolist():
     chosen.setdefault(evaluate.shape_names(shapes[index])["category"], index)
   indices = list(chosen.values())[: args.pictures]
-  tiles = [
-    sheets.tile(shapes[index]["pointcloud"]["points"][:3000].astype(float), SIDE)
-    for index in indices
+  transform = batches.evaluation_transform(config.data, points=1)
+  rngs = [loader.shape_rng(config.seed, index) for index in indices]
+  inputs = [
+    transform(shapes[index], rng)["inputs"]
+    for index, rng in zip(indices, rngs, strict=True)
   ]
-  for system in args.systems:
-    workdir = args.out / folder(system)
+  tiles = [sheets.tile(np.asarray(each), SIDE) for each in inputs]
+  for system in systems:
+    workdir = args.out / folder(table, system)
     rows = resume_log.read(workdir / evaluate.GENERATED)[1]
     by_index = {row["index"]: row for row in rows}
     tiles += [
       sheets.tile(reconstructions.read(workdir, by_index[index], "ply"), SIDE)
       for index in indices
     ]
-  sheets.write_tiles(args.out / "tables.png", tiles, columns=len(indices))
+  truths = [shapes[index]["pointcloud"]["points"][:3000] for index in indices]
+  tiles += [sheets.tile(points.astype(float), SIDE) for points in truths]
+  sheets.write_tiles(args.out / f"{table}.png", tiles, columns=len(indices))
 
 
-def folder(system: str) -> str:
-  return system.replace(", ", "_").replace(" ", "_")
+def run_table(table: str, args: argparse.Namespace) -> None:
+  """All systems of a table, then its file, its picture and its text."""
+  rows = []
+  for system in args.systems or TABLES[table]:
+    print(f"{table}: {system}", flush=True)  # noqa: T201
+    rows.append(run(table, system, args))
+    result = {"table": table, "machine": machine.describe(), "rows": rows}
+    write_json(args.out / f"{table}.json", result)
+  print(table_page.text(result))  # noqa: T201
+  if args.pictures and rendering.is_available():
+    draw(table, [row["system"] for row in rows], args)
+  if args.photos and table == "table1":
+    reconstruct_photos([row["system"] for row in rows], args)
 
 
-def show(value: float | None) -> str:
-  return "    –" if value is None else f"{value:5.3f}"
+def reconstruct_photos(systems: list[str], args: argparse.Namespace) -> None:
+  """Meshes of a folder of photographs by all systems that need no camera (4.5)."""
+  for system in systems:
+    if system != "Pixel2Mesh":
+      target = args.out / "photos" / folder("table1", system)
+      workdir = args.out / folder("table1", system)
+      stages.reconstruct(workdir, str(args.photos), str(target))
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-  """Means over classes beside the paper's figures, then IoU, or Chamfer, by class."""
-  heads = "IoU   Ch.x10 normals F-score"
-  print(f"{'':18}{'parameters':>11}{'steps':>7}  {heads}   | paper: IoU, Ch., normals")  # noqa: T201
-  for row in rows:
-    ours = "  ".join(show(row["means"][name]) for name in METRICS)
-    paper = "  ".join(map(show, PUBLISHED.get(row["system"], (None,) * 3)))
-    print(  # noqa: T201
-      f"{row['system']:18}{row['parameters']:11,}{row['steps']:7}  {ours}   | {paper}"
-    )
-  print("\nChamfer-L1 x10 by class")  # noqa: T201
-  names = sorted(rows[0]["categories"])
-  print(f"{'':18}" + " ".join(f"{name[:8]:>8}" for name in names))  # noqa: T201
-  for row in rows:
-    cells = (row["categories"][name]["chamfer_l1_x10"] for name in names)
-    print(f"{row['system']:18}" + " ".join(f"{show(cell):>8}" for cell in cells))  # noqa: T201
+def run_task(part: str, args: argparse.Namespace) -> None:
+  """Figure 4 or generation: a task of benchmarks.tasks at the same budget."""
+  task = TASKS[part]
+  fields = tasks.TASKS[task] | {"test__samples": args.samples}
+  config = small.make(task, args.data, **fields)
+  cost = args.out / f"{part}.cost.json"
+  seconds, parameters = measure_step(config, cost)
+  steps = max(round(60 * args.minutes / seconds), 1)
+  config = small.make(task, args.data, **fields | {"train__steps": steps})
+  for stage in (stages.train, stages.generate, stages.evaluate):
+    stage(config, args.out / task)
+  result = {
+    "part": part,
+    "machine": machine.describe(),
+    "minutes": args.minutes,
+    "parameters": parameters,
+    "steps": steps,
+  }
+  if part == "figure4":
+    result["rows"] = representation.compare(config, args.out)
+  else:
+    measures = args.out / task / "evaluation" / "generation.json"
+    result["measures"] = json.loads(measures.read_text())
+    stages.interpolate(config, args.out / task, INTERPOLATED)
+  write_json(args.out / f"{part}.json", result)
+  print(json.dumps(result, indent=1))  # noqa: T201
+
+
+def render() -> None:
+  """Puts the tables of benchmarks/results into docs/results.md."""
+  for table in TABLES:
+    path = RESULTS / f"{table}.json"
+    if path.exists():
+      table_page.replace(PAGE, table, table_page.text(json.loads(path.read_text())))
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--data", type=pathlib.Path, required=True)
-  parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--minutes", type=float, default=4.0, help="of CPU time a run")
+  parser.add_argument("--data", type=pathlib.Path, help="prepared data, with views")
+  parser.add_argument("--out", type=pathlib.Path, help="directory of all runs")
+  parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
+  parser.add_argument("--photos", type=pathlib.Path, help="folder, by image systems")
+  parser.add_argument("--render", action="store_true", help="write docs/results.md")
+  parser.add_argument("--minutes", type=float, default=3.0, help="of CPU time a run")
   parser.add_argument("--samples", type=int, default=100_000, help="points of a mesh")
   parser.add_argument("--shapes", type=int, default=0, help="test shapes; 0 for all")
-  parser.add_argument("--pictures", type=int, default=6, help="shapes on tables.png")
-  parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+  parser.add_argument("--pictures", type=int, default=6, help="shapes of a picture")
+  parser.add_argument("--systems", nargs="+", help="some of a table; all by default")
   args = parser.parse_args()
   process.keep_freed_memory()  # as main.py does
-  rows = []
-  for system in args.systems:
-    rows.append(run(system, args))
-    with atomic_write(args.out / "tables.json") as scratch:
-      scratch.write_text(json.dumps({"minutes": args.minutes, "rows": rows}, indent=1))
-  print_table(rows)
-  if rendering.is_available():
-    draw(args)
+  if args.render:
+    render()
+    return
+  if not (args.data and args.out):
+    parser.error("want --data and --out, or --render")
+  for part in PARTS if args.part == "all" else [args.part]:
+    (run_table if part in TABLES else run_task)(part, args)
 
 
 if __name__ == "__main__":

@@ -38,72 +38,22 @@ import torch
 
 from benchmarks import torch_convonet, torch_models
 from benchmarks.decoder import chain, seconds
+from benchmarks.our_step import Step, make_batch, our_step
 from benchmarks.torch_convonet import ConvolutionalOccupancyNetwork
 from benchmarks.torch_models import OccupancyNetwork
 from configs import convonet, onet
-from occnet_jax import config as config_lib
 from occnet_jax.cli import process
-from occnet_jax.data import inputs as inputs_lib
-from occnet_jax.models import registry
-from occnet_jax.train import optimizers
-from occnet_jax.train import state as state_lib
-from occnet_jax.train import step as step_lib
 
 RUNS = 3
 TASKS = ("pointcloud", "image", "voxels", "planes")
 OURS = ("ours", "ours, remat")
 KINDS = ("eager", "compiled", "eager, kept", "compiled, kept")
-Step = Callable[[int], None]  # takes so many, and waits for the last
 
 
 def make_config(task: str) -> dict[str, Any]:
   is_local = task == "planes"
   config = convonet.get_config() if is_local else onet.get_config(task)
   return config.to_dict()
-
-
-def make_batch(config: dict, shapes: int) -> dict[str, np.ndarray]:
-  rng = np.random.default_rng(0)
-  form = inputs_lib.make(config_lib.parse(config).data).spec
-  count = config["data"]["points"]
-  inputs = rng.uniform(0, 1, (shapes, *form.shape))
-  return {
-    "points": rng.uniform(-0.55, 0.55, (shapes, count, 3)).astype(np.float32),
-    "occupancies": rng.integers(0, 2, (shapes, count)).astype(np.float32),
-    "inputs": (inputs > 0.5 if form.ndim == 3 and form.shape[2] > 3 else inputs).astype(
-      np.float32
-    ),
-  }
-
-
-def ours(
-  config: dict, batch: dict, *, remat: bool, precision: str
-) -> tuple[Step, float, float]:
-  """Our step, the operations in it, and its memory in GiB."""
-  build = {"axis_name": step_lib.AXIS, "precision": precision, "remat": remat}
-  settings = config_lib.parse(config)
-  optimizer = optimizers.make(settings.optim, settings.train.steps)
-  method = registry.build(config["model"], **build)
-  plain = registry.build(config["model"])
-  state = state_lib.create(plain, optimizer, batch, seed=0, ema=False)
-  mapped = step_lib.data_parallel(step_lib.make_step(method, optimizer))
-  split = step_lib.split_over_devices(batch, jax.local_device_count())
-  alone = step_lib.make_step(plain, optimizer)
-  lowered = jax.jit(alone).lower(state, batch, 0)
-  # On a GPU XLA counts operations of compiled programs alone.
-  counted = (lowered.cost_analysis() or lowered.compile().cost_analysis())["flops"]
-  kept = {"state": step_lib.replicate(state), "number": 0}
-  compiled = mapped.lower(kept["state"], split, np.int32(0), None).compile()
-  memory = compiled.memory_analysis().temp_size_in_bytes / 2**30
-
-  def take(count: int) -> None:
-    for _ in range(count):
-      index = np.int32(kept["number"])
-      state, scalars = compiled(kept["state"], split, index, None)
-      kept.update(state=state, number=kept["number"] + 1)
-    jax.block_until_ready((state, scalars))
-
-  return take, float(counted), memory
 
 
 def twin(config: dict, batch: dict, *, compiled: bool, narrow: bool) -> Step:
@@ -163,7 +113,7 @@ def _time(
     process.keep_freed_memory()
   if name == "ours":
     remat = "remat" in kind
-    step, counted, memory = ours(config, batch, remat=remat, precision=precision)
+    step, counted, memory = our_step(config, batch, remat=remat, precision=precision)
   else:
     narrow = precision == "bfloat16"
     step = twin(config, batch, compiled="compiled" in kind, narrow=narrow)

@@ -181,6 +181,8 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   train.on_nonfinite = "stop"
   # Validation shapes drawn in logs/validation.png and TensorBoard; 0 for none.
   train.preview_shapes = 3
+  # Where the log goes besides logs/metrics.jsonl: tensorboard, csv, wandb.
+  train.sinks = ("tensorboard",)
 
   val = config.val = ml_collections.ConfigDict()
   val.split = "val"  # split that validation reads
@@ -203,6 +205,12 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # Margin of the box of the true surface, beyond whose sides and floor points of the
   # mesh do not count, as for rooms; 0 counts all.
   test.trim = 0.0
+  # Further distances of the F-score, in cube units, beside 0.01, such as (0.005, 0.02).
+  test.f_scores = ()
+  # Points of either surface for the earth mover's distance, an exact assignment in time
+  # that grows with their cube: 1,024 take a tenth of a second; 0 for none.
+  test.emd_points = 0
+  test.voxel_iou = False  # whether IoU at the cells of the stored grid is measured
 
   generation = config.generation = ml_collections.ConfigDict()
   # Isosurface extraction: mise_roots, dual (sharp edges), or mise (the reference's).
@@ -221,6 +229,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   # machine.
   generation.precision = "float32"
   generation.points_per_batch = placeholder(int)  # points per call; None chooses
+  # Where octree and triangles are computed: host (NumPy), device (with the network in
+  # one program), or auto, what was measured to be faster.
+  generation.backend = "auto"
   # Side of a cell of a network of windows in the unit of a user's cloud, which is then
   # reconstructed as a scene; None for a cloud of one shape, scaled to the unit cube.
   generation.cell_size = placeholder(float)
@@ -229,6 +240,9 @@ def get_config(model: str = "onet") -> ml_collections.ConfigDict:
   generation.finetune_steps = 0
   generation.finetune_learning_rate = 1e-4  # of Adam in these steps
   generation.format = "ply"  # file format of meshes: ply, glb, obj or off
+  # What predicted points (psgn), and the vertices of patches (atlasnet), become: none,
+  # ball_pivoting or poisson. It takes pymeshlab, which the extra `meshing` brings.
+  generation.point_mesh = "none"
 
   report = config.report = ml_collections.ConfigDict()
   report.shapes = 12  # shapes in the report's 3D viewers

@@ -19,6 +19,7 @@ MUTABLE_FIELDS = (
   *("name", "prep", "data.dir", "data.mixture", "data.placement", "data.workers"),
   *("train.steps", "train.log_every", "train.save_every", "train.keep_every"),
   *("train.validate_every", "train.on_nonfinite", "train.preview_shapes"),
+  "train.sinks",
   *("model.tau_grid", "model.levels_used", "val", "test", "generation", "report"),
 )
 
@@ -98,6 +99,7 @@ class TrainSettings(NamedTuple):
   validate_every: int
   on_nonfinite: str
   preview_shapes: int
+  sinks: tuple[str, ...]
 
 
 class ValSettings(NamedTuple):
@@ -115,6 +117,9 @@ class TestSettings(NamedTuple):
   threshold: float | None
   samples: int
   trim: float
+  f_scores: tuple[float, ...]
+  emd_points: int
+  voxel_iou: bool
 
 
 class GenerationSettings(NamedTuple):
@@ -128,10 +133,12 @@ class GenerationSettings(NamedTuple):
   refine_steps: int
   precision: str
   points_per_batch: int | None
+  backend: str
   cell_size: float | None
   finetune_steps: int
   finetune_learning_rate: float
   format: str
+  point_mesh: str
 
 
 class ReportSettings(NamedTuple):
@@ -194,7 +201,9 @@ def parse(config: Mapping[str, Any]) -> Settings:
   numbers["data.scan"] = config["data"]["scan"]
   ranges.check(numbers)
   ranges.check_seed(config["seed"])
-  sections = {name: kind(**config[name]) for name, kind in SECTIONS.items()}
+  sections: dict[str, Any] = {
+    name: kind(**config[name]) for name, kind in SECTIONS.items()
+  }
   scan = ScanSettings(**config["data"]["scan"])
   sections["data"] = sections["data"]._replace(scan=scan)
   plain = {name: config[name] for name in ("name", "seed", "prep", "model")}

@@ -45,15 +45,21 @@ SINCE = {
   "train.remat": False,
   "train.on_nonfinite": "stop",
   "train.preview_shapes": 0,
+  "train.sinks": ("tensorboard",),
   "val.mesh_shapes": 0,
   "test.threshold": None,
   "test.trim": 0.0,
+  "test.f_scores": (),
+  "test.emd_points": 0,
+  "test.voxel_iou": False,
   "generation.least_part": 0.0,
   "generation.smooth_steps": 0,
   "generation.precision": "float32",
+  "generation.backend": "auto",
   "generation.cell_size": None,
   "generation.finetune_steps": 0,
   "generation.finetune_learning_rate": 1e-4,
+  "generation.point_mesh": "none",
 }
 # The same of config.model, by its name.
 MODEL_SINCE = {
@@ -61,6 +67,7 @@ MODEL_SINCE = {
   "convonet": {"unet_up": "transposed"},
   "deepsdf": {"scale": 1.0},
   "ifnet": {"level_dropout": 0.0, "levels_used": 0},
+  "pix2mesh": {"template_file": ""},
   "scan": {"fine_poisson_side": 64},
 }
 # Fields that are gone, with the value at which they did nothing.

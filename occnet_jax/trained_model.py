@@ -347,4 +347,4 @@ class Model:
 
 
 # One compiled function for all models of one method, which `registry.build` makes once.
-_jit = functools.cache(jax.jit)
+_jit: Any = functools.cache(jax.jit)

@@ -205,6 +205,10 @@ def test_files_stay_short(path):
       "import occnet_jax; occnet_jax.extract_mesh; occnet_jax.audit",
       {"flax", "optax", "grain", "tensorflow_datasets"},
     ),
+    (
+      "import occnet_jax.cli.reconstruct, occnet_jax; occnet_jax.from_pretrained",
+      {"grain", "tensorflow_datasets", "array_record"},
+    ),
   ],
 )
 def test_an_import_takes_no_flags_prints_nothing_and_brings_no_more(program, absent):

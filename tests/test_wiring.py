@@ -32,6 +32,7 @@ from tests.test_wiring_batches import (
 )
 
 RNG = np.random.default_rng(0)
+FURTHER = "evaluation/test_further.py"
 PARAMS = {"kernel": np.full((3, 3), 2.0, np.float32), "embedding": np.ones((2, 3))}
 
 
@@ -180,9 +181,21 @@ ELSEWHERE = {
     "cli/test_first_weights.py",
     "test_the_stage_trains_on_from_them",
   ),
+  "test.f_scores": (FURTHER, "test_the_config_asks_for_further_measures"),
+  "test.emd_points": (FURTHER, "test_the_config_asks_for_further_measures"),
+  "test.voxel_iou": (FURTHER, "test_the_config_asks_for_further_measures"),
   "generation.sample": (
     "cli/test_stages.py",
     "test_samples_of_neighbouring_seeds_are_all_different",
+  ),
+  "generation.point_mesh": (
+    "geometry/test_point_meshing.py",
+    "test_a_point_set_becomes_a_mesh_by_the_config",
+  ),
+  "train.sinks": ("train/test_log_sinks.py", "test_a_run_logs_where_its_config_says"),
+  "generation.backend": (
+    "extract/device/test_extract.py",
+    "test_a_run_extracts_where_its_config_says",
   ),
   "generation.cell_size": (
     "test_scenes.py",

@@ -16,6 +16,7 @@ from PIL import Image
 from configs import base
 from occnet_jax import config as config_lib
 from occnet_jax.data import batches
+from occnet_jax.data.example_batch import example_batch
 
 COUNT = 600
 
@@ -214,7 +215,7 @@ BATCH = {
   "data.voxel_side": (
     {"data.inputs": "voxels"},
     4,
-    lambda s: batches.example_batch(s.data)["inputs"].shape[1],
+    lambda s: example_batch(s.data)["inputs"].shape[1],
     becomes(8, 4),
   ),
   "data.placement": (

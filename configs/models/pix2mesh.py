@@ -11,6 +11,9 @@ def get_config() -> ml_collections.ConfigDict:
   model.hidden_size = 192  # features of the graph convolutions
   # Vertices of the template, a sphere; the mesh has about sixteen times as many.
   model.template_vertices = 156
+  # A closed sphere of one's own as the template, a mesh in cube units around the origin
+  # or info_ellipsoid.dat of the published code; "" for the one of template_vertices.
+  model.template_file = ""
   # Whether the sides of the image are the centres of the outer pixels of its maps, as
   # in the published code, or where these end.
   model.align_corners = True

@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 
 from data_prep import sources
 from data_prep.pipeline import report, shards, worker_pool
-from data_prep.pipeline.report import Row
 from data_prep.pipeline.shard_jobs import (
   Resources,
   ShardJob,
+  complete,
+  is_done,
   make_shard_jobs,
   remove_damaged,
   run_here,
@@ -39,7 +40,6 @@ from data_prep.sampling.example import (
   check_settings,
   is_generated,
   is_official,
-  make_features,
 )
 from data_prep.sources.entry import SPLITS, MeshEntry
 from data_prep.watertight import solid as solids
@@ -67,11 +67,13 @@ class Prepared(NamedTuple):
     directory: the data set.
     shapes: number of examples in each split.
     rejected: number of meshes that did not become examples; the report says why.
+    missing: number of shards that are left to other parts; 0 for a whole data set.
   """
 
   directory: pathlib.Path
   shapes: dict[str, int]
   rejected: int
+  missing: int = 0
 
 
 def prepare_all(
@@ -129,6 +131,7 @@ def prepare(
   retry: bool = False,
   shard_size: int = 64,
   run: Callable[[Sequence[ShardJob], Resources], None] = run_here,
+  part: tuple[int, int] = (0, 1),
 ) -> Prepared:
   """Prepares a data set, or the part of it that is missing.
 
@@ -170,6 +173,8 @@ def prepare(
     shard_size: meshes per shard.
     run: function that makes the jobs that are not done; the default starts processes on
       this machine.
+    part: (i, n) to make every n-th shard from the i-th on. Parts may run at the same
+      time, on machines that share `out`; the last one to end completes the data set.
 
   Raises:
     ValueError: a setting is out of range, `out` holds data of other settings or has a
@@ -212,18 +217,22 @@ def prepare(
   remove_damaged(out)
   if retry:
     _forget_lost(out)
+  missing = 0
   if not shards.is_complete(out):
     resources = Resources(
       workers or worker_pool.count_cores(), worker_pool.Limits(time_limit, memory_limit)
     )
-    files.remove_scratch(out)  # left by a run that was killed
+    alone = part[1] == 1  # else the files under way may be those of other parts
+    if alone:
+      files.remove_scratch(out)  # left by a run that was killed
     try:
-      _make_missing(out, settings, resources, run)
+      missing = _make_missing(out, settings, resources, run, part)
     finally:
-      files.remove_scratch(out)  # left by worker processes that were killed
-  rows = report.read(out)
+      if alone:
+        files.remove_scratch(out)  # left by worker processes that were killed
+  rows = report.read(out) if not missing else report.read_parts(out)
   shapes = report.count(rows)
-  return Prepared(out, shapes, len(rows) - sum(shapes.values()))
+  return Prepared(out, shapes, len(rows) - sum(shapes.values()), missing)
 
 
 def _make_missing(
@@ -231,8 +240,13 @@ def _make_missing(
   settings: Settings,
   resources: Resources,
   run: Callable[[Sequence[ShardJob], Resources], None],
-) -> None:
-  """Collects the meshes, makes the shards that are not there, and finishes the set."""
+  part: tuple[int, int],
+) -> int:
+  """Collects the meshes, makes the shards of a part, and finishes a set that is whole.
+
+  Returns:
+    The number of shards that are not there yet.
+  """
   entries = sources.collect(
     settings["source"],
     out,
@@ -251,8 +265,12 @@ def _make_missing(
     single_shape=settings.get("single_shape", False),
   )
   jobs = make_shard_jobs(out, settings, plan)
-  run([job for split in SPLITS for job in jobs[split]], resources)
-  _finish(out, settings, jobs, plan.duplicates)
+  every, (number, parts) = [job for split in SPLITS for job in jobs[split]], part
+  run(every[number::parts], resources)
+  if missing := sum(not is_done(job) for job in every):
+    return missing
+  complete(out, settings, jobs, plan.duplicates)
+  return 0
 
 
 def _forget_lost(out: pathlib.Path) -> None:
@@ -318,29 +336,3 @@ def _digest(entries: Sequence[MeshEntry]) -> str:
     for entry in entries
   )
   return f"{len(entries)} files, {hashlib.sha256(names.encode()).hexdigest()[:16]}"
-
-
-def _finish(
-  out: pathlib.Path,
-  settings: Settings,
-  jobs: dict[str, list[ShardJob]],
-  duplicates: Sequence[Row],
-) -> None:
-  """Writes the report, and the metadata that makes shards a data set."""
-  rows = {
-    split: [json.loads(job.rows_path.read_text()) for job in jobs[split]]
-    for split in SPLITS
-  }
-  every = [row for split in SPLITS for part in rows[split] for row in part]
-  report.write(out, [*every, *duplicates])
-  lengths = {
-    split: [sum(row["outcome"] == "ok" for row in part) for part in rows[split]]
-    for split in SPLITS
-  }
-  if not any(map(sum, lengths.values())):
-    first = every[0]
-    raise ValueError(
-      f"none of {len(every)} meshes could be used; the first, {first['id']}: "
-      f"{first['reason']} (all reasons: {out / report.FILE})"
-    )
-  shards.finish(out, make_features(settings), lengths)

@@ -1,6 +1,7 @@
 """The report of a preparation: a row per mesh, and a summary in words (host)."""
 
 import csv
+import json
 import pathlib
 import re
 from collections import Counter, defaultdict
@@ -97,6 +98,12 @@ def read(out: pathlib.Path) -> list[dict[str, str]]:
       "dataset_info.json and run the same command again"
     ) from error
   return rows
+
+
+def read_parts(out: pathlib.Path) -> list[Row]:
+  """The rows of the shards that are there, of a directory that is not complete."""
+  paths = sorted((out / "rows").glob("*.json"))
+  return [row for path in paths for row in json.loads(path.read_text())]
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:

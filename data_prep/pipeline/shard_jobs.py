@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from data_prep.pipeline import shards, worker_pool
+from data_prep.pipeline import report, shards, worker_pool
 from data_prep.pipeline.report import Row, make_row
 from data_prep.pipeline.splits import Splits
 from data_prep.progress import progress_bar
-from data_prep.sampling.example import Settings, Task, prepare_one
-from data_prep.sources.entry import MeshEntry
+from data_prep.sampling.example import Settings, Task, make_features, prepare_one
+from data_prep.sources.entry import SPLITS, MeshEntry
 from occnet_jax import files
 
 Result = tuple[Row, bytes | None]
@@ -180,3 +180,29 @@ def _finished(
 
 def _name(task: Task) -> tuple[str, str, str]:
   return task.split, task.entry.category, task.entry.model_id
+
+
+def complete(
+  out: pathlib.Path,
+  settings: Settings,
+  jobs: dict[str, list[ShardJob]],
+  duplicates: Sequence[Row],
+) -> None:
+  """Writes the report, and the metadata that makes shards a data set."""
+  rows = {
+    split: [json.loads(job.rows_path.read_text()) for job in jobs[split]]
+    for split in SPLITS
+  }
+  every = [row for split in SPLITS for part in rows[split] for row in part]
+  report.write(out, [*every, *duplicates])
+  lengths = {
+    split: [sum(row["outcome"] == "ok" for row in part) for part in rows[split]]
+    for split in SPLITS
+  }
+  if not any(map(sum, lengths.values())):
+    first = every[0]
+    raise ValueError(
+      f"none of {len(every)} meshes could be used; the first, {first['id']}: "
+      f"{first['reason']} (all reasons: {out / report.FILE})"
+    )
+  shards.finish(out, make_features(settings), lengths)

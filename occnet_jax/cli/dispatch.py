@@ -4,7 +4,7 @@ import pathlib
 from typing import NamedTuple
 
 from occnet_jax import files
-from occnet_jax.cli import stages
+from occnet_jax.cli import parts, stages
 from occnet_jax.config import Config
 
 STAGES = {
@@ -43,6 +43,7 @@ def run(
   checkpoint: str | None = None,
   steps: int = 8,
   cluster: Cluster = Cluster(),  # noqa: B008 (it is immutable)
+  shard: str | None = None,
 ) -> None:
   """Runs one stage, all of them in order, or another use of a run.
 
@@ -53,6 +54,7 @@ def run(
     checkpoint: file of published weights to read or to write; import and export_torch.
     steps: meshes from one shape to the next; interpolate.
     cluster: the processes that share the work.
+    shard: "i/n", see `parts.parse`; prepare.
 
   Raises:
     ValueError: something that the mode needs is missing.
@@ -76,6 +78,11 @@ def run(
       f"--mode={mode} needs --workdir=DIR, the directory of the run, as in: "
       "python main.py --config=configs/quickstart.py --workdir=runs/quickstart"
     )
+  if shard and mode != "prepare":
+    raise ValueError(
+      f"--shard={shard} divides the shards of a data set, or a folder that is "
+      f"reconstructed; leave it out of {mode}"
+    )
   path = check_workdir_path(workdir)
   if mode in ("import", "export_torch") and not checkpoint:
     raise ValueError(f"--mode={mode} needs --checkpoint=FILE, see --help")
@@ -93,7 +100,7 @@ def run(
   for name, stage in STAGES.items():
     if mode in (name, "all"):
       if cluster.process == 0 or name in MULTI_PROCESS_STAGES:
-        stage(config, path)
+        stage(config, path, *([parts.parse(shard)] if shard else []))
       if cluster.coordinator:
         multihost.barrier(name)
 

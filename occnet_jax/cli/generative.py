@@ -45,7 +45,9 @@ def read_samples(settings: Settings, workdir: pathlib.Path) -> list[trimesh.Trim
 def evaluate_samples(
   settings: Settings, workdir: pathlib.Path, shapes: Examples
 ) -> dict[str, float | int]:
-  """Coverage and MMD of the samples against as many shapes of the test split.
+  """The samples as a set against as many shapes of the test split.
+
+  Coverage, MMD, JSD and, of more than one shape, 1-NNA.
 
   Writes evaluation/generation.json and evaluation/samples.png.
 
@@ -70,13 +72,19 @@ def evaluate_samples(
     cloud = shapes[index]["pointcloud"]["points"]
     rng = loader.shape_rng(settings.seed, index)
     true.append(cloud[rng.choice(len(cloud), min(POINTS, len(cloud)), replace=False)])
-  distances = generative.chamfer_matrix(drawn, [cloud.astype(float) for cloud in true])
+  true = [cloud.astype(float) for cloud in true]
+  distances = generative.chamfer_matrix(drawn, true)
   scores = generative.coverage_and_mmd(distances)
+  scores["jsd"] = generative.jensen_shannon(drawn, true)
+  if min(distances.shape) > 1:
+    within = (generative.chamfer_matrix(clouds, clouds) for clouds in (drawn, true))
+    accuracy = generative.nearest_neighbour_accuracy(*within, distances)
+    scores["nearest_neighbour_accuracy"] = accuracy
   measures = {
     "samples": len(made),
     "empty": len(chosen) - len(made),
-    "coverage": scores["coverage"],
-    "mmd_chamfer_l1_x10": 10 * scores["mmd"],
+    "mmd_chamfer_l1_x10": 10 * scores.pop("mmd"),
+    **scores,
   }
   with files.atomic_write(workdir / "evaluation" / "generation.json") as scratch:
     scratch.write_text(json.dumps(measures, indent=2))

@@ -106,6 +106,12 @@ def make_parser() -> argparse.ArgumentParser:
     help="simplify the mesh to so many faces; all are kept by default",
   )
   one.add_argument(
+    "--shard",
+    metavar="I/N",
+    help="of a folder, take every N-th file from the I-th on, I from 0: for several "
+    "machines that share the output, as of a Slurm array",
+  )
+  one.add_argument(
     "--texture",
     action="store_true",
     help="give a GLB the cloud's colours as a picture, not at its vertices",
@@ -209,6 +215,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     seed=arguments.seed,
     preview=arguments.preview,
     texture=arguments.texture,
+    shard=arguments.shard,
   )
 
 
@@ -231,6 +238,10 @@ def _reconstruct_volume(arguments: argparse.Namespace, source: pathlib.Path) -> 
       )
   if arguments.texture:
     raise ValueError("--texture is for clouds with colours; leave it out for a volume")
+  if arguments.shard:
+    raise ValueError(
+      f"--shard={arguments.shard} is for models; leave it out for volumes"
+    )
   with process.announced("starting"):
     from occnet_jax.cli import user_volume  # imports JAX
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from occnet_jax import api
-from occnet_jax.cli import mesh_options, process, user_folder, user_mesh
+from occnet_jax.cli import mesh_options, parts, process, user_folder, user_mesh
 from occnet_jax.data import user_depth, user_inputs
 from occnet_jax.extract import to_mesh
 from occnet_jax.geometry import mesh_io
@@ -38,6 +38,7 @@ def reconstruct(
   seed: int = 0,
   preview: str | os.PathLike | None = None,
   texture: bool = False,
+  shard: str | None = None,
 ) -> None:
   """Writes meshes of the objects in a user's files.
 
@@ -65,6 +66,7 @@ def reconstruct(
     seed: seed of the points that are drawn from a cloud.
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
     texture: write the colours of clouds to GLB as a picture, see `api.write_mesh`.
+    shard: "i/n", see `parts.parse`: the part of a folder that this call makes.
 
   Raises:
     ValueError: both a workdir and a pretrained model; no file that the network could
@@ -81,7 +83,9 @@ def reconstruct(
     preview, resolution=resolution, smooth=smooth, faces=faces, seed=seed
   )
   process.compute_in_caller()
-  source = pathlib.Path(source)
+  source, part = pathlib.Path(source), parts.parse(shard)
+  if shard and not source.is_dir():
+    raise ValueError(f"--shard={shard} divides a folder; leave it out for {source}")
   default = "reconstructions" if source.is_dir() else "reconstruction.glb"
   target = pathlib.Path(target or default)
   if not source.is_dir():
@@ -125,7 +129,7 @@ def reconstruct(
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
     task = user_folder.network_task(model, origin, options, texture=texture)
-    made = user_folder.reconstruct_folder(task, items, source, target)
+    made = user_folder.reconstruct_folder(task, items, source, target, part)
     user_mesh.print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201
 

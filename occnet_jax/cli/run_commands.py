@@ -56,6 +56,12 @@ def add(commands: Any) -> None:
     parsers[name].add_argument(
       "--out", metavar="DIR", help="directory of the data set; data/own by default"
     )
+  parsers["prepare"].add_argument(
+    "--shard",
+    metavar="I/N",
+    help="make every N-th shard from the I-th on, I from 0: for several machines that "
+    "share the directory, as of a Slurm array",
+  )
   for name in ("train", "generate", "evaluate", "report", "interpolate", "run"):
     parsers[name].add_argument("--workdir", required=True, help="directory of the run")
   parsers["train"].add_argument(
@@ -177,6 +183,7 @@ def _run(arguments: argparse.Namespace) -> None:
     checkpoint=options.get("checkpoint"),
     steps=options.get("steps", 0),
     cluster=dispatch.Cluster(**several),
+    shard=options.get("shard"),
   )
 
 

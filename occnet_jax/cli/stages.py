@@ -32,23 +32,39 @@ from occnet_jax.version import environment
 Config = dict[str, Any]
 
 
-def prepare(config: Config, workdir: pathlib.Path | None) -> None:
-  """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others."""
+def prepare(
+  config: Config, workdir: pathlib.Path | None, part: tuple[int, int] = (0, 1)
+) -> None:
+  """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others.
+
+  Args:
+    config: nested dicts.
+    workdir: directory whose log gets the seconds, if any.
+    part: (i, n) to make every n-th shard from the i-th on.
+  """
   from data_prep.pipeline import prepare as prepare_lib
   from data_prep.pipeline import report as report_lib
 
   with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
-    for prepared in prepare_lib.prepare_all(**config["prep"]):
-      print(report_lib.summarise(prepared.directory))  # noqa: T201
+    for prepared in prepare_lib.prepare_all(**config["prep"], part=part):
+      if prepared.missing:
+        print(  # noqa: T201
+          f"{prepared.directory}: {sum(prepared.shapes.values())} shapes are there, "
+          f"{prepared.missing} shards are left to the other parts of {part[1]}"
+        )
+      else:
+        print(report_lib.summarise(prepared.directory))  # noqa: T201
 
 
 def train(config: Config, workdir: pathlib.Path) -> None:
   """Shards -> checkpoints."""
   from occnet_jax.cli import first_weights
   from occnet_jax.extract import to_mesh
-  from occnet_jax.train import loop, multihost, workdir_lock
+  from occnet_jax.train import log_sinks, loop, multihost, workdir_lock
 
-  to_mesh.check(config_lib.parse(config).generation)  # now, not after the training
+  settings = config_lib.parse(config)
+  to_mesh.check(settings.generation)  # now, not after the training
+  log_sinks.check(settings.train.sinks)
   initialise = functools.partial(first_weights.initialise, config)
   if not multihost.is_main_process():
     loop.train(config, workdir, initialise)
@@ -113,6 +129,7 @@ def generate(config: Config, workdir: pathlib.Path) -> None:
       "(config.model.z_dim is 0); unset it"
     )
   finetuning.check(model.method, settings.generation)
+  to_mesh.check_point_mesh(model.method, settings.generation.point_mesh)
   transform = batches.evaluation_transform(settings.data, points=1)
   used = settings.model.get("levels_used", 0)
 
@@ -186,6 +203,7 @@ def evaluate(config: Config, workdir: pathlib.Path) -> None:
       origin=evaluate_lib.make_origin(settings.test.split, settings.data._asdict()),
       samples=settings.test.samples,
       trim=settings.test.trim,
+      further=further(settings.test),
     )
   print(tables.as_text(tables.summarise(rows)))  # noqa: T201
 
@@ -231,6 +249,7 @@ def reconstruct(
   intrinsics: str | None = None,
   poses: str | None = None,
   preview: str | None = None,
+  shard: str | None = None,
 ) -> None:
   """A user's file or folder of files -> meshes; see `cli.reconstruct`."""
   from occnet_jax.cli import reconstruct as reconstruct_lib
@@ -245,6 +264,7 @@ def reconstruct(
     poses=poses,
     config_override=config_override,
     preview=preview,
+    shard=shard,
   )
 
 
@@ -285,8 +305,19 @@ def open_test_split(settings: config_lib.Settings) -> Callable:
     settings.data.dir,
     settings.test.split,
     # FIELDS last: it reads the whole surface, of which an observation wants less.
-    inputs.make(settings.data).fields | evaluate_lib.FIELDS,
+    inputs.make(settings.data).fields
+    | evaluate_lib.FIELDS
+    | ({"voxels": True} if settings.test.voxel_iou else {}),
   )
+
+
+def further(test: config_lib.TestSettings) -> Any:
+  """What config.test measures beside the paper's metrics, a `Further`."""
+  from occnet_jax.evaluation import further as further_lib
+
+  chosen = further_lib.Further(tuple(test.f_scores), test.emd_points, test.voxel_iou)
+  further_lib.check(chosen)
+  return chosen
 
 
 @contextlib.contextmanager

@@ -22,13 +22,14 @@ from PIL import Image
 from occnet_jax import api, files
 from occnet_jax.cli import command_line, user_mesh
 from occnet_jax.data.user_inputs import InputItem
-from occnet_jax.evaluation import tables
+from occnet_jax.evaluation import resume_log, tables
 from occnet_jax.evaluation.resume_log import ResumeLog
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.geometry import photos
 from occnet_jax.viz import album, sheets
 
 Row = dict[str, Any]
+LOG = "reconstruct.jsonl"
 # Pictures of an object: name in its file, caption on the page.
 CAPTIONS = {"input": "Input", "front": "Mesh", "back": "Mesh from behind"}
 
@@ -103,12 +104,34 @@ def network_task(
 
 
 def reconstruct_folder(
-  task: Task, items: Sequence[InputItem], source: pathlib.Path, target: pathlib.Path
+  task: Task,
+  items: Sequence[InputItem],
+  source: pathlib.Path,
+  target: pathlib.Path,
+  part: tuple[int, int] = (0, 1),
 ) -> str:
-  """Writes the meshes of a folder, its report and its page; what was made, in words."""
+  """Writes the meshes of a folder, its report and its page; what was made, in words.
+
+  Args:
+    task: how a mesh is made.
+    items: all inputs of the folder.
+    source, target: the folder, and that of the meshes.
+    part: (i, n) to take every n-th input from the i-th on. Parts may run at the same
+      time; report and page are made by a call for the whole, which finds their meshes.
+  """
+  number, parts = part
   if sentence := describe_shared_names(items):
     print(f"{source}: {sentence}")  # noqa: T201
-  rows = _reconstruct_all(task, items, target)
+  if parts > 1:
+    rows = _reconstruct_all(
+      task, items[number::parts], target, f"reconstruct-{number}-of-{parts}.jsonl"
+    )
+    made = sum(row["outcome"] == "mesh" for row in rows)
+    return (
+      f"{made} of the {len(rows)} meshes of this part in {target}; a call without "
+      "--shard after the last part writes the page and the report"
+    )
+  rows = _reconstruct_all(task, items, target, LOG)
   _write_page(target, source, task.facts, rows)
   names = ("outcome", "reason", "seconds")
   report = [{"file": row["id"]} | {name: row[name] for name in names} for row in rows]
@@ -143,12 +166,18 @@ def describe_shared_names(items: Sequence[InputItem]) -> str:
 
 
 def _reconstruct_all(
-  task: Task, items: Sequence[InputItem], out: pathlib.Path
+  task: Task, items: Sequence[InputItem], out: pathlib.Path, name: str
 ) -> list[Row]:
-  """Makes the meshes that are missing or whose input has changed; a row per item."""
+  """Makes the meshes that are missing or whose input has changed; a row per item.
+
+  Args:
+    task, items, out: as of `reconstruct_folder`.
+    name: of the log of this call. Those of other parts are read.
+  """
   rows = []
-  with ResumeLog(out / "reconstruct.jsonl", task.settings) as log:
-    earlier = {row["id"]: row for row in log.rows()}
+  with ResumeLog(out / name, task.settings) as log:
+    own = {row["id"]: row for row in log.rows()}
+    earlier = _rows_of_parts(out, task.settings) | own
     progress = tqdm.tqdm(
       items, "reconstruct", unit="mesh", file=sys.stdout, mininterval=1, disable=None
     )
@@ -157,7 +186,10 @@ def _reconstruct_all(
       stamp = [[stat.st_size, stat.st_mtime_ns] for stat in stats]
       row, path = earlier.get(item.name, {}), out / f"{item.stem}.glb"
       has_mesh = row.get("outcome") == "mesh"
-      if row.get("stamp") != stamp or path.exists() != has_mesh:
+      if row.get("stamp") == stamp and path.exists() == has_mesh:
+        if item.name not in own:
+          log.add(row)
+      else:
         start = time.perf_counter()
         outcome, reason = _attempt(task, item, path, out)
         row = {"category": "", "id": item.name, "stem": item.stem, "stamp": stamp}
@@ -166,6 +198,13 @@ def _reconstruct_all(
         log.add(row)
       rows.append(row)
   return rows
+
+
+def _rows_of_parts(out: pathlib.Path, settings: Row) -> dict[str, Row]:
+  """The rows that parts of the same settings have logged, by their inputs."""
+  logs = map(resume_log.read, sorted(out.glob("reconstruct-*-of-*.jsonl")))
+  settings = resume_log.plain(settings)
+  return {row["id"]: row for then, rows in logs if then == settings for row in rows}
 
 
 def _attempt(

@@ -4,8 +4,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from occnet_jax.config import DataSettings, Settings
 from occnet_jax.data import crops, inputs, loader, placement, source, transforms
 from occnet_jax.types import Batch
@@ -156,19 +154,3 @@ def make_draws(
     scans=train,
     **(varied if train else {}),
   )
-
-
-def example_batch(data: DataSettings, shapes: int = 1) -> Batch:
-  """A batch of zeros with the shapes and types that training has; reads nothing."""
-  observation = inputs.make(data)
-  batch = loader.example_batch(observation.spec, data.points, shapes)
-  if "distances" in data.targets:
-    batch["distances"] = np.zeros_like(batch["occupancies"])
-  if "surface" in data.targets:
-    batch["surface"] = np.zeros_like(batch["points"])
-    batch["normals"] = np.zeros_like(batch["points"])
-  if "cloud_normals" in data.targets:
-    batch["cloud_normals"] = np.zeros_like(batch["inputs"])
-  if "voxels" in data.targets:
-    batch["voxels"] = np.zeros((shapes, *[data.voxel_side] * 3), np.float32)
-  return batch

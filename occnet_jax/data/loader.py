@@ -18,7 +18,7 @@ import grain
 import jax
 import numpy as np
 from absl import flags
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
 from occnet_jax.data.source import Examples
 from occnet_jax.types import Batch
@@ -106,27 +106,6 @@ def read_batch(
   """The batch of one step, without reading ahead; arguments as of `train_batches`."""
   batches = _batches(source, transform, batch_size=batch_size, seed=seed, epoch=epoch)
   return batches[step]
-
-
-def example_batch(
-  spec: Shaped[np.ndarray, "..."] | dict[str, np.ndarray], points: int, batch_size: int
-) -> Batch:
-  """A batch of the shapes and types of training batches; reads nothing.
-
-  Args:
-    spec: an example of one input, `Observation.spec`.
-    points: t; 0, which stands for all stored points, gives a single one, because no
-      variable of a network depends on their number.
-    batch_size: b.
-  """
-  t = points or 1
-  return {
-    "points": np.zeros((batch_size, t, 3), np.float32),
-    "occupancies": np.zeros((batch_size, t), np.float32),
-    "inputs": jax.tree.map(
-      lambda array: np.repeat(array[None], batch_size, axis=0), spec
-    ),
-  }
 
 
 def batch_indices(

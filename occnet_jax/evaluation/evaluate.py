@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tqdm
 import trimesh
 
 from occnet_jax.data.source import Examples
-from occnet_jax.evaluation import metrics, reconstructions, resume_log, tables
+from occnet_jax.evaluation import further as further_lib
+from occnet_jax.evaluation import measuring, reconstructions, resume_log, tables
 from occnet_jax.evaluation.resume_log import ResumeLog, plain
 from occnet_jax.evaluation.tables import Row
 from occnet_jax.extract.batch.parallel import map_in_order
@@ -183,6 +183,7 @@ def evaluate(
   origin: Origin,
   samples: int,
   trim: float = 0.0,
+  further: further_lib.Further = further_lib.NOTHING,
 ) -> list[Row]:
   """Measures the generated meshes, over all cores, after the reference's protocol.
 
@@ -196,6 +197,7 @@ def evaluate(
     origin: split and data set of `shapes`; meshes of another origin do not count.
     samples: number of points drawn on a mesh.
     trim: as in `metrics.evaluate_mesh`.
+    further: what is measured beside the paper's metrics.
 
   Returns:
     A row per shape: what `generate` wrote and the metrics.
@@ -215,12 +217,13 @@ def evaluate(
       f"{origin.split!r} are generated; finish with --mode=generate first"
     )
   settings |= {"samples": samples, **({"trim": trim} if trim else {})}
+  if further != further_lib.NOTHING:
+    settings["further"] = further._asdict()
   with ResumeLog(directory / MEASURED, settings) as log:
     done = {_identity(row) for row in log.rows() if not row.get("missing")}
     todo = [row for row in generated if _identity(row) not in done]
-    measure = functools.partial(
-      _measure, directory=directory, form=form, samples=samples, trim=trim
-    )
+    protocol = measuring.Protocol(form, samples, trim, further)
+    measure = functools.partial(_measure, directory=directory, protocol=protocol)
     tasks = _with_truths(todo, shapes, directory)
     for row in _progress(_over_cores(measure, tasks, len(todo)), "evaluate", len(todo)):
       log.add(row)
@@ -264,7 +267,8 @@ def _with_truths(
         f"{row['index']} of split {row['split']!r}; the data set has changed: run "
         "--mode=generate again"
       )
-    yield row, {name: shape[name] for name in ("points", "pointcloud")}
+    truth = ("points", "pointcloud", "voxels")
+    yield row, {name: shape[name] for name in truth if name in shape}
 
 
 def _over_cores(
@@ -286,9 +290,7 @@ def _measure(
   task: _Task,
   *,
   directory: pathlib.Path,
-  form: str,
-  samples: int,
-  trim: float,
+  protocol: measuring.Protocol,
 ) -> Row:
   row, truth = task
   if row.get("missing"):
@@ -296,27 +298,10 @@ def _measure(
   try:
     if isinstance(truth, str):
       raise ValueError(truth)
-    vertices, faces = reconstructions.read(directory, row, form, as_written=True)
-    surface = truth["pointcloud"]["points"].astype(np.float64)
-    if reconstructions.is_points(row):
-      return row | metrics.evaluate_points(vertices, surface)
-    points = truth["points"]["points"].astype(np.float64)
-    figures = metrics.evaluate_mesh(
-      vertices,
-      faces,
-      points=points,
-      occupancies=np.unpackbits(truth["points"]["occupancies"])[: len(points)],
-      surface=surface,
-      normals=truth["pointcloud"]["normals"].astype(np.float64),
-      samples=samples,
-      seed=row["index"],
-      trim=trim,
-      volume=bool(row.get("volume", True)),
-    )
+    return row | measuring.figures(directory, row, truth, protocol)
   except ValueError as error:
     where = {name: row[name] for name in ("split", "index")}
     return where | tables.missing_row(*_key(row), reason=str(error))
-  return row | figures
 
 
 def shape_names(shape: dict[str, Any]) -> dict[str, str]:

@@ -110,6 +110,20 @@ COLUMNS = {
     3,
     "Share of the true surface within 0.01 cube units of the reconstruction.",
   ),
+  "emd": Column(
+    "EMD",
+    "cube units",
+    "lower",
+    4,
+    "Mean length of the moves that turn points of one surface into those of the other.",
+  ),
+  "iou_voxels": Column(
+    "IoU of cells",
+    "",
+    "higher",
+    3,
+    "Cells of the stored grid inside both shapes over cells inside either.",
+  ),
 }
 
 
@@ -168,7 +182,9 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
 
 def as_text(rows: Sequence[Row]) -> str:
   """A summary as an aligned table for the terminal: counts and headline metrics."""
-  metrics = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
+  metrics = ["iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct"]
+  asked = [name for name in rows[0] if name.startswith("f_score_")]
+  metrics += [name for name in (*asked, "emd", "iou_voxels") if name not in metrics]
   names = ["category", "meshes", "empty", "missing"]
   names += [name for name in metrics if any(name in row for row in rows)]
   heads = [COLUMNS[n].label if n in COLUMNS else n for n in names]

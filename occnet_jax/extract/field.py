@@ -162,7 +162,7 @@ def _jax_field(point_fn: PointFn, points_per_batch: int | None) -> "JaxField":
   return JaxField(bind, points_per_batch or default)
 
 
-shared_jit = functools.cache(jax.jit)
+shared_jit: Callable[[Callable], Callable] = functools.cache(jax.jit)
 
 
 def bind_shared(point_fn: Partial, kernel: Kernel) -> Callable:
@@ -194,6 +194,10 @@ class JaxField:
   def gradients(self, points: Points) -> Float32[np.ndarray, "n 3"]:
     gradients = self._in_batches(_gradients, points, (3,))
     return np.where(np.isfinite(gradients).all(1, keepdims=True), gradients, 0)
+
+  def run(self, kernel: Kernel, argument: np.ndarray | np.generic) -> PyTree:
+    """The results of one call of a kernel, as arrays of NumPy."""
+    return jax.tree.map(np.asarray, self.bind(kernel)(argument))
 
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple

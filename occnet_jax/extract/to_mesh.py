@@ -11,12 +11,13 @@ from jaxtyping import Float, Int
 
 from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
+from occnet_jax.extract.device.extract import check_backend
 from occnet_jax.extract.extraction import coarse_cells
 from occnet_jax.extract.grid.cell_faces import cell_faces
 from occnet_jax.extract.grid.cell_topologies import mesh_of_topologies
 from occnet_jax.extract.mesh.finish import finish
 from occnet_jax.extract.pipeline import NoSurface, check_method, extract_mesh
-from occnet_jax.geometry import frames, mesh_io
+from occnet_jax.geometry import frames, mesh_io, point_meshing
 from occnet_jax.types import (
   CellTopologies,
   Field,
@@ -38,6 +39,7 @@ def to_mesh(
   level: float | None = None,
   field: field_lib.Field | None = None,
   on_empty: str = "raise",
+  point_mesh: str = "none",
   **options: Any,
 ) -> trimesh.Trimesh:
   """The mesh of one shape, in the cube's frame.
@@ -50,16 +52,19 @@ def to_mesh(
     field: the shape's field, where it is evaluated together with others'; None makes
       a field of this shape alone.
     on_empty: "raise" raises NoSurface where there is no surface, "empty" returns a mesh
-      without faces; for fields and grids.
+      without faces; for fields and grids, and for points with a `point_mesh`.
+    point_mesh: what points, and the vertices of patches, become: "none" leaves them,
+      or one of `point_meshing.METHODS`.
     **options: arguments of `extract_mesh`, for methods that are fields.
 
   Returns:
     The mesh; for an output of points, they are its vertices and there are no faces.
 
   Raises:
-    ValueError: options out of range.
+    ValueError: options out of range, or a `point_mesh` of another kind of output.
     NoSurface: no value exceeds the level and on_empty="raise".
   """
+  check_point_mesh(method, point_mesh)
   match method.output:
     case Field():
       batch = options.pop("points_per_batch", None)
@@ -78,6 +83,8 @@ def to_mesh(
         )
     case Points():
       vertices = np.asarray(method.decode(variables, latent))[0]
+      if point_mesh != "none":
+        return _through(vertices, point_mesh, on_empty)
       return trimesh.Trimesh(vertices, process=False)
     case CellTopologies(box):
       occupancy, offset = (np.asarray(x)[0] for x in method.decode(variables, latent))
@@ -90,6 +97,8 @@ def to_mesh(
       vertices = box * (vertices / (len(occupancy) - 1) - 0.5)
     case Mesh(closed):
       vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
+      if point_mesh != "none":
+        return _through(vertices[0], point_mesh, on_empty)
       return _oriented(vertices[0], faces, closed)
   return trimesh.Trimesh(vertices, faces, process=False)
 
@@ -108,6 +117,34 @@ def _oriented(
   return mesh
 
 
+def _through(
+  points: Float[np.ndarray, "n 3"], way: str, on_empty: str
+) -> trimesh.Trimesh:
+  """The mesh through points; its metadata say `volume` False unless it is closed."""
+  vertices, faces = point_meshing.mesh_points(points.astype(np.float64), way)
+  if not len(faces) and on_empty == "raise":
+    raise NoSurface(
+      f"no surface: {way} finds no triangle among {len(points)} points; choose another "
+      "config.generation.point_mesh, or pass on_empty='empty'"
+    )
+  mesh = trimesh.Trimesh(vertices, faces, process=False)
+  if not mesh.is_watertight:
+    mesh.metadata["volume"] = False
+  return mesh
+
+
+def check_point_mesh(method: Method, point_mesh: str) -> None:
+  """Raises ValueError for a mesh of points where the system has no points."""
+  match method.output:
+    case Points() | Mesh(closed=False):
+      return
+  if point_mesh != "none":
+    raise ValueError(
+      f"config.generation.point_mesh is {point_mesh!r}, but this system predicts a "
+      "closed surface and not points on it; set it to 'none'"
+    )
+
+
 def settings_of(generation: GenerationSettings) -> dict[str, Any]:
   """The arguments of `extract_mesh` that a run's config sets."""
   apart = ("sample", "precision", "format", "cell_size")
@@ -119,6 +156,7 @@ def check(generation: GenerationSettings) -> None:
   """Raises ValueError for settings with which no shape can have a mesh."""
   try:
     check_method(generation.method)
+    check_backend(generation.backend)
     coarse_cells(generation.resolution_0, generation.upsampling_steps)
     finish(
       np.zeros((0, 3)),
@@ -129,6 +167,8 @@ def check(generation: GenerationSettings) -> None:
     )
   except ValueError as error:
     raise ValueError(f"config.generation: {error}") from error
+  if generation.point_mesh != "none":
+    point_meshing.check(generation.point_mesh)
   if f".{generation.format}" not in mesh_io.WRITTEN_SUFFIXES:
     formats = ", ".join(suffix[1:] for suffix in mesh_io.WRITTEN_SUFFIXES)
     raise ValueError(

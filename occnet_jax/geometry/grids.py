@@ -6,7 +6,7 @@ highest. Arrays over a grid are indexed (x, y, z). Shape letter: n points.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 PADDING = 0.1  # the cube's side is 1 + PADDING: [-0.55, 0.55]^3
 
@@ -20,13 +20,13 @@ def grid_indices(side: int, stride: int = 1) -> Indices:
 
 
 def to_coordinates(
-  indices: Indices | Float[np.ndarray, "n 3"],
+  indices: Shaped[np.ndarray | Array, "..."],
   resolution: int,
   padding: float = PADDING,
-) -> Float[np.ndarray, "n 3"]:
+) -> Float[np.ndarray | Array, "..."]:
   """Coordinates in the padded cube: (1 + padding) (index / resolution - 1/2).
 
-  Fractional indices are points between those of the grid.
+  Fractional indices are points between those of the grid. Also for arrays of JAX.
   """
   return (1 + padding) * (indices / resolution - 0.5)
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from occnet_jax import config as config_lib
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop import (
   atlasnet_weights,
   baseline_weights,

@@ -26,7 +26,7 @@ from flax import serialization
 
 from occnet_jax import config as config_lib
 from occnet_jax import files, ranges, unreadable
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop.state_dict import shorten
 from occnet_jax.models import registry
 from occnet_jax.train.integrity import reason

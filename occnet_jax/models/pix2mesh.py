@@ -8,14 +8,17 @@ there are no features of a vertex, and no place of the mesh in the cube.
 Device, jnp. Shape letters: b shapes, v vertices, n target points.
 """
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from occnet_jax.config import lookup
+from occnet_jax.geometry import template_files
 from occnet_jax.models import point_sets
 from occnet_jax.nn import graph_mesh, mesh_losses
 from occnet_jax.nn.chamfer import chamfer
@@ -69,7 +72,8 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
   """The network that the fields of configs/models/pix2mesh.py describe.
 
   Raises:
-    ValueError: an unknown encoder, or a size that it cannot have.
+    ValueError: an unknown encoder, a size that it cannot have, or a template that is no
+      closed sphere.
   """
   point_sets.check_options("pix2mesh", model, options)
   make_encoder = lookup(ENCODERS, model["encoder"], "model.encoder")
@@ -82,7 +86,7 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     make_encoder(model),
     MeshDecoder(model["hidden_size"], model["align_corners"], model["published"]),
   )
-  template = graph_mesh.make_template(model["template_vertices"])
+  template = _make_template(model)
   adjusted = model["adjust_losses"]
 
   def init(key, batch):
@@ -112,6 +116,17 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     return {"loss": chamfer(last.vertices, _target(batch)[0])}
 
   return Method(init, loss, encode, decode, Mesh(closed=True), score)
+
+
+def _make_template(model: Mapping[str, Any]) -> graph_mesh.Template:
+  """The built-in template, or that of a file, around the origin."""
+  if not model["template_file"]:
+    return graph_mesh.make_template(model["template_vertices"])
+  path = pathlib.Path(model["template_file"])
+  vertices, faces = template_files.read_template(path)
+  if path.suffix == ".dat":  # of the published code, in front of the camera
+    vertices = vertices - np.array([graph_mesh.CENTRE])
+  return graph_mesh.refine(vertices, faces)
 
 
 def _target(

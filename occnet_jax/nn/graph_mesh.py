@@ -88,11 +88,22 @@ def make_template(count: int = VERTICES, radii: tuple[float, ...] = RADII) -> Te
       f"config.model.template_vertices is {count}; want 4 or more, such as {VERTICES}"
     )
   sphere = fibonacci_sphere(count)
-  faces, stages = hull_faces(sphere), []
+  return refine(sphere * np.array(radii)[None], hull_faces(sphere))
+
+
+def refine(
+  vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> Template:
+  """A closed mesh as a template, with the graphs of its stages.
+
+  Args:
+    vertices: in cube units around the origin.
+    faces: wound outward.
+  """
+  stages = []
   for _ in range(STAGES):
     stages.append(_make_stage(faces))
     faces = split_faces(faces, stages[-1].edges)
-  vertices = sphere * np.array(radii)[None]
   return Template(vertices.astype(np.float32), tuple(stages))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from occnet_jax import config as config_lib
 from occnet_jax.config import Settings
 from occnet_jax.data import batches as batches_lib
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.data.source import Examples
 from occnet_jax.models import registry
 from occnet_jax.train import batch_stats, multihost, nonfinite, optimizers
@@ -128,7 +129,7 @@ def train(
     state = state_lib.create(
       method,
       optimizer,
-      batches_lib.example_batch(data, training.batch_size),
+      example_batch(data, training.batch_size),
       seed=settings.seed,
       ema=settings.optim.ema_decay > 0,
     )
@@ -152,6 +153,7 @@ def train(
         shapes=training.batch_size,
         pending_rows=record.get("pending_rows", ()),
         validation_pending=record.get("validation_pending", False),
+        sinks=training.sinks,
       )
     )
 

@@ -1,13 +1,13 @@
-"""Scalars over steps, as JSON lines and as TensorBoard events (host)."""
+"""Scalars over steps, as JSON lines and in further sinks (host)."""
 
 import json
 import logging
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-import tensorboardX
-
 from occnet_jax.files import atomic_write
+from occnet_jax.train import log_sinks
 from occnet_jax.types import Picture
 
 _LOGGER = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ TIMING = (
 
 
 class MetricLog:
-  """Writes scalars to <directory>/metrics.jsonl and to TensorBoard files beside it.
+  """Writes scalars to <directory>/metrics.jsonl and to sinks.
 
   A run that resumes at `start` first drops the lines of later steps, which it is about
   to write again, so that every step has one line.
@@ -30,10 +30,16 @@ class MetricLog:
     start: first step of this call.
     validation_pending: whether the state of step `start` is still to be validated,
       whose scores are then dropped as well.
+    sinks: names of further sinks, see `log_sinks`.
   """
 
   def __init__(
-    self, directory: pathlib.Path, *, start: int, validation_pending: bool = False
+    self,
+    directory: pathlib.Path,
+    *,
+    start: int,
+    validation_pending: bool = False,
+    sinks: Sequence[str] = (),
   ):
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "metrics.jsonl"
@@ -42,24 +48,26 @@ class MetricLog:
       rows = [row for row in rows if row["step"] < start or not _is_evaluation(row)]
     with atomic_write(path) as scratch:
       scratch.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    self._sinks = log_sinks.open_sinks(sinks, directory, start, rows)
     self._file = path.open("a")
-    self._events = tensorboardX.SummaryWriter(str(directory), purge_step=start + 1)
 
   def write(self, step: int, scalars: dict[str, Any]) -> None:
-    """Adds one line; names such as train/loss become groups in TensorBoard."""
+    """Adds one line."""
     scalars = {name: float(value) for name, value in scalars.items()}
     self._file.write(json.dumps({"step": step, **scalars}) + "\n")
     self._file.flush()
-    for name, value in scalars.items():
-      self._events.add_scalar(name, value, step)
+    for sink in self._sinks:
+      sink.write(step, scalars)
 
   def show(self, step: int, name: str, picture: Picture) -> None:
-    """Adds a picture, to TensorBoard only."""
-    self._events.add_image(name, picture, step, dataformats="HWC")
+    """Adds a picture to the sinks that have a place for it."""
+    for sink in self._sinks:
+      sink.show(step, name, picture)
 
   def close(self) -> None:
     self._file.close()
-    self._events.close()
+    for sink in self._sinks:
+      sink.close()
 
 
 class NoMetricLog:

@@ -52,6 +52,7 @@ class Progress:
     pending_rows: rows that the method `pending_rows` returned when the run stopped at
       `start`.
     validation_pending: whether the state at `start` is still to be validated.
+    sinks: names of further sinks of the log, see `log_sinks`.
   """
 
   def __init__(
@@ -63,11 +64,12 @@ class Progress:
     shapes: int,
     pending_rows: Rows = (),
     validation_pending: bool = False,
+    sinks: Sequence[str] = (),
   ):
     self._log: MetricLog | NoMetricLog = NoMetricLog()
     if is_main := multihost.is_main_process():
       self._log = MetricLog(
-        directory, start=start, validation_pending=validation_pending
+        directory, start=start, validation_pending=validation_pending, sinks=sinks
       )
     self._waits = DataWait(self._stalled)
     self._pending: list[tuple[int, dict[str, Any]]] = []  # scalars on the device

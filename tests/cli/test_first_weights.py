@@ -7,7 +7,7 @@ import pytest
 from occnet_jax import api
 from occnet_jax import config as config_lib
 from occnet_jax.cli import first_weights, stages
-from occnet_jax.data import batches
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, optimizers
 from occnet_jax.train import state as state_lib
@@ -18,7 +18,7 @@ def fresh_state(config):
   return state_lib.create(
     registry.build(settings.model),
     optimizers.make(settings.optim, settings.train.steps),
-    batches.example_batch(settings.data, 2),
+    example_batch(settings.data, 2),
     seed=0,
     ema=settings.optim.ema_decay > 0,
   )

@@ -14,7 +14,7 @@ from configs import onet
 from occnet_jax import api
 from occnet_jax import config as config_lib
 from occnet_jax.cli import generative, stages
-from occnet_jax.data import batches
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from tests.helpers import ROOT
 from tests.helpers.box_split import make_split
@@ -168,9 +168,7 @@ def test_samples_of_neighbouring_seeds_are_all_different(
     fields = config.to_dict()
     settings = config_lib.parse(fields)
     method = registry.build(settings.model)
-    variables = jax.jit(method.init)(
-      jax.random.key(0), batches.example_batch(settings.data)
-    )
+    variables = jax.jit(method.init)(jax.random.key(0), example_batch(settings.data))
     model = api.Model(method, variables, fields, {"step": 0})
     monkeypatch.setattr(api, "restore", lambda *args, _model=model, **kwargs: _model)
     stages.generate(fields, tmp_path / str(seed))
@@ -185,9 +183,7 @@ def test_generation_trains_a_copy_of_the_network_on_each_cloud(
   tiny_config["generation"]["finetune_steps"] = 2
   settings = config_lib.parse(tiny_config)
   method = registry.build(settings.model)
-  variables = jax.jit(method.init)(
-    jax.random.key(0), batches.example_batch(settings.data)
-  )
+  variables = jax.jit(method.init)(jax.random.key(0), example_batch(settings.data))
   model, used = api.Model(method, variables, tiny_config, {"step": 0}), []
 
   def extract(self, latent, **settings):

@@ -10,6 +10,7 @@ import pytest
 from occnet_jax.config import parse
 from occnet_jax.data import batches as batches_lib
 from occnet_jax.data import loader
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.train import loop
 from tests.helpers import ROOT
 
@@ -100,7 +101,7 @@ def test_an_example_batch_has_the_shapes_of_training_and_reads_nothing(
   settings = parse(tiny_config)
   data = batches_lib.place_train(settings.data, batches_lib.open_train(settings.data))
   batch = next(batches_lib.train_batches(settings, data, 0))
-  example = batches_lib.example_batch(settings.data, 8)
+  example = example_batch(settings.data, 8)
   assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
     name: (x.shape, x.dtype) for name, x in example.items()
   }

@@ -87,5 +87,5 @@ def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path):
 
 def test_every_metric_has_a_column_that_explains_it():
   nowhere = metrics.Distances(np.ones(1), np.ones(1))
-  names = {"iou", *metrics.compare_surfaces(nowhere, nowhere)}
+  names = {"iou", "emd", "iou_voxels", *metrics.compare_surfaces(nowhere, nowhere)}
   assert names == tables.COLUMNS.keys()

@@ -9,6 +9,7 @@ from absl.testing import flagsaver
 
 import main
 from occnet_jax.cli import process
+from occnet_jax.data import batches  # noqa: F401  # see `run_here`
 from tests.helpers import ROOT
 
 
@@ -27,7 +28,11 @@ def call(*args, check=True):
 
 
 def run_here(*args):
-  """Runs main.py in this process."""
+  """Runs main.py in this process.
+
+  Grain and array_record define flags of their own when they are imported. flagsaver
+  forgets those of an import within it, so they are imported before.
+  """
   argv = ["main.py", *map(str, args)]
   with (
     flagsaver.flagsaver(),

@@ -9,7 +9,7 @@ import pytest
 import occnet_jax
 from configs import base
 from occnet_jax.config import parse
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop import onet_weights, runs
 from occnet_jax.models import registry
 from occnet_jax.train import checkpoint, loop

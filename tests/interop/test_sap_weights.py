@@ -7,7 +7,7 @@ import pytest
 import occnet_jax
 from configs import sap
 from occnet_jax.config import parse
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop import runs, sap_weights
 from occnet_jax.interop.torch_format import file
 from occnet_jax.models import registry

@@ -10,7 +10,7 @@ import pytest
 from configs import base, convonet
 from occnet_jax import api
 from occnet_jax import config as config_lib
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.types import Windows
 from tests.helpers.compilations import count_compilations

@@ -15,6 +15,7 @@ from configs import base
 from occnet_jax import config as config_lib
 from occnet_jax.cli import stages
 from occnet_jax.data import batches as batches_lib
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.train import metric_log
 from occnet_jax.types import Field, Grid, Mesh, Points
@@ -183,7 +184,7 @@ def test_a_batch_is_as_promised_and_scores_are_per_shape(config):
   settings = config_lib.parse(config)
   examples = batches_lib.open_train(settings.data)
   batch = next(batches_lib.read_host_batches(settings, examples, 0))
-  example = batches_lib.example_batch(settings.data, 8)
+  example = example_batch(settings.data, 8)
   chex.assert_trees_all_equal_shapes_and_dtypes(
     jax.tree.map(jnp.asarray, batch), example
   )
@@ -222,7 +223,7 @@ def test_steps_lower_a_finite_loss_and_what_was_saved_is_what_is_loaded(
   assert ("iou" in rows[0]) == has_volume
   assert model.method.decode is again.method.decode  # nothing is compiled twice
   assert {"loss", "chamfer_l1", "step"} <= model.record.keys()
-  inputs = batches_lib.example_batch(model.settings.data)["inputs"]
+  inputs = example_batch(model.settings.data)["inputs"]
   latent = model.encode(inputs)
   jax.tree.map(np.testing.assert_array_equal, latent, again.encode(inputs))
   model.save_pretrained(tmp_path / "model", dtype="float32")

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from configs import ifnet as recipes
 from configs.models import ifnet as fields
 from occnet_jax import config as config_lib
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop import ifnet_weights
 from occnet_jax.models import registry
 from occnet_jax.nn.multiscale import voxelise

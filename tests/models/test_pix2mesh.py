@@ -14,6 +14,7 @@ from configs import pix2mesh as configs
 from occnet_jax import config as config_lib
 from occnet_jax.cli import reconstruct, stages
 from occnet_jax.data import batches
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.data.user_inputs import find_items
 from occnet_jax.extract.to_mesh import to_mesh
 from occnet_jax.geometry import cameras
@@ -168,7 +169,7 @@ def imported(tmp_path, tiny_views):
   config = make_config("pix2mesh", tiny_views)
   config["model"]["published"] = True
   method = registry.build(config["model"])
-  example = batches.example_batch(config_lib.parse(config).data)
+  example = example_batch(config_lib.parse(config).data)
   variables = jax.jit(method.init)(jax.random.key(4), example)
   path, workdir = tmp_path / "pix2mesh.pt", tmp_path / "run"
   runs.FILES["pix2mesh"].write(path, variables, step=7, best=0.25)

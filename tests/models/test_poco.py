@@ -9,7 +9,7 @@ import pytest
 
 from configs import base, poco
 from occnet_jax import config as config_lib
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from tests.helpers.variables import draw
 

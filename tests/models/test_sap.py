@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from configs import base, sap
 from occnet_jax import config as config_lib
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.nn import poisson
 from tests.helpers.variables import draw

@@ -8,7 +8,7 @@ import pytest
 from configs import base
 from occnet_jax import config as config_lib
 from occnet_jax import trained_model
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry, scan
 from tests.helpers.compilations import count_compilations
 

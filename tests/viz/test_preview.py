@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from occnet_jax.config import parse
-from occnet_jax.data.batches import example_batch
+from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.viz import preview
 

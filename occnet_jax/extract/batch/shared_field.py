@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, PyTree
+from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from occnet_jax.extract.field import JaxField, Kernel
 from occnet_jax.extract.point_batches import padded_batches
@@ -28,11 +28,11 @@ Points = Float[np.ndarray, "n 3"]
 
 
 class _Request(NamedTuple):
-  """One batch of points of one shape, and the future of its results."""
+  """A kernel's argument for one shape, as its points, and the future of the results."""
 
   future: Future
   latent: PyTree
-  points: Points
+  argument: np.ndarray | np.generic
 
 
 class SharedEvaluator:
@@ -78,8 +78,10 @@ class SharedEvaluator:
     """
     return SharedField(alone.bind, alone.points_per_batch, self, latent)
 
-  def submit(self, kernel: Kernel, latent: PyTree, points: Points) -> Future:
-    """The future of a kernel's results at a batch of points of one shape.
+  def submit(
+    self, kernel: Kernel, latent: PyTree, argument: np.ndarray | np.generic
+  ) -> Future:
+    """The future of a kernel's results for one shape and an array, as of its points.
 
     Raises:
       RuntimeError: the evaluator is closed.
@@ -89,7 +91,7 @@ class SharedEvaluator:
       if self._closed:
         raise _closed_error()
       queue = self._pending.setdefault(kernel, collections.deque())
-      queue.append(_Request(future, latent, points))
+      queue.append(_Request(future, latent, argument))
       self._pool.submit(self._evaluate, kernel)
     return future
 
@@ -103,19 +105,21 @@ class SharedEvaluator:
       requests = [queue.popleft() for _ in range(min(len(queue), self._shapes))]
     if not requests:
       return
-    futures, latents, points = zip(*requests, strict=True)
+    futures, latents, arguments = zip(*requests, strict=True)
     missing = 2 ** (len(requests) - 1).bit_length() - len(requests)
-    latents, points = latents + latents[-1:] * missing, points + points[-1:] * missing
+    latents += latents[-1:] * missing
+    arguments += arguments[-1:] * missing
     try:
       latent = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *latents)
       compiled = jit_many(self._decode, kernel)
-      results = np.asarray(compiled(self._variables, latent, np.stack(points)))
+      results = compiled(self._variables, latent, np.stack(arguments))
+      results = jax.tree.map(np.asarray, results)
     except Exception as error:  # raised again in the threads that wait
       for future in futures:
         future.set_exception(error)
       return
-    for future, result in zip(futures, results, strict=False):  # less the padding
-      future.set_result(result)
+    for row, future in enumerate(futures):  # less the padding
+      future.set_result(jax.tree.map(lambda leaf, row=row: leaf[row], results))
 
 
 def _closed_error() -> RuntimeError:
@@ -137,6 +141,9 @@ class SharedField(JaxField):
   evaluator: SharedEvaluator
   latent: PyTree
 
+  def run(self, kernel: Kernel, argument: np.ndarray | np.generic) -> PyTree:
+    return self.evaluator.submit(kernel, self.latent, argument).result()
+
   def _in_batches(
     self, kernel: Kernel, points: Points, tail: tuple
   ) -> Float32[np.ndarray, "n ..."]:
@@ -148,17 +155,18 @@ class SharedField(JaxField):
 
 @functools.lru_cache(maxsize=32)
 def jit_many(decode: Callable, kernel: Kernel) -> Callable:
-  """Compiles (variables, latent, points) -> a kernel's results, for many shapes."""
+  """Compiles (variables, latent, argument) -> a kernel's results, for many shapes.
+
+  Latent, argument, as points (b, t, 3), and results have the shapes as leading axis.
+  """
 
   def evaluate_shapes(
-    variables: PyTree, latent: PyTree, points: Float[Array, "b t 3"]
-  ) -> Float[Array, "b t ..."]:
-    def evaluate_shape(
-      row: PyTree, points: Float[Array, "t 3"]
-    ) -> Float[Array, "t ..."]:
+    variables: PyTree, latent: PyTree, argument: Shaped[Array, "b ..."]
+  ) -> PyTree:
+    def evaluate_shape(row: PyTree, argument: Shaped[Array, "..."]) -> PyTree:
       row = jax.tree.map(lambda leaf: leaf[None], row)  # decode wants a leading axis
-      return kernel(lambda p: decode(variables, row, p[None, None])[0, 0], points)
+      return kernel(lambda p: decode(variables, row, p[None, None])[0, 0], argument)
 
-    return jax.vmap(evaluate_shape)(latent, points)
+    return jax.vmap(evaluate_shape)(latent, argument)
 
   return jax.jit(evaluate_shapes)

@@ -157,7 +157,7 @@ def descend(run: Extraction, samples: Samples, halvings: int) -> Audit:
       size = samples.resolution // side
       fresh = ~unsplit & ~split
       points = to_keys(size * corners[fresh], samples.resolution + 1)
-      values = samples.values[samples.index().find(points)]
+      values = samples.values[samples.key_index().find(points)]
       assumed_inside[fresh] = values > run.level
       unsplit |= fresh
     else:

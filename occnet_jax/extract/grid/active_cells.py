@@ -134,7 +134,7 @@ def inner_cells(samples: Samples, level: float) -> list[CellPart]:
     voxels, size, stencil = np.arange(resolution**3), 1, CORNERS
     children = np.arange(8)[None]
   offsets = to_keys(stencil, resolution + 1)
-  index, parts = samples.index(), []
+  index, parts = samples.key_index(), []
   for start in range(0, len(voxels), CHUNK // 8):
     corners = size * from_keys(voxels[start : start + CHUNK // 8], resolution // size)
     # Each of the 27 points is looked up once, and shared by up to eight children.
@@ -214,7 +214,7 @@ def inside_faces(samples: Samples, level: float):
   For each voxel size, axis and plane of the cube (index 0 or resolution along the
   axis): (size, axis, plane, lowest corners (v, 3), values at them (v,)).
   """
-  index = samples.index()
+  index = samples.key_index()
   for size, corners in border_leaves(samples):
     positions = index.find(to_keys(corners, samples.resolution + 1))
     inner = samples.values[positions]

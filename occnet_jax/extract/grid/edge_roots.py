@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from occnet_jax.extract.grid.active_cells import OUTSIDE, Crossings, edge_points
 from occnet_jax.extract.grid.key_sets import KeyIndex
@@ -29,7 +29,9 @@ SHORT = 0.05  # of an edge: after a step as short the search is over
 MAX_EVALUATIONS = 4  # for one edge
 END_MARGIN = 1e-4  # of an edge: least distance from its ends, so no triangle is a point
 
+AnyArray = np.ndarray | Array  # both compute the same formula
 EdgeParams = Float[np.ndarray, " e"]
+AnyParams = Float[AnyArray, " e"]
 
 
 class Roots(NamedTuple):
@@ -56,7 +58,7 @@ def find_roots(
     level: value at the surface.
   """
   t, evaluations = np.zeros(len(crossings.edges)), 0
-  index = samples.index()
+  index = samples.key_index()
   for start in range(0, len(t), CHUNK):
     part = slice(start, start + CHUNK)
     points, axes = edge_points(crossings, crossings.edges[part])
@@ -114,28 +116,29 @@ def neighbours(
 
 
 def polynomial_roots(
-  before: EdgeParams, ends: Float[np.ndarray, "e 2"], after: EdgeParams
-) -> EdgeParams:
+  before: AnyParams, ends: Float[AnyArray, "e 2"], after: AnyParams
+) -> AnyParams:
   """The root in (0, 1) of the polynomial with these values at -1, 0, 1 and 2.
 
   Of degree three, or two or one if one or both of the outer values are NaN.
   """
+  xp = ends.__array_namespace__()  # NumPy, or jax.numpy
   low, high = ends.T
   # The chord through the ends plus a term that vanishes at both:
   #   low + (high - low) t + (square + cube (t + 1)) t (t - 1).
   # Half the second difference on either side is its factor of t (t - 1): at t = -1 this
   # is `square`, and at t = 2, where t (t - 1) is 2 too, it is square + 3 cube.
   left, right = (before - 2 * low + high) / 2, (low - 2 * high + after) / 2
-  both = np.isfinite(left) & np.isfinite(right)
-  square = np.nan_to_num(np.where(np.isfinite(left), left, right))
-  cube = np.where(both, (right - left) / 3, 0)
-  lower, upper = np.zeros(len(low)), np.ones(len(low))
+  both = xp.isfinite(left) & xp.isfinite(right)
+  square = xp.nan_to_num(xp.where(xp.isfinite(left), left, right))
+  cube = xp.where(both, (right - left) / 3, 0)
+  lower, upper = xp.zeros(len(low)), xp.ones(len(low))
   for _ in range(14):  # bisection: to 1e-4 of an edge
     t = (lower + upper) / 2
     value = low + (high - low) * t + (square + cube * (t + 1)) * t * (t - 1)
     same_side_as_low = (value > 0) == (low > 0)
-    lower = np.where(same_side_as_low, t, lower)
-    upper = np.where(same_side_as_low, upper, t)
+    lower = xp.where(same_side_as_low, t, lower)
+    upper = xp.where(same_side_as_low, upper, t)
   return (lower + upper) / 2
 
 
@@ -178,20 +181,21 @@ def search(
 
 
 def next_params(
-  a: EdgeParams,
-  b: EdgeParams,
-  c: EdgeParams,
-  value_a: EdgeParams,
-  value_b: EdgeParams,
-  value_c: EdgeParams,
-) -> EdgeParams:
+  a: AnyParams,
+  b: AnyParams,
+  c: AnyParams,
+  value_a: AnyParams,
+  value_b: AnyParams,
+  value_c: AnyParams,
+) -> AnyParams:
   """The next parameter, between a, the newest, and b.
 
   Args:
-    a, b: a bracket.
+    a, b: a bracket; of NumPy or of JAX, as all arrays here.
     c: the point before a, on the side of a.
     value_a, value_b, value_c: values there.
   """
+  xp = a.__array_namespace__()
   # Where two values agree a quotient is not finite, and its comparisons are false.
   with np.errstate(divide="ignore", invalid="ignore"):
     # Chandrupatla's criterion: the inverse parabola through the three points is
@@ -205,5 +209,5 @@ def next_params(
     straight = value_a / (value_a - value_b)
     onward = value_a / (value_a - value_c) * (c - a) / (b - a)
   safe &= (inverse > 0) & (inverse < 1)
-  straight = np.where((onward > 0) & (onward < 1), onward, straight)
-  return a + np.where(safe, inverse, straight) * (b - a)
+  straight = xp.where((onward > 0) & (onward < 1), onward, straight)
+  return a + xp.where(safe, inverse, straight) * (b - a)

@@ -67,7 +67,7 @@ class Samples(NamedTuple):
   split: tuple[Int[np.ndarray, " v"], ...]
   rounds: tuple[int, ...]
 
-  def index(self) -> KeyIndex:
+  def key_index(self) -> KeyIndex:
     """Positions of the known points by their keys."""
     return KeyIndex(self.keys, (self.resolution + 1) ** 3)
 

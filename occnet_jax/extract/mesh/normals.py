@@ -15,12 +15,26 @@ from occnet_jax.geometry import triangles
 Normals = Float[np.ndarray, "v 3"]
 
 
-def field_normals(field: Field, vertices: Vertices, faces: Faces) -> Normals:
+def field_normals(
+  field: Field,
+  vertices: Vertices,
+  faces: Faces,
+  gradients: Float[np.ndarray, "v 3"] | None = None,
+) -> Normals:
   """Unit vectors -grad f / |grad f|: the field falls from the inside outwards.
 
   Where the gradient vanishes or does not exist, the normal is that of the faces.
+
+  Args:
+    field: the field.
+    vertices, faces: the mesh.
+    gradients: those of the field at the vertices, 0 where there is none; None
+      evaluates them.
   """
-  normals = gradient_normals(field, vertices)
+  if gradients is None:
+    normals = gradient_normals(field, vertices)
+  else:
+    normals = unit_falls(gradients)
   missing = ~normals.any(1)
   if missing.any():
     around = faces[missing[faces].any(1)]
@@ -47,10 +61,17 @@ def gradient_normals(field: Field, points: Vertices) -> Normals:
   normals = np.zeros(points.shape)
   for start in range(0, len(points), CHUNK):
     part = slice(start, start + CHUNK)
-    gradients = field.gradients(points[part]).astype(np.float64)
-    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
-    np.divide(-gradients, lengths, out=normals[part], where=lengths > 0)
+    normals[part] = unit_falls(field.gradients(points[part]))
   return normals
+
+
+def unit_falls(gradients: Float[np.ndarray, "v 3"]) -> Normals:
+  """-g / |g| of gradients g, 0 where they are 0."""
+  gradients = gradients.astype(np.float64)
+  lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+  return np.divide(
+    -gradients, lengths, out=np.zeros(gradients.shape), where=lengths > 0
+  )
 
 
 def face_normals_at_vertices(vertices: Vertices, faces: Faces) -> Normals:

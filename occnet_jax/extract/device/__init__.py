@@ -1,0 +1,1 @@
+"""Extraction as one compiled program: octree, roots, triangles and normals (device)."""
