@@ -1,6 +1,8 @@
 import itertools
+import re
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 import trimesh
@@ -156,3 +158,15 @@ def test_any_function_of_points_becomes_a_mesh():
 def test_a_mesh_in_place_of_a_cloud_is_one_sentence(model):
   with pytest.raises(ValueError, match=r"a Trimesh in place of a cloud; want an array"):
     model.reconstruct(trimesh.creation.box())
+
+
+@pytest.mark.parametrize(
+  ("points", "labels"), [((1, 100, 3), (1, 50)), ((1, 100, 3), (100,)), ((9, 3), (9,))]
+)
+def test_points_and_labels_that_do_not_belong_together_are_named(
+  model, points, labels, monkeypatch
+):
+  message = f"points of shape {points} with labels of shape {labels}; want (b, t, 3) "
+  monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+  with pytest.raises(ValueError, match=re.escape(message)):
+    model.fit(np.zeros(points, np.float32), np.zeros(labels, np.float32))

@@ -9,6 +9,7 @@ Shape letters: b shapes of a batch, t query points.
 """
 
 import collections
+import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,6 +26,8 @@ from occnet_jax.types import Batch
 Transform = Callable[[dict[str, Any], np.random.Generator], Batch]
 Epoch = Int[np.ndarray, " e"] | None
 READ_THREADS = 4
+# Files that a process opens for itself, its network and its data, and for each worker.
+OPEN_FILES, OPEN_FILES_OF_A_WORKER = 64, 16
 
 
 def train_batches(
@@ -51,7 +54,8 @@ def train_batches(
     epoch: indices of the examples in an epoch; None for each once.
 
   Raises:
-    ValueError: the source is empty, or n does not divide b.
+    ValueError: the source is empty, n does not divide b, or the system lets a process
+      open too few files for so many workers.
   """
   number, parts = part
   if batch_size % parts:
@@ -64,10 +68,30 @@ def train_batches(
   options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=8)
   batches = shapes[start * parts + number :: parts].to_iter_dataset(options)
   if workers:
+    allow_open_files(workers)
     batches = batches.mp_prefetch(
       grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=4)
     )
   return iter(batches)
+
+
+def allow_open_files(workers: int) -> None:
+  """Raises the number of files that this process may open to what its workers need.
+
+  Raises:
+    ValueError: the system allows fewer; a worker that cannot be started would end the
+      run in errors of its end.
+  """
+  needed = OPEN_FILES + OPEN_FILES_OF_A_WORKER * workers
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  if soft != resource.RLIM_INFINITY and soft < needed:
+    if hard != resource.RLIM_INFINITY and hard < needed:
+      raise ValueError(
+        f"config.data.workers={workers} processes need about {needed} open files, but "
+        f"the system allows {hard}; raise that (ulimit -n {needed}), or want fewer "
+        "workers"
+      )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def read_batch(

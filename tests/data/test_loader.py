@@ -2,6 +2,7 @@ import itertools
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -161,3 +162,27 @@ def test_a_program_that_parses_no_flags_gets_batches(tmp_path):
     env={**os.environ, "PYTHONPATH": str(ROOT)},
   )
   assert done.stdout == "(4,)\n", done.stderr
+
+
+@pytest.mark.parametrize(
+  ("soft", "hard", "after"), [(64, 4096, 192), (1024, 4096, 1024), (64, -1, 192)]
+)
+def test_workers_may_open_the_files_that_they_need(monkeypatch, soft, hard, after):
+  limits = [(soft, hard)]
+  system = types.SimpleNamespace(
+    RLIM_INFINITY=-1,
+    RLIMIT_NOFILE=7,
+    getrlimit=lambda kind: limits[-1],
+    setrlimit=lambda kind, pair: limits.append(pair),
+  )
+  monkeypatch.setattr(loader, "resource", system)
+  loader.allow_open_files(8)
+  assert limits[-1] == (after, hard)
+
+
+def test_too_few_open_files_for_the_workers_are_a_sentence(monkeypatch):
+  monkeypatch.setattr(loader.resource, "getrlimit", lambda kind: (64, 64))
+  with pytest.raises(
+    ValueError, match=r"workers=8 processes need about 192 open files"
+  ):
+    loader.train_batches([{}] * 8, dict, batch_size=8, seed=0, start=0, workers=8)
