@@ -9,7 +9,7 @@ from benchmarks.table_systems import METRICS
 from occnet_jax.files import atomic_write
 
 Result = dict[str, Any]  # what <out>/<table>.json holds
-HEADS = {"table1": "from one view", "table2": "from a cloud"}
+HEADS = {"table1": "from images", "table2": "from clouds"}
 
 
 def figure(value: float | None) -> str:
