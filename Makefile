@@ -52,7 +52,7 @@ format: $(VENV)/.tests
 lock: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	for v in 3.11 3.13; do $(BIN)/uv pip compile --quiet --no-header --no-annotate \
-	  --python-version $$v --python-platform x86_64-manylinux_2_28 --upgrade \
+	  --python-version $$v --python-platform x86_64-manylinux_2_35 --upgrade \
 	  requirements.txt tests/requirements.txt -o locks/python-$$v.txt || exit 1; done
 
 $(VENV)/.runs: requirements.txt pyproject.toml
