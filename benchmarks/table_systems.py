@@ -49,7 +49,7 @@ _OCTAVES = {"model.fourier_octaves": 5, "model.tau": 0.3}
 TABLES: dict[str, dict[str, System]] = {
   "table1": {
     "3D-R2N2": System(r2n2, "image", _VIEW | _GRID),
-    "PSGN": System(psgn, "image", _VIEW | _SET),
+    "PSGN": System(psgn, "image", _VIEW | _SET, kernels=True),
     "Pixel2Mesh": System(
       pix2mesh,
       "image",
