@@ -30,8 +30,8 @@ def measure_step(config: dict[str, Any], path: pathlib.Path) -> tuple[float, int
     path: file that keeps both, so that a second call measures nothing.
   """
   if not path.exists():
-    settings = config_lib.parse(config)
-    examples = batches_lib.open_train(settings.data)
+    examples = batches_lib.open_train(config_lib.parse(config).data)
+    settings = config_lib.parse(config_lib.with_codes(config, len(examples)))
     batch = next(batches_lib.read_host_batches(settings, examples, 0))
     batch = jax.tree.map(jnp.asarray, batch)
     method = registry.build(settings.model)
