@@ -55,7 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
     "occnet",
     description="Occupancy networks: meshes of point clouds, images and voxels, by\n"
     "networks of the package or your own.",
-    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb",
+    epilog="example:\n  occnet reconstruct scan.ply -o mesh.glb\n\n"
+    "occnet COMMAND --help has the options of a command.",
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(

@@ -102,6 +102,7 @@ def test_a_tilde_is_the_home_directory_for_every_path_of_main(home, monkeypatch)
   run_here("--mode=reconstruct", "--workdir=~/run", *(f"--{n}=~/{n}" for n in names))
   (workdir, source, target, masks, _, _), more = calls.pop()
   assert str(workdir) == f"{home}/run"
+  assert more.pop("shard") is None
   paths = {"input": source, "output": target, "masks": masks, **more}
   assert paths == {name: f"{home}/{name}" for name in names}
   config = (f"--config={ROOT}/configs/own_data.py", "--config.prep.out=~/data")
