@@ -22,7 +22,8 @@ Writes <out>/<table>.json and, where Embree is installed, <table>.png: one test 
 each of --pictures categories, the observations above, the points of the truth below,
 each system's reconstruction between them. --render puts the tables of
 benchmarks/results into docs/results.md. Call it again to resume: a system that is
-finished is not trained anew, one that was interrupted goes on from its checkpoint.
+finished is not trained again, and one that was interrupted continues from its
+checkpoint.
 """
 
 import argparse

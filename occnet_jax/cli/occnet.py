@@ -172,7 +172,7 @@ def _check_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
 
 
 def _resumes(arguments: argparse.Namespace) -> bool:
-  """Whether the same command goes on where it was interrupted."""
+  """Whether the same command continues where it was interrupted."""
   if arguments.command == "reconstruct":
     source = arguments.input[0]
     one_series = arguments.level is not None and not volumes.holds_volumes(source)

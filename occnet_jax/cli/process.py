@@ -96,7 +96,7 @@ def _processor_key() -> str:
 
 
 def resumes(mode: str | None, source: str | None = None) -> bool:
-  """Whether a command, when it is called again, goes on where it was interrupted.
+  """Whether a command, when it is called again, continues where it was interrupted.
 
   Args:
     mode: a stage, `all` of them, or another use of a network; None for none of these.
@@ -145,7 +145,7 @@ def ending_in_one_sentence(
   Args:
     debug: show the tracebacks of all errors.
     several: the process is one of several, whose collective operations may fail.
-    resumes: whether the same command goes on where it was interrupted.
+    resumes: whether the same command continues where it was interrupted.
   """
   keep_freed_memory()
   enable_compilation_cache()
