@@ -193,7 +193,7 @@ def visible(
     np.minimum.at(nearest, pixel, depth)
     lengths = np.sqrt((rays[facing] ** 2).sum(1))
     cosines = (rays[facing] * normals[facing]).sum(1) / lengths
-    slopes = np.sqrt(1 / cosines.clip(1e-3) ** 2 - 1).clip(0, STEEPEST)
+    slopes = np.sqrt(1 / cosines.clip(1e-3, 1) ** 2 - 1).clip(0, STEEPEST)
     seen[facing[depth <= nearest[pixel] + HIDDEN * (1 + slopes)]] = True
   return seen
 
