@@ -91,6 +91,12 @@ _SHARD = flags.DEFINE_string(
   "prepare, reconstruct: i/n makes every n-th shard or mesh from the i-th on, from 0, "
   "for machines that share a directory.",
 )
+_DASK = flags.DEFINE_string(
+  "dask",
+  None,
+  "prepare: address of a Dask scheduler whose workers make the shards, or local:N for "
+  "N workers on this machine.",
+)
 _WATCH = flags.DEFINE_integer(
   "watch",
   None,
@@ -143,6 +149,7 @@ def main(argv: list[str]) -> None:
     ),
     shard=_SHARD.value,
     watch=_WATCH.value,
+    dask=_DASK.value,
   )
 
 

@@ -45,6 +45,7 @@ def run(
   cluster: Cluster = Cluster(),  # noqa: B008 (it is immutable)
   shard: str | None = None,
   watch: int | None = None,
+  dask: str | None = None,
 ) -> None:
   """Runs one stage, all of them in order, or another use of a run.
 
@@ -56,6 +57,7 @@ def run(
     steps: meshes from one shape to the next; interpolate.
     cluster: the processes that share the work.
     shard: "i/n", see `parts.parse`; prepare.
+    dask: address of a Dask scheduler, or "local:N", see `stages.prepare`; prepare.
     watch: seconds between two looks at a run that trains, see `cli.watch`; report.
 
   Raises:
@@ -85,6 +87,8 @@ def run(
       f"--shard={shard} divides the shards of a data set, or a folder that is "
       f"reconstructed; leave it out of {mode}"
     )
+  if dask is not None and mode != "prepare":
+    raise ValueError(f"--dask={dask} is for prepare; leave it out of {mode}")
   if watch is not None and mode != "report":
     raise ValueError(f"--watch={watch} is for report; leave it out of {mode}")
   path = check_workdir_path(workdir)
@@ -109,7 +113,8 @@ def run(
   for name, stage in STAGES.items():
     if mode in (name, "all"):
       if cluster.process == 0 or name in MULTI_PROCESS_STAGES:
-        stage(config, path, *([parts.parse(shard)] if shard else []))
+        part = [parts.parse(shard)] if shard else []
+        stage(config, path, *part, **({} if dask is None else {"dask": dask}))
       if cluster.coordinator:
         multihost.barrier(name)
 

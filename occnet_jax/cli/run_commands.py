@@ -63,6 +63,12 @@ def add(commands: Any) -> None:
     help="make every N-th shard from the I-th on, I from 0: for several machines that "
     "share the directory, as of a Slurm array",
   )
+  parsers["prepare"].add_argument(
+    "--dask",
+    metavar="ADDRESS",
+    help="make the shards by the workers of a Dask cluster: the address of its "
+    "scheduler, or local:N for N workers on this machine",
+  )
   for name in ("train", "generate", "evaluate", "report", "interpolate", "run"):
     parsers[name].add_argument("--workdir", required=True, help="directory of the run")
   parsers["report"].add_argument(
@@ -195,6 +201,7 @@ def _run(arguments: argparse.Namespace) -> None:
     cluster=dispatch.Cluster(**several),
     shard=options.get("shard"),
     watch=options.get("watch"),
+    dask=options.get("dask"),
   )
 
 
