@@ -43,7 +43,7 @@ def parse(
     const=default,
     type=pathlib.Path,
     metavar="FILE",
-    help=f"write what was measured; {default.relative_to(PAGE.parents[1])} by default",
+    help=f"write what was measured, to benchmarks/results/{name}.json by default",
   )
   parser.add_argument(
     "--note", default="", metavar="TEXT", help="for --json: how it was measured"
@@ -118,14 +118,18 @@ def main() -> None:
 
 def _command(name: str, argv: Sequence[str]) -> str:
   """The command without the options that only say where its figures go."""
-  kept, skip = [], False
-  for i, arg in enumerate(argv):
-    option, equals, _ = arg.partition("=")
-    if skip or option in ("--json", "--note"):
-      follows = i + 1 < len(argv) and not argv[i + 1].startswith("-")
-      skip = not skip and not equals and follows
-      continue
-    kept.append(arg)
+  kept, dropping = [], False
+  for arg in argv:
+    if arg.startswith("-"):
+      option, equals, _ = arg.partition("=")
+      is_ours = option in ("--json", "--note")
+      dropping = is_ours and not equals  # its value is the next argument, if any
+      if not is_ours:
+        kept.append(arg)
+    elif dropping:
+      dropping = False
+    else:
+      kept.append(arg)
   return shlex.join(["python", "-m", f"benchmarks.{name}", *kept])
 
 

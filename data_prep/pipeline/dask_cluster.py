@@ -16,6 +16,7 @@ import os
 import pathlib
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,11 +98,11 @@ def _client(address: str) -> Iterator[Any]:
   with contextlib.ExitStack() as stack:
     target: Any = address
     if local:
-      target = stack.enter_context(
-        distributed.LocalCluster(
+      with _ignoring_interrupts():
+        cluster = distributed.LocalCluster(
           n_workers=int(local[1]), threads_per_worker=1, dashboard_address=None
         )
-      )
+      target = stack.enter_context(cluster)
     try:
       client = distributed.Client(target, timeout=_TIMEOUT)
     except OSError as error:
@@ -110,6 +111,22 @@ def _client(address: str) -> Iterator[Any]:
         "with: dask scheduler"
       ) from error
     yield stack.enter_context(client)
+
+
+@contextlib.contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+  """Makes processes that start within ignore Ctrl-C.
+
+  A terminal sends it to all of them; this process alone reacts, and ends the others.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield  # where signals cannot be set
+    return
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 def _check(future: Any, job: ShardJob) -> None:
