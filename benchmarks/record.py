@@ -99,7 +99,8 @@ def text(result: Mapping[str, Any]) -> str:
   for rows in result["tables"].values():
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [[_cell(row.get(column)) for column in columns] for row in rows]
-    parts += ["", table_page.table(columns, lines)]
+    heads = [column.replace("_", " ") for column in columns]
+    parts += ["", table_page.table(heads, lines)]
   return "\n".join(parts)
 
 

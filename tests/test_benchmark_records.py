@@ -55,7 +55,7 @@ RESULT = {
   "tables": {
     "a": [
       {"way": "one", "points": 12345, "s": 0.123456, "closed": True},
-      {"way": "two", "s": 1234.5, "closed": False, "peak": None},
+      {"way": "two", "s": 1234.5, "closed": False, "peak_GB": None},
     ],
     "b": [{"share": 0.5}],
   },
@@ -64,7 +64,7 @@ TEXT = """\
 `python -m benchmarks.rates --rounds=4` (CPU X, 1 core, jax 0.10, 2026-01-02, load 2.5
 to 3.0; one of two cores):
 
-| way | points | s | closed | peak |
+| way | points | s | closed | peak GB |
 | --- | --- | --- | --- | --- |
 | one | 12,345 | 0.1235 | yes | – |
 | two | – | 1,234 | no | – |
