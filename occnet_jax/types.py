@@ -172,6 +172,8 @@ class Method(NamedTuple):
     windows: how it covers scenes; None for a network of whole shapes.
     pads: whether rows of NaN in a cloud have no effect, so that clouds of any number of
       points need few compilations.
+    takes_normals: whether `encode` takes clouds (b, n, 6) with outward normals behind
+      the coordinates, zeros where there is none.
   """
 
   init: InitFn
@@ -184,6 +186,7 @@ class Method(NamedTuple):
   fidelity: FidelityFn | None = None
   windows: Windows | None = None
   pads: bool = False
+  takes_normals: bool = False
 
 
 class BuildOptions(NamedTuple):

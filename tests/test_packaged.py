@@ -91,3 +91,30 @@ def test_the_partial_network_completes_one_view():
   mesh = occnet_jax.from_pretrained("scan-partial").reconstruct(view, **SETTINGS)
   assert mesh.is_watertight
   assert iou(mesh, np.eye(4)) > 0.5
+
+
+def test_normals_of_a_cup_say_that_it_is_hollow(tmp_path):
+  """From a file to the mesh; those that point to either side do no harm."""
+  profile = [[0, 0], [1, 0], [1, 2], [0.9, 2], [0.9, 0.1], [0, 0.1]]
+  cup = trimesh.creation.revolve(profile, sections=64)
+  points, faces = trimesh.sample.sample_surface(cup, 3000, seed=0)
+  outward = cup.face_normals[faces]
+  queries = np.random.default_rng(1).uniform(
+    [-1.2, -1.2, -0.2], [1.2, 1.2, 2.2], (20_000, 3)
+  )
+  truth = cup.contains(queries)
+  model = occnet_jax.from_pretrained("scan")
+
+  def made_of(*columns):
+    np.save(tmp_path / "cup.npy", np.hstack([points, *columns]))
+    scan = occnet_jax.read_scan(tmp_path / "cup.npy")
+    mesh = model.reconstruct(scan, **SETTINGS | {"resolution_0": 32})
+    inside = mesh.contains(queries)
+    return (truth & inside).sum() / (truth | inside).sum(), mesh
+
+  without, plain = made_of()
+  with_normals, _ = made_of(outward)
+  turned, _ = made_of(-outward)
+  assert with_normals > without + 0.04 and turned == with_normals
+  either = outward * np.random.default_rng(2).choice([-1, 1], (3000, 1))
+  np.testing.assert_array_equal(made_of(either)[1].vertices, plain.vertices)

@@ -25,6 +25,7 @@ def example():
     "empty": 1.0,
     "missing": 0.0,
     "means": figures | {"iou": None},
+    "of_seeds": [figures | {"iou": None}],
     "categories": {"chair": figures, "mug": figures | {"chamfer_l1_x10": 0.5}},
   }
   machine = {"processor": "CPU X", "cores": 1, "jax": "0.10", "date": "2026-01-02"}
@@ -39,6 +40,21 @@ def test_a_table_has_our_figures_beside_the_published_ones():
   assert "| chair | 0.250 / 0.247 |" in text and "| mug | 0.500 |" in text
   assert "3 CPU minutes" in text and "65 test shapes, 1 of all meshes empty" in text
   assert "CPU X, 1 core, jax 0.10, 2026-01-02" in text
+
+
+def test_seeds_are_averaged_and_their_range_is_shown():
+  rows = []
+  for iou in (0.25, 0.375, 0.5):
+    row = example()["rows"][0]
+    row["means"] = row["means"] | {"iou": iou}
+    row["categories"]["chair"] = row["categories"]["chair"] | {"chamfer_l1_x10": iou}
+    rows.append(row)
+  merged = tables.merge(rows)
+  assert merged["empty"] == 3 and merged["means"]["iou"] == 0.375
+  text = table_page.text(example() | {"rows": [merged]})
+  assert "| 1,000 x 8 | 0.375 (0.250 to 0.500) | 0.250 (0.250 to 0.250) |" in text
+  assert "| chair | 0.375 / 0.247 |" in text
+  assert "3 seeds each, 65 test shapes, 3 of all meshes empty" in text
 
 
 def test_a_table_replaces_the_one_before_on_the_page(tmp_path):

@@ -118,6 +118,11 @@ def make_parser() -> argparse.ArgumentParser:
     help="give a GLB the cloud's colours as a picture, not at its vertices",
   )
   one.add_argument(
+    "--ignore-normals",
+    action="store_true",
+    help="leave out a cloud's normals, which say which side is inside",
+  )
+  one.add_argument(
     "--preview",
     metavar="PAGE.html",
     help="write a page that shows the input beside the mesh, for a browser",
@@ -216,6 +221,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     seed=arguments.seed,
     preview=arguments.preview,
     texture=arguments.texture,
+    ignore_normals=arguments.ignore_normals,
     shard=arguments.shard,
   )
 

@@ -38,6 +38,7 @@ def reconstruct(
   seed: int = 0,
   preview: str | os.PathLike | None = None,
   texture: bool = False,
+  ignore_normals: bool = False,
   shard: str | None = None,
 ) -> None:
   """Writes meshes of the objects in a user's files.
@@ -66,6 +67,7 @@ def reconstruct(
     seed: seed of the points that are drawn from a cloud.
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
     texture: write the colours of clouds to GLB as a picture, see `api.write_mesh`.
+    ignore_normals: leave out the normals of clouds, also for a network that takes them.
     shard: "i/n", see `parts.parse`: the part of a folder that this call makes.
 
   Raises:
@@ -112,13 +114,14 @@ def reconstruct(
   kind = model.settings.data.inputs
   if texture and (kind != "cloud" or depth is not None):
     raise ValueError("--texture is for clouds with colours; leave it out here")
+  looks = user_mesh.Looks(texture, ignore_normals)
   items = user_inputs.find_items(source, target, kind, masks, depth)
   if depth is not None:
     origin |= depth.origin
   is_mesh = target.suffix.lower() in mesh_io.WRITTEN_SUFFIXES
   if source.is_file() or (is_mesh and items[0].name == "."):  # one of several images
     made = user_mesh.write_mesh_of(
-      model, items[0], source, target, options, preview, texture=texture
+      model, items[0], source, target, options, preview, looks
     )
   elif preview:
     raise ValueError(
@@ -128,7 +131,7 @@ def reconstruct(
   elif is_mesh or target.is_file() or target.resolve() == source.resolve():
     raise ValueError(f"{target}: want another folder, for the meshes of {source}")
   else:
-    task = user_folder.network_task(model, origin, options, texture=texture)
+    task = user_folder.network_task(model, origin, options, looks)
     made = user_folder.reconstruct_folder(task, items, source, target, part)
     user_mesh.print_pixels(depth)
   print(f"{made}, {time.perf_counter() - start:.1f} s")  # noqa: T201

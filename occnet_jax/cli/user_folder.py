@@ -55,7 +55,10 @@ class Task(NamedTuple):
 
 
 def network_task(
-  model: api.Model, origin: Row, options: dict[str, Any], *, texture: bool = False
+  model: api.Model,
+  origin: Row,
+  options: dict[str, Any],
+  looks: user_mesh.Looks,
 ) -> Task:
   """Reconstruction by a network.
 
@@ -63,7 +66,7 @@ def network_task(
     model: the network.
     origin: what tells it from others.
     options: arguments of `Model.reconstruct`.
-    texture: whether colours become a texture.
+    looks: what becomes of colours and normals.
   """
   settings = {
     **origin,
@@ -72,21 +75,18 @@ def network_task(
     "generation": model.extraction_settings() | options,
     "margin": photos.MARGIN,
   }
-  if texture:
-    settings["texture"] = True
+  settings |= {name: True for name, chosen in looks._asdict().items() if chosen}
   generation = model.settings.generation
   if generation.finetune_steps:
     rate = generation.finetune_learning_rate
     settings["finetune"] = [generation.finetune_steps, rate]
 
   def read(item: InputItem) -> Any:
-    observed = user_mesh.read(model, item)
-    user_mesh.check_colours(observed, item.name, texture=texture)
-    return observed
+    return user_mesh.read(model, item, item.name, looks)
 
   def save(path: pathlib.Path, mesh: trimesh.Trimesh, observed: Any) -> str:
-    user_mesh.save(path, mesh, observed if texture else None)
-    return "; ".join(user_mesh.left_out(observed, path))
+    user_mesh.save(path, mesh, observed if looks.texture else None)
+    return "; ".join(user_mesh.left_out(model, observed, path))
 
   kind = model.settings.data.inputs
   return Task(

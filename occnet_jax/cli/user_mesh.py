@@ -1,9 +1,10 @@
 """One object of a user -> a mesh file, and a page that shows it (host)."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
@@ -17,11 +18,25 @@ from occnet_jax.data.user_inputs import InputItem
 from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import NoSurface
-from occnet_jax.geometry import frames, mesh_io, scan_checks
+from occnet_jax.geometry import frames, mesh_io, normals, scan_checks
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.viz import comparison, panes
 
 Observed = np.ndarray | Cloud | PlacedGrid
+
+
+class Looks(NamedTuple):
+  """What becomes of a cloud's colours and normals.
+
+  Attributes:
+    texture: colours become a picture, not colours of vertices.
+    ignore_normals: normals are left out.
+  """
+
+  texture: bool = False
+  ignore_normals: bool = False
+
+
 GUESSED = 0.1  # share of a mesh without points nearby, above which it is mentioned
 
 
@@ -32,13 +47,11 @@ def write_mesh_of(
   target: pathlib.Path,
   options: dict[str, Any],
   preview: str | os.PathLike | None,
-  *,
-  texture: bool = False,
+  looks: Looks,
 ) -> str:
   """Writes the mesh of one object; what was written, in words."""
   with process.announced(f"reading {source}"):
-    cloud = read(model, item)
-  check_colours(cloud, str(source), texture=texture)
+    cloud = read(model, item, str(source), looks)
   observed = points_of(cloud)
   print_pixels(item.depth)
   if isinstance(cloud, PlacedGrid):
@@ -50,8 +63,8 @@ def write_mesh_of(
   with naming_errors(str(source)), process.announced(f"reconstructing {source}"):
     mesh = make_mesh(model, cloud, options)
   with naming_errors(str(source)):
-    save(target, mesh, cloud if texture else None)
-  for sentence in left_out(cloud, target):
+    save(target, mesh, cloud if looks.texture else None)
+  for sentence in left_out(model, cloud, target):
     print(f"{source}: {sentence}")  # noqa: T201
   for doubt in doubts(model, observed, mesh):
     print(f"{source}: {doubt}")  # noqa: T201
@@ -74,12 +87,6 @@ def write_mesh_of(
   return f"{written}\n{preview}: input and mesh, {size_of(preview)}"
 
 
-def check_colours(observed: Observed, name: str, *, texture: bool) -> None:
-  """Raises ValueError for an input without the colours that a texture is made of."""
-  if texture and (not isinstance(observed, Cloud) or observed.colours is None):
-    raise ValueError(f"{name}: has no colours for --texture; leave it out")
-
-
 def save(
   target: pathlib.Path, mesh: trimesh.Trimesh, texture_of: Cloud | None = None
 ) -> None:
@@ -87,11 +94,18 @@ def save(
   api.write_mesh(target, mesh, texture_of=texture_of)
 
 
-def left_out(observed: Observed, target: pathlib.Path) -> Iterator[str]:
-  """What of a file does not reach the mesh, in words."""
+def left_out(
+  model: api.Model, observed: Observed, target: pathlib.Path
+) -> Iterator[str]:
+  """What of a file does not reach the mesh, and whether its normals do, in words."""
   if not isinstance(observed, Cloud):
     return
   names = list(observed.left_out)
+  if observed.normals is not None:
+    if model.method.takes_normals:
+      yield normals.orient(observed.points, observed.normals)[1]
+    else:
+      names.append("normals (this network takes none)")
   if observed.colours is not None and target.suffix not in mesh_io.COLOURED_SUFFIXES:
     names.append(f"colours ({target.suffix} has none)")
   if names:
@@ -106,10 +120,30 @@ def points_of(observed: Observed) -> np.ndarray:
   return observed.points if isinstance(observed, Cloud) else observed
 
 
-def read(model: api.Model, item: InputItem) -> Observed:
-  """The array, or cloud with its colours, in an object's files."""
+def read(model: api.Model, item: InputItem, name: str, looks: Looks) -> Observed:
+  """The array, or cloud with its colours and normals, in an object's files.
+
+  Args:
+    model: the network.
+    item: the object.
+    name: its name in messages.
+    looks: what becomes of colours and normals.
+
+  Raises:
+    ValueError: a file that cannot be read, or has no colours for a texture.
+  """
   kind, shape = model.settings.data.inputs, model.observation.shape
-  return user_inputs.read_item(item, kind, shape)
+  observed = user_inputs.read_item(item, kind, shape)
+  if looks.texture and (not isinstance(observed, Cloud) or observed.colours is None):
+    raise ValueError(f"{name}: has no colours for --texture; leave it out")
+  if (
+    looks.ignore_normals
+    and isinstance(observed, Cloud)
+    and observed.normals is not None
+  ):
+    left = (*observed.left_out, "normals")
+    observed = dataclasses.replace(observed, normals=None, left_out=left)
+  return observed
 
 
 def make_mesh(

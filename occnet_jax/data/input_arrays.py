@@ -18,7 +18,11 @@ def batch_of_one(inputs: Any) -> Any:
 
 
 def as_batch(
-  inputs: Any, kind: str, spec: Shaped[np.ndarray, "..."] | dict[str, np.ndarray]
+  inputs: Any,
+  kind: str,
+  spec: Shaped[np.ndarray, "..."] | dict[str, np.ndarray],
+  *,
+  normals: bool = False,
 ) -> Shaped[np.ndarray, "b ..."] | dict[str, np.ndarray]:
   """Inputs of several shapes as arrays of the right type.
 
@@ -27,6 +31,7 @@ def as_batch(
       any number of images.
     kind: kind of inputs, a value of config.data.inputs.
     spec: an example of the input of one shape, `Observation.spec`.
+    normals: whether clouds may have normals behind their coordinates.
 
   Raises:
     ValueError: inputs of another shape, numbers that are not finite, or a cloud in
@@ -41,6 +46,8 @@ def as_batch(
       )
     return {name: as_batch(inputs[name], name, spec[name]) for name in spec}
   inputs = np.asarray(inputs)
+  if normals and inputs.ndim == 3 and inputs.shape[2] == 6:
+    spec = np.zeros((1, 6), spec.dtype)
   free_axes = {"cloud": ["n"], "images": ["k"]}.get(kind, [])
   fixed = spec.shape[len(free_axes) :]
   if inputs.ndim != 1 + spec.ndim or inputs.shape[1 + len(free_axes) :] != fixed:
@@ -48,5 +55,5 @@ def as_batch(
     raise ValueError(f"inputs of shape {inputs.shape}; want ({shape}): {kind}")
   inputs = ranges.to_finite(inputs, spec.dtype, f"inputs ({kind})")
   if kind == "cloud":
-    ranges.check_in_frame(inputs, "inputs (cloud)")
+    ranges.check_in_frame(inputs[..., :3], "inputs (cloud)")
   return inputs

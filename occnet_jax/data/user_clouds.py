@@ -1,6 +1,6 @@
 """A user's cloud: the checks that it passes, and its frame (host, numpy).
 
-Shape letters: b clouds, n points, m after padding.
+Shape letters: b clouds, n points, m after padding, k columns.
 """
 
 import os
@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from occnet_jax.config import ScanSettings
 from occnet_jax.geometry import frames, pointcloud_io, scan_checks
+from occnet_jax.geometry.colours import Cloud
 
 SMALLEST_PADDED = 64  # points of a cloud that `pad_clouds` pads
 READER = "occnet_jax.read_cloud(path)"
@@ -24,10 +25,11 @@ def as_cloud(observed: Any) -> Float[np.ndarray, "n 3"]:
   """A user's cloud in float64.
 
   Raises:
-    ValueError: another object than an array (n, 3), or a cloud with NaN, too few points
-      or no extent, or many in one place.
+    ValueError: another object than an array (n, 3) or a `Cloud`, or a cloud with NaN,
+      too few points or no extent, or many in one place.
   """
   check_array(observed, READER)
+  observed = observed.points if isinstance(observed, Cloud) else observed
   try:
     cloud = np.asarray(observed, np.float64)
   except (TypeError, ValueError) as error:
@@ -41,15 +43,15 @@ def as_cloud(observed: Any) -> Float[np.ndarray, "n 3"]:
 
 
 def pad_clouds(
-  clouds: Float[np.ndarray, "b n 3"], usual: int
-) -> Float[np.ndarray, "b m 3"]:
+  clouds: Float[np.ndarray, "b n k"], usual: int
+) -> Float[np.ndarray, "b m k"]:
   """Clouds with rows of NaN, so that few sizes are compiled.
 
   The sizes are 64, 256, 1024, ..., `usual`, and from there twice as many each time.
   Clouds of less than 64 points stay.
 
   Args:
-    clouds: clouds of one number of points.
+    clouds: clouds of one number of points, with or without normals.
     usual: points of a cloud that the network was trained with.
   """
   count = clouds.shape[1]

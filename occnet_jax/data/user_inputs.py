@@ -21,6 +21,7 @@ from occnet_jax.data import images, user_clouds, user_depth, user_grids
 from occnet_jax.data.user_depth import DepthInputs
 from occnet_jax.files import output_stems
 from occnet_jax.geometry import dicom, frames, photos, pointcloud_io, volumes
+from occnet_jax.geometry import normals as normals_lib
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
 from occnet_jax.geometry.volumes import Volume
@@ -92,13 +93,14 @@ def prepare(
   normalise: bool = True,
   seed: int = 0,
   scan: ScanSettings | None = None,
+  normals: bool = False,
 ) -> Prepared:
   """An object as a network of this kind takes it.
 
   Args:
-    observed: a cloud (n, 3) in any unit; an image (h, w, 3) or (h, w, 4) of uint8, or
-      several, each of any size; a grid (r, r, r) of 0 and 1, or a mask as a `Volume` of
-      any size, see `user_grids.place_mask`. An image is centred on a
+    observed: a cloud (n, 3) in any unit, or a `Cloud`; an image (h, w, 3) or (h, w, 4)
+      of uint8, or several, each of any size; a grid (r, r, r) of 0 and 1, or a mask as
+      a `Volume` of any size, see `user_grids.place_mask`. An image is centred on a
       white square; if it has transparency, its opaque part is (`photos.prepare_photo`).
       An image with its camera is a dict of the arguments of `images.fit_view`, and the
       square in its centre is used.
@@ -110,6 +112,8 @@ def prepare(
     seed: seed of the points drawn from a cloud.
     scan: what the network's clouds had in training; with it all points of a cloud are
       inputs, up to the number in `shape`, and its box leaves out points that are alone.
+    normals: whether the network takes normals, which follow the coordinates (n, 6) of a
+      `Cloud` whose normals point outwards, see `normals.orient`.
 
   Raises:
     ValueError: a cloud of another shape, with NaN, too few points or no extent, with
@@ -139,6 +143,10 @@ def prepare(
   count = min(shape[0], len(cloud)) if scan else shape[0]
   chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
   points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
+  if normals and isinstance(observed, Cloud) and observed.normals is not None:
+    outward, _ = normals_lib.orient(cloud, observed.normals)
+    if outward is not None:
+      points = np.hstack([points, outward[chosen].astype(np.float32)])
   return Prepared(points, loc, scale)
 
 
@@ -155,7 +163,7 @@ def in_frame(
       f"config.generation.finetune_steps is for networks of clouds, not of {kind}; "
       "want 0"
     )
-  return frames.to_frame(np.asarray(observed, np.float64), loc, scale)
+  return frames.to_frame(user_clouds.as_cloud(observed), loc, scale)
 
 
 def read_item(

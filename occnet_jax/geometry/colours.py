@@ -7,6 +7,7 @@ Shape letters: n points, v vertices, k nearest points.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -30,11 +31,14 @@ class Cloud:
     points: (n, 3) in the file's frame and unit.
     colours: (n, 3) sRGB of 8 bits; None without.
     left_out: names of what else the file has at its points, which is not used.
+    normals: (n, 3) of length 1, or 0 where there is none; None without. They may point
+      to either side, see `normals.orient`.
   """
 
   points: Float[np.ndarray, "n 3"]
   colours: UInt8[np.ndarray, "n 3"] | None = None
   left_out: tuple[str, ...] = ()
+  normals: Float[np.ndarray, "n 3"] | None = None
 
   def __len__(self) -> int:
     return len(self.points)
@@ -93,10 +97,12 @@ def at_vertices(
   return np.rint(mixed).astype(np.uint8)
 
 
-def colour_mesh(mesh: trimesh.Trimesh, cloud: Cloud) -> trimesh.Trimesh:
-  """Gives the vertices of a mesh the colours of a cloud in its frame; returns it."""
-  if cloud.colours is not None and len(mesh.vertices):
-    colours = at_vertices(np.asarray(mesh.vertices), cloud)
+def colour_mesh(mesh: trimesh.Trimesh, observed: Any) -> trimesh.Trimesh:
+  """Gives the vertices of a mesh the colours of what it was made of, if that is a cloud
+  in its frame that has some; returns it."""
+  is_coloured = isinstance(observed, Cloud) and observed.colours is not None
+  if is_coloured and len(mesh.vertices):
+    colours = at_vertices(np.asarray(mesh.vertices), observed)
     normals = mesh.vertex_normals if len(mesh.faces) else None
     mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colours)
     if normals is not None:
@@ -119,3 +125,12 @@ def to_linear(colours: UInt8[np.ndarray, "v 3"]) -> UInt16[np.ndarray, "v 3"]:
   share = np.arange(256) / 255
   linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
   return np.rint(65535 * linear).astype(np.uint16)[colours]
+
+
+def from_linear(shares: Float[np.ndarray, "v 3"]) -> UInt8[np.ndarray, "v 3"]:
+  """Linear light from 0 to 1 -> sRGB of 8 bits: the inverse of `to_linear`."""
+  shares = np.clip(np.nan_to_num(shares), 0, 1)
+  curve = np.where(
+    shares <= 0.0031308, 12.92 * shares, 1.055 * shares ** (1 / 2.4) - 0.055
+  )
+  return np.rint(255 * curve).astype(np.uint8)

@@ -16,16 +16,20 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from occnet_jax.geometry import draco
+from occnet_jax.geometry.colours import from_linear
 from occnet_jax.geometry.mesh_parsers import check_held
+from occnet_jax.geometry.normals import to_unit
 
 _FLOAT, _POINTS, _TRIANGLES, _FAN = 5126, 0, 4, 6
 # Numbers in a row of an accessor, and bytes of a number.
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _COMPONENTS |= {"MAT2": 4, "MAT3": 9, "MAT4": 16}
 _BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
+_TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+_GEOMETRIES = (0, 1, 4, 5)  # points, lines, triangles, strips
 _INSTANCING = "EXT_mesh_gpu_instancing"
 _OF_LOOKS = re.compile(  # extensions without which the shape is the same
   r"\w+_(materials?_|textures?_|lights?_|image)\w*|KHR_(animation_pointer|xmp\w*)"
@@ -45,8 +49,9 @@ class _Resolver(trimesh.resolvers.FilePathResolver):
 
 
 def read_gltf(path: pathlib.Path) -> tuple:
-  """Vertices and triangles of a scene, where its nodes stand; no colours; and names of
-  what is left out. Of a scene without triangles its points.
+  """Vertices and triangles of a scene, where its nodes stand; colours of the vertices
+  in 8 bits if all parts have them, or None; names of what is left out; and the normals
+  of a cloud, or None. Of a scene without triangles its points.
 
   Raises:
     ValueError: the file is cut off, or holds what would be read wrongly or in part.
@@ -59,33 +64,93 @@ def read_gltf(path: pathlib.Path) -> tuple:
     if not uri.startswith("data:"):
       check_held(f"bytes in {uri}", buffer["byteLength"], len(resolver.get(uri)))
   coloured = any("COLOR_0" in part["attributes"] for _, part in _primitives(tree))
-  left_out = ("textures",) * bool(tree.get("textures")) + ("colours",) * coloured
+  textured = ("textures",) * bool(tree.get("textures"))
   options = {"process": False, "skip_materials": True}
+  buffers = [_read_buffer(path, buffer, resolver) for buffer in tree.get("buffers", [])]
   if draco.EXTENSION in tree.get("extensionsUsed", []):
-    buffers = [
-      _read_buffer(path, buffer, resolver) for buffer in tree.get("buffers", [])
-    ]
-    tree, body = draco.unpack(tree, buffers, path)
+    tree, body = draco.unpack(tree, buffers, path)  # without colours
     _check_tree(tree)
     mesh = trimesh.load_mesh(io.BytesIO(_pack(tree, body)), file_type="glb", **options)
-    return mesh.vertices, mesh.faces, None, left_out
+    return mesh.vertices, mesh.faces, None, textured + ("colours",) * coloured
   _check_tree(tree)
   scene = trimesh.load_scene(path, resolver=resolver, **options)
-  if any(primitive.get("mode") == _POINTS for _, primitive in _primitives(tree)):
-    return _points_of(scene), np.zeros((0, 3), np.int64), None, left_out
-  mesh = scene.to_mesh()
-  return mesh.vertices, mesh.faces, None, left_out
+  vertices, faces, colours, normals = _join(scene, tree, buffers)
+  left_out = textured + ("colours",) * (coloured and colours is None)
+  return vertices, faces, colours, left_out, normals
 
 
-def _points_of(scene: trimesh.Scene) -> Float[np.ndarray, "v 3"]:
-  """The points of a scene without triangles, where its nodes stand."""
-  placed = []
-  for name in scene.graph.nodes_geometry:
-    move, geometry = scene.graph[name]
-    points = scene.geometry[geometry]
-    if isinstance(points, trimesh.PointCloud):
-      placed.append(trimesh.transform_points(points.vertices, move))
-  return np.concatenate(placed)
+def _join(scene: trimesh.Scene, tree: dict[str, Any], buffers: list[bytes]) -> tuple:
+  """The parts of a scene, each wherever a node stands: vertices, triangles, colours if
+  all have them, and normals if it has no triangles and all have them."""
+  # Trimesh names a geometry for each primitive but fans and loops, in their order.
+  primitives = [part for mesh in tree.get("meshes", []) for part in mesh["primitives"]]
+  primitives = [part for part in primitives if part.get("mode", 4) in _GEOMETRIES]
+  names = dict(zip(scene.geometry, primitives, strict=True))
+  is_cloud = any(part.get("mode") == _POINTS for _, part in _primitives(tree))
+  wanted = trimesh.PointCloud if is_cloud else trimesh.Trimesh
+  vertices, faces, colours, normals, count = [], [], [], [], 0
+  for node in scene.graph.nodes_geometry:
+    move, name = scene.graph[node]
+    part, primitive = scene.geometry[name], names[name]
+    if not isinstance(part, wanted):
+      continue
+    vertices.append(trimesh.transform_points(part.vertices, move))
+    colours.append(_colours_of(tree, buffers, primitive, len(part.vertices)))
+    linear = move[:3, :3]
+    if not is_cloud:
+      turned = part.faces[:, ::-1] if np.linalg.det(linear) < 0 else part.faces
+      faces.append(turned + count)
+    elif (table := _read_attribute(tree, buffers, primitive, "NORMAL")) is not None:
+      normals.append(table @ np.linalg.pinv(linear))  # by the inverse's transpose
+    count += len(part.vertices)
+  coloured = bool(colours) and all(each is not None for each in colours)
+  directed = bool(normals) and len(normals) == len(vertices)
+  return (
+    np.concatenate(vertices) if vertices else np.zeros((0, 3)),
+    np.concatenate(faces) if faces else np.zeros((0, 3), np.int64),
+    np.concatenate(colours) if coloured else None,
+    to_unit(np.concatenate(normals)) if directed else None,
+  )
+
+
+def _colours_of(
+  tree: dict[str, Any], buffers: list[bytes], primitive: dict[str, Any], count: int
+) -> UInt8[np.ndarray, "v 3"] | None:
+  """Colours of a primitive's vertices, times that of its material; None without."""
+  table = _read_attribute(tree, buffers, primitive, "COLOR_0")
+  if table is None or len(table) != count:
+    return None
+  material = (
+    tree.get("materials", [])[primitive["material"]] if "material" in primitive else {}
+  )
+  factor = material.get("pbrMetallicRoughness", {}).get("baseColorFactor", (1, 1, 1, 1))
+  return from_linear(table[:, :3] * np.array(factor[:3]))
+
+
+def _read_attribute(
+  tree: dict[str, Any], buffers: list[bytes], primitive: dict[str, Any], name: str
+) -> Float[np.ndarray, "v _"] | None:
+  """Numbers of the vertices, integers as shares of the largest; None without data.
+
+  glTF 2.0, sections 3.6.2 and 3.7.2: rows may be interleaved with those of others.
+  """
+  index = primitive["attributes"].get(name)
+  accessor = {} if index is None else tree["accessors"][index]
+  if "bufferView" not in accessor or "sparse" in accessor:
+    return None
+  view = tree["bufferViews"][accessor["bufferView"]]
+  kind, width = (
+    np.dtype(_TYPES[accessor["componentType"]]),
+    _COMPONENTS[accessor["type"]],
+  )
+  start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+  stride = view.get("byteStride", width * kind.itemsize)
+  data, count = buffers[view["buffer"]][start:], accessor["count"]
+  check_held(
+    "bytes of an accessor", (count - 1) * stride + width * kind.itemsize, len(data)
+  )
+  table = np.ndarray((count, width), kind, data, strides=(stride, kind.itemsize))
+  return table / (1.0 if kind.kind == "f" else np.iinfo(kind).max)
 
 
 def _read_buffer(

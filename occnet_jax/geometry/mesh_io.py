@@ -45,12 +45,14 @@ class Geometry(NamedTuple):
     faces: (f, 3), none in a cloud.
     colours: (v, 3) sRGB of 8 bits; None without.
     left_out: names of what else it has at its vertices.
+    normals: (v, 3) of length 1, or 0 where there is none; None without.
   """
 
   vertices: Float[np.ndarray, "v 3"]
   faces: Int[np.ndarray, "f 3"]
   colours: UInt8[np.ndarray, "v 3"] | None = None
   left_out: tuple[str, ...] = ()
+  normals: Float[np.ndarray, "v 3"] | None = None
 
 
 def read_mesh(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from occnet_jax.geometry import colours as colours_lib
+from occnet_jax.geometry import normals as normals_lib
 from occnet_jax.geometry import polygons
 
 Arrays = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
@@ -29,12 +30,14 @@ Polygons = tuple[Int[np.ndarray, "corners"], Int[np.ndarray, "polygons"]]
 
 
 def parse_obj(data: bytes) -> tuple:
-  """Positions, polygons, colours of the vertices (v x y z r g b) or None, and names of
-  what is left out; groups and lines are ignored.
+  """Positions, polygons, colours of the vertices (v x y z r g b) or None, names of what
+  is left out, and for a cloud with as many normals as points those; groups and lines
+  are ignored.
   """
   text = re.sub(r"\\\r?\n", " ", decode_text(data))  # join continued lines
   positions: list[str] = []
   rows: list[str] = []
+  directions: list[str] = []
   before: list[int] = []  # number of vertices above each face, where -1 is the last
   for line in text.splitlines():
     words = line.split(maxsplit=1)
@@ -42,6 +45,8 @@ def parse_obj(data: bytes) -> tuple:
       continue
     if words[0] == "v":
       positions.append(words[1])
+    elif words[0] == "vn":
+      directions.append(words[1])
     elif words[0] == "f":
       rows.append(words[1])
       before.append(len(positions))
@@ -55,7 +60,10 @@ def parse_obj(data: bytes) -> tuple:
   vertices = _positions(positions)
   faces = polygons.triangulate(vertices, corners, sizes)
   left_out = ("materials",) if re.search(r"(?m)^\s*usemtl", text) else ()
-  return vertices, faces, _colours(positions), left_out
+  normals = None
+  if directions and len(directions) == len(positions) and not len(faces):
+    normals = normals_lib.to_unit(_positions(directions))
+  return vertices, faces, _colours(positions), left_out, normals
 
 
 def parse_off(data: bytes) -> Arrays:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from occnet_jax.geometry import colours as colours_lib
+from occnet_jax.geometry import normals as normals_lib
 from occnet_jax.geometry import polygons
 from occnet_jax.geometry.mesh_parsers import (
   Polygons,
@@ -41,7 +42,7 @@ _Columns = dict[str, np.ndarray | Polygons]  # properties of an element, by name
 
 def parse_ply(data: bytes) -> tuple:
   """Vertices, triangulated polygons of any size, colours of the vertices in 8 bits (or
-  None), and the names of other properties of the vertices.
+  None), the names of other properties of the vertices, and their normals (or None).
 
   Raises:
     ValueError: the file is cut off, or has no x, y and z or no corners of its faces.
@@ -55,7 +56,7 @@ def parse_ply(data: bytes) -> tuple:
     if not _is_row_per_line(lines, elements):
       words = " ".join(lines).split()
   vertices, corners = np.zeros((0, 3)), (_NONE, _NONE)
-  colours, left_out = None, ()
+  colours, left_out, normals = None, (), None
   start = 0  # byte, word or line
   for name, count, properties in elements:
     if order:
@@ -71,19 +72,21 @@ def parse_ply(data: bytes) -> tuple:
       if missing := set(_AXES) - columns.keys():
         raise ValueError(f"vertices have no {min(missing)}, want x, y and z")
       vertices = np.stack([np.asarray(columns[axis], np.float64) for axis in _AXES], 1)
-      colours, left_out = _colours(columns, [key for key, *_ in properties])
+      names = [key for key, *_ in properties]
+      colours, normals, left_out = _looks(columns, names)
     elif name == "face":
       keys = [key for key in _CORNERS if key in columns]
       if not keys:
         raise ValueError(f"faces have {sorted(columns)}, want {_CORNERS[0]}")
       corners = columns[keys[0]]
-  return vertices, polygons.triangulate(vertices, *corners), colours, left_out
+  faces = polygons.triangulate(vertices, *corners)
+  return vertices, faces, colours, left_out, normals
 
 
-def _colours(
+def _looks(
   columns: _Columns, names: Sequence[str]
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-  """Colours of vertices in 8 bits, and names of what is not read."""
+) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+  """Colours of vertices in 8 bits, normals, and names of what is not read."""
   others = [name for name in names if name not in (*_AXES, "alpha")]
   channels = [names[i] for i in colours_lib.find_channels(names)]
   colours = None
@@ -91,7 +94,17 @@ def _colours(
     colours = colours_lib.to_bytes(np.stack([columns[name] for name in channels], 1))
   if colours is not None:
     others = [name for name in others if name not in channels]
-  return colours, tuple(others)
+  axes = [names[i] for i in normals_lib.find_normals(names)]
+  normals = None
+  if axes and not any(isinstance(columns.get(name), tuple) for name in axes):  # lists
+    normals = normals_lib.to_unit(np.stack([columns[name] for name in axes], 1))
+  if normals is not None:
+    others = [name for name in others if name not in axes]
+  return colours, normals, tuple(others)
+
+
+def _is_read(name: str) -> bool:
+  return name in _READ or normals_lib.is_normal(name)
 
 
 def _is_row_per_line(lines: Sequence[str], elements: Sequence[_Element]) -> bool:
@@ -146,7 +159,7 @@ def _parse_lines(lines: Sequence[str], properties: Sequence[_Property]) -> _Colu
   """
   if properties and properties[0][2]:
     return {properties[0][0]: parse_polygons(lines)}
-  chosen = [i for i, (key, *_) in enumerate(properties) if key in _READ]
+  chosen = [i for i, (key, *_) in enumerate(properties) if _is_read(key)]
   if not lines or not chosen:
     return {properties[i][0]: np.zeros(0) for i in chosen}
   values = np.loadtxt(lines, usecols=chosen, ndmin=2).T
@@ -172,7 +185,7 @@ def _parse_words(
     return {
       key: np.array(words[start + i : stop : width], np.float64)
       for i, (key, *_) in enumerate(properties)
-      if key in _READ
+      if _is_read(key)
     }, stop - start
   lists: dict[str, tuple[list[str], list[int]]] = {
     key: ([], []) for key, _, length in properties if length

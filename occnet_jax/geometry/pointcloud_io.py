@@ -20,6 +20,7 @@ from occnet_jax.geometry import (
 )
 from occnet_jax.geometry.colours import Cloud, nearest_points, to_bytes
 from occnet_jax.geometry.mesh_parsers import check_held
+from occnet_jax.geometry.normals import look_like_normals, to_unit
 
 TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 _CLOUD_SUFFIXES = (
@@ -56,8 +57,8 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
   MESH_SAMPLES points are drawn uniformly by area; the vertices of PLY, OBJ, OFF and
   glTF files without faces are the cloud. Text has one point per line, see
   `text_points.parse_points`. NPY holds (n, 3) or more columns, and NPZ the same under
-  the key `points`, and colours as `colours` or `colors`. Points on a mesh have the
-  colour of the nearest vertex.
+  the key `points`, colours as `colours` or `colors`, and `normals`. Points on a mesh
+  have the colour of the nearest vertex and the normal of their face.
 
   Args:
     path: the file, with one of SUFFIXES.
@@ -79,7 +80,8 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
     geometry = mesh_io.read_geometry(path)
     if len(geometry.faces) or suffix not in _CLOUD_SUFFIXES:
       return _sample_mesh(path, geometry, seed)
-    cloud = Cloud(geometry.vertices, geometry.colours, geometry.left_out)
+    vertices, _, colours, left_out, normals = geometry
+    cloud = Cloud(vertices, colours, left_out, normals)
   else:
     try:
       cloud = _read_points(path, suffix)
@@ -96,27 +98,27 @@ def read_scan(path: str | os.PathLike, *, seed: int = 0) -> Cloud:
 
 
 def _sample_mesh(path: pathlib.Path, geometry: mesh_io.Geometry, seed: int) -> Cloud:
-  vertices, faces, colours, left_out = geometry
+  vertices, faces, colours, left_out, _ = geometry
   mesh_io.check_mesh(path, vertices, faces)
   try:
-    points, _ = surface_sampling.sample(
+    points, normals = surface_sampling.sample(
       vertices, faces, MESH_SAMPLES, np.random.default_rng(seed)
     )
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
   if colours is not None:
     colours = colours[nearest_points(vertices, points, 1)[1][:, 0]]
-  return Cloud(points, colours, left_out)
+  return Cloud(points, colours, left_out, normals)
 
 
 def _read_points(path: pathlib.Path, suffix: str) -> Cloud:
-  colours, left_out = None, ()
+  colours, left_out, normals = None, (), None
   if suffix in scan_formats.READERS:
     return scan_formats.READERS[suffix](path)
   if suffix == ".npy":
     points = np.load(path, allow_pickle=False)
   elif suffix == ".npz":
-    points, colours, left_out = _read_npz(path)
+    points, colours, left_out, normals = _read_npz(path)
   else:
     return text_points.parse_points(path.read_bytes())
   if points.ndim != 2 or points.shape[1] < 3:
@@ -127,14 +129,16 @@ def _read_points(path: pathlib.Path, suffix: str) -> Cloud:
   text_points.check_orientation(*points.shape)
   points = points.astype(np.float64)
   text_points.check_first_column(points)
-  left_out += tuple(f"column {i + 1}" for i in range(3, points.shape[1]))
-  return Cloud(points[:, :3], colours, left_out)
+  names = [f"column {i + 1}" for i in range(points.shape[1])]
+  if normals is None and points.shape[1] >= 6 and look_like_normals(points[:, 3:6]):
+    normals, names[3:6] = to_unit(points[:, 3:6]), []
+  return Cloud(points[:, :3], colours, (*left_out, *names[3:]), normals)
 
 
 def _read_npz(
   path: pathlib.Path,
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-  """Points, colours in 8 bits or None, and names of the other arrays."""
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...], np.ndarray | None]:
+  """Points, colours in 8 bits or None, names of the other arrays, and normals."""
   unreadable.check_npz(path)
   with zipfile.ZipFile(path) as archive:
     for info in archive.infolist():
@@ -153,7 +157,12 @@ def _read_npz(
       if name in arrays and arrays[name].shape == (len(points), 3):
         colours = to_bytes(arrays[name])
         used.append(name)
-    return points, colours, tuple(name for name in arrays if name not in used)
+    normals = None
+    if "normals" in arrays and arrays["normals"].shape == (len(points), 3):
+      normals = to_unit(arrays["normals"])
+    used += ["normals"] * (normals is not None)
+    left_out = tuple(name for name in arrays if name not in used)
+    return points, colours, left_out, normals
 
 
 def check_cloud(points: Points, name: str = "the cloud") -> None:

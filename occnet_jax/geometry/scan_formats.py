@@ -1,6 +1,7 @@
 """PCD, LAS, LAZ and E57, which libraries read (host, numpy).
 
-Each function returns the points with their colours and the names of what is left out.
+Each function returns the points with their colours and normals, and the names of what
+is left out.
 It may raise any exception on a broken file; `pointcloud_io` turns it into a message.
 Shape letter: n points.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from occnet_jax.geometry import extras
 from occnet_jax.geometry.colours import Cloud, to_bytes
 from occnet_jax.geometry.mesh_parsers import check_held
+from occnet_jax.geometry.normals import find_normals, to_unit
 
 # Bytes of points in a byte of a file: LZF has 88 at most, LAZ of scans about 10.
 _LZF, _LAZ = 100, 1000
@@ -47,12 +49,16 @@ def read_pcd(path: pathlib.Path) -> Cloud:
       shifts = np.array([16, 8, 0], np.uint32)
       colours = (packed[:, None] >> shifts & np.uint32(255)).astype(np.uint8)
       used.add(name)
+  axes, normals = [names[i] for i in find_normals(names)], None
+  if axes:
+    normals = to_unit(np.stack([table[axis].reshape(-1) for axis in axes], 1))
+    used.update(axes if normals is not None else ())
   placed = np.isfinite(points).all(1)
   left_out = [name for name in names if name not in used]
   if dropped := np.count_nonzero(~placed):
     left_out.append(f"{dropped:,} points without a place")
-  colours = None if colours is None else colours[placed]
-  return Cloud(points[placed], colours, tuple(left_out))
+  colours, normals = (x if x is None else x[placed] for x in (colours, normals))
+  return Cloud(points[placed], colours, tuple(left_out), normals)
 
 
 def read_las(path: pathlib.Path) -> Cloud:
@@ -72,10 +78,15 @@ def read_las(path: pathlib.Path) -> Cloud:
   if set(_LAS_COLOURS) <= set(names):
     stored = np.stack([np.asarray(las[name]) for name in _LAS_COLOURS], axis=1)
     colours = to_bytes(stored) if stored.any() else None
+  # Normals have no place in LAS; programs give them extra dimensions.
+  axes, normals = [names[i] for i in find_normals([n.lower() for n in names])], None
+  if axes:
+    normals = to_unit(np.stack([np.asarray(las[axis]) for axis in axes], axis=1))
+  used = (*_LAS_USUAL, *(axes if normals is not None else ()))
   left_out = [
-    name for name in names if name not in _LAS_USUAL and np.ptp(np.asarray(las[name]))
+    name for name in names if name not in used and np.ptp(np.asarray(las[name]))
   ]
-  return Cloud(points, colours, tuple(left_out))
+  return Cloud(points, colours, tuple(left_out), normals)
 
 
 def _check_las(path: pathlib.Path) -> None:

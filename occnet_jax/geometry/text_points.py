@@ -14,10 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from occnet_jax.geometry import colours as colours_lib
+from occnet_jax.geometry import normals as normals_lib
 from occnet_jax.geometry.mesh_parsers import check_held, decode_text
 
 _COMMENTS = ("#", "//")  # CloudCompare writes its heading after the second
 _AXES = ("x", "y", "z")
+# Where colours or normals without names may begin, by the number of columns.
+_UNNAMED = {6: (3,), 7: (4,), 9: (3, 6)}
 _PROBED = 1000  # lines that show whether columns without names are colours
 _UNIT = re.compile(r"[\s_]*[\[(].*")  # behind a name: "x [m]"
 _ALIASES = {  # names of ParaView, and of surveyors
@@ -32,8 +35,10 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 def parse_points(data: bytes) -> colours_lib.Cloud:
   """The columns x, y and z if a heading names them, else the first three.
 
-  Columns that are called red, green and blue, or r, g and b, are colours; without names
-  the last three of six or seven are if they hold whole numbers from 0 to 255.
+  Columns that are called red, green and blue, or r, g and b, are colours, and nx, ny
+  and nz normals. Without names three columns are colours if they hold whole numbers
+  from 0 to 255, and normals if they have the length 1: those behind the points, and of
+  nine those behind these; of seven the last three.
 
   Columns are separated by blanks, tabs, commas or semicolons. Commas between semicolons
   or tabs are decimal marks.
@@ -59,7 +64,7 @@ def parse_points(data: bytes) -> colours_lib.Cloud:
   named = _named_columns(heading, columns, comment)
   if named:
     names = _split_names(heading if heading else comment)
-    return _with_colours(rows, _load(rows, named), names, named)
+    return _make_cloud(rows, _load(rows, named), names, named)
   if columns == 6 and _delimiter(rows[0]) == ",":
     _check_decimal_marks(rows)
   points = _load(rows, (0, 1, 2))
@@ -69,16 +74,16 @@ def parse_points(data: bytes) -> colours_lib.Cloud:
     except ValueError:
       return colours_lib.Cloud(points, None, ("names",))  # of the points
     check_first_column(np.hstack([points, fourth]))
-  return _with_colours(rows, points, ["x", "y", "z"], (0, 1, 2))
+  return _make_cloud(rows, points, ["x", "y", "z"], (0, 1, 2))
 
 
-def _with_colours(
+def _make_cloud(
   rows: Sequence[str],
   points: Float[np.ndarray, "n 3"],
   names: Sequence[str],
   axes: tuple[int, ...],
 ) -> colours_lib.Cloud:
-  """The cloud with its colours, and the names of its other columns.
+  """The cloud with its colours and normals, and the names of its other columns.
 
   Args:
     rows: the lines.
@@ -88,19 +93,27 @@ def _with_colours(
   """
   columns = len(_fields(rows[0]))
   names = [*names, *(f"column {i + 1}" for i in range(len(names), columns))][:columns]
-  channels, colours = colours_lib.find_channels(names), None
-  if not channels and columns in (6, 7) and names[-1] == f"column {columns}":
-    channels = tuple(range(columns - 3, columns))
-    if not _are_bytes(_load(rows[:_PROBED], channels)):
-      channels = ()
-  if channels:
-    try:
+  channels = colours_lib.find_channels(names)
+  directions = normals_lib.find_normals(names)
+  for start in _UNNAMED.get(columns, ()) if names[-1] == f"column {columns}" else ():
+    three = tuple(range(start, start + 3))
+    probed = _load(rows[:_PROBED], three)
+    if not channels and _are_bytes(probed):
+      channels = three
+    elif not directions and normals_lib.look_like_normals(probed):
+      directions = three
+  colours, normals, used = None, None, {*axes}
+  try:
+    if channels:
       colours = colours_lib.to_bytes(_load(rows, channels))
-    except ValueError:  # words, or not in every row
-      colours = None
-  used = {*axes, *(channels if colours is not None else ())}
+      used.update(channels if colours is not None else ())
+    if directions:
+      normals = normals_lib.to_unit(_load(rows, directions))
+      used.update(directions if normals is not None else ())
+  except ValueError:  # words, or not in every row
+    pass
   others = tuple(name for i, name in enumerate(names) if i not in used)
-  return colours_lib.Cloud(points, colours, others)
+  return colours_lib.Cloud(points, colours, others, normals)
 
 
 def _are_bytes(table: Float[np.ndarray, "n 3"]) -> bool:

@@ -127,7 +127,7 @@ class ScanNetwork(nn.Module):
     return logits, solid, oriented
 
   def encode(
-    self, cloud: Float[Array, "b n 3"], *, train: bool
+    self, cloud: Float[Array, "b n k"], *, train: bool
   ) -> dict[str, Float[Array, "b ..."]]:
     return self.orient(cloud, train=train)[0]
 
@@ -138,9 +138,16 @@ class ScanNetwork(nn.Module):
     return self.read(points, latent)[0]
 
   def orient(
-    self, cloud: Float[Array, "b n 3"], *, train: bool
+    self, cloud: Float[Array, "b n k"], *, train: bool
   ) -> tuple[dict[str, Float[Array, "b ..."]], Oriented]:
-    """The latent, and the oriented points that its field comes from."""
+    """The latent, and the oriented points that its field comes from.
+
+    Args:
+      cloud: points in cube units; with k = 6 their outward unit normals behind them,
+        which take the place of the network's where they are not 0.
+      train: whether the solver's grid is the coarser one.
+    """
+    cloud, given = cloud[..., :3], cloud[..., 3:]
     valid = (jnp.abs(cloud) < HALF_SIDE).all(-1)  # NaN is not
     points = jnp.where(valid[..., None], cloud, 0)
     unit = points / BOX + 0.5
@@ -164,6 +171,13 @@ class ScanNetwork(nn.Module):
     weights = jnp.where(valid, weights, 0)
     weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), poisson.TINY)
     moved = points + self.sizes.largest_offset * jnp.tanh(out[..., -3:])
+    if given.shape[-1]:
+      # The network's lengths stay, which say how sure a point is. Its offsets, made for
+      # its own normals, would take away from what is given (docs/results.md).
+      known = jnp.square(given).sum(-1, keepdims=True) > 0.5  # not for rows of NaN
+      lengths = jnp.sqrt(jnp.square(normals).sum(-1, keepdims=True))
+      normals = jnp.where(known, lengths * given, normals)
+      moved = jnp.where(known, points, moved)
     oriented = Oriented(moved, normals, weights, valid)
     # No weight depends on the grid, so training may use a coarser one.
     side = self.sizes.poisson_side if train else self.sizes.fine_poisson_side
@@ -293,7 +307,7 @@ def method(
     logits, _, _ = net.apply(variables, batch["inputs"], batch["points"], train=False)
     return occupancy.score(logits, batch, plain.output)
 
-  return plain._replace(loss=loss, score=score, pads=True)
+  return plain._replace(loss=loss, score=score, pads=True, takes_normals=True)
 
 
 def build(model: Mapping[str, Any], options: BuildOptions) -> Method:

@@ -143,7 +143,7 @@ def test_a_second_call_makes_only_what_is_missing_or_has_changed(
   monkeypatch.setattr(
     user_mesh,
     "read",
-    lambda model, item: (asked.append(item.name), read(model, item))[1],
+    lambda model, item, *more: (asked.append(item.name), read(model, item, *more))[1],
   )
   reconstruct(*args)
   assert asked == [*names]

@@ -35,7 +35,9 @@ def test_colours_of_a_scan_reach_the_mesh_and_what_is_left_out_is_said(
 ):
   write_coloured(here / "ball.csv")
   run("reconstruct", "ball.csv", "-o", target)
-  assert "ball.csv: left out: nx, ny, nz\n" in capsys.readouterr().out
+  assert (
+    "ball.csv: left out: normals (this network takes none)\n" in capsys.readouterr().out
+  )
   mesh = load(here / target)
   shades = np.asarray(mesh.visual.vertex_colors)[:, :3]
   scan = occnet_jax.read_scan(here / "ball.csv")
@@ -54,7 +56,9 @@ def test_a_format_without_colours_says_that_it_leaves_them_out(here, capsys):
   write_coloured(here / "ball.csv")
   run("reconstruct", "ball.csv", "-o", "mesh.stl")
   output = capsys.readouterr().out
-  assert "left out: nx, ny, nz, colours (.stl has none)\n" in output
+  assert (
+    "left out: normals (this network takes none), colours (.stl has none)\n" in output
+  )
 
 
 def test_meshes_of_a_folder_have_colours_and_the_report_says_what_is_left_out(here):
@@ -64,4 +68,7 @@ def test_meshes_of_a_folder_have_colours_and_the_report_says_what_is_left_out(he
   scene = trimesh.load_scene(here / "out" / "ball.glb", process=False)
   (mesh,) = scene.geometry.values()
   assert len(np.unique(mesh.visual.vertex_attributes["color"], axis=0)) > 1
-  assert "left out: nx, ny, nz" in (here / "out" / "reconstruct_report.csv").read_text()
+  assert (
+    "left out: normals (this network takes none)"
+    in (here / "out" / "reconstruct_report.csv").read_text()
+  )

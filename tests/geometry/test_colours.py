@@ -62,26 +62,20 @@ def test_colours_are_read_and_what_is_left_out_is_named(name, tmp_path):
   assert scan.left_out == left_out
 
 
-def test_normals_and_other_columns_are_no_colours(tmp_path):
-  normals = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
-  (tmp_path / "a.xyz").write_text(text(POINTS, normals))
-  (tmp_path / "b.csv").write_text(
-    "x,y,z,nx,ny,nz\n" + text(POINTS, normals, separator=",")
-  )
+def test_columns_that_are_neither_colours_nor_normals_are_left_out(tmp_path):
   (tmp_path / "c.xyz").write_text(text(POINTS, np.zeros((60, 3), int)))
-  for name in ("a.xyz", "b.csv", "c.xyz"):
+  (tmp_path / "d.xyz").write_text(text(POINTS, 2 * POINTS))
+  for name in ("c.xyz", "d.xyz"):
     scan = occnet_jax.read_scan(tmp_path / name)
-    assert scan.colours is None and len(scan.left_out) == 3
-  np.save(tmp_path / "a.npy", np.hstack([POINTS, normals]))
-  scan = occnet_jax.read_scan(tmp_path / "a.npy")
-  assert scan.left_out == ("column 4", "column 5", "column 6")
+    assert scan.colours is None and scan.normals is None
+    assert scan.left_out == ("column 4", "column 5", "column 6")
 
 
 def test_arrays_have_colours_by_name(tmp_path):
-  np.savez(tmp_path / "a.npz", points=POINTS, colors=COLOURS / 255, normals=POINTS)
+  np.savez(tmp_path / "a.npz", points=POINTS, colors=COLOURS / 255, labels=POINTS)
   scan = occnet_jax.read_scan(tmp_path / "a.npz")
   np.testing.assert_array_equal(scan.colours, COLOURS)
-  assert scan.left_out == ("normals",)
+  assert scan.left_out == ("labels",)
 
 
 def test_points_on_a_coloured_mesh_have_the_colour_of_the_nearest_vertex(tmp_path):
@@ -161,4 +155,5 @@ def test_materials_and_textures_of_meshes_are_named_as_left_out(tmp_path):
   vertices, faces = np.array(box.vertices), np.array(box.faces, np.int64)
   shades = np.zeros((8, 3), np.uint8)
   mesh_io.write_mesh(tmp_path / "a.glb", vertices, faces, None, shades)
-  assert occnet_jax.read_scan(tmp_path / "a.glb").left_out == ("colours",)
+  scan = occnet_jax.read_scan(tmp_path / "a.glb")
+  assert scan.left_out == () and (scan.colours == 0).all()

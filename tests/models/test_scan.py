@@ -87,6 +87,29 @@ def test_padding_order_and_points_outside_do_not_matter(net):
     np.testing.assert_allclose(values(other, points), expected, atol=2e-4)
 
 
+def test_given_normals_take_the_place_of_the_networks_where_they_are_not_zero(net):
+  method, variables, _ = net
+  encode = jax.jit(lambda cloud: method.encode(variables, cloud))
+  batch = make_batch()
+  cloud, normals = batch["inputs"], batch["cloud_normals"]
+  plain = encode(cloud)
+  none = encode(jnp.concatenate([cloud, 0 * cloud], -1))
+  jax.tree.map(np.testing.assert_array_equal, none, plain)
+  given = encode(jnp.concatenate([cloud, normals], -1))
+  turned = encode(jnp.concatenate([cloud, -normals], -1))
+  np.testing.assert_array_equal(given["grid"], plain["grid"])
+  # The solve is linear in them, and positive inside of a ball with outward ones.
+  np.testing.assert_allclose(given["solid"], -turned["solid"], atol=2e-5)
+  middle = given["solid"].shape[-1] // 2
+  assert (given["solid"][:, middle, middle, middle] > 0).all()
+  half = jnp.concatenate([cloud, normals.at[:, ::2].set(0)], -1)
+  for other in (plain, given):
+    assert float(jnp.abs(encode(half)["solid"] - other["solid"]).max()) > 1e-3
+  padded = jnp.concatenate([cloud, normals], -1)
+  padded = jnp.pad(padded, ((0, 0), (0, 56), (0, 0)), constant_values=jnp.nan)
+  np.testing.assert_allclose(encode(padded)["solid"], given["solid"], atol=2e-5)
+
+
 def test_true_normals_enclose_the_ball():
   """The solver's field of oriented points, without anything that is learned."""
   batch = make_batch(n=3000)

@@ -70,7 +70,8 @@ def read(
     arrays = dict(file)
   if "array" in arrays:
     return arrays["array"]
-  return Cloud(arrays["points"], arrays.get("colours"))
+  points, colours, normals = map(arrays.get, ("points", "colours", "normals"))
+  return Cloud(points, colours, normals=normals)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -89,10 +90,11 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(_UNUSABLE)
   if not isinstance(observed, Cloud):
     np.savez(target, array=observed)
-  elif observed.colours is None:
-    np.savez(target, points=observed.points)
   else:
-    np.savez(target, points=observed.points, colours=observed.colours)
+    arrays = {
+      name: getattr(observed, name) for name in ("points", "colours", "normals")
+    }
+    np.savez(target, **{name: x for name, x in arrays.items() if x is not None})
 
 
 if __name__ == "__main__":
