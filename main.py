@@ -91,6 +91,18 @@ _SHARD = flags.DEFINE_string(
   "prepare, reconstruct: i/n makes every n-th shard or mesh from the i-th on, from 0, "
   "for machines that share a directory.",
 )
+_DASK = flags.DEFINE_string(
+  "dask",
+  None,
+  "prepare: address of a Dask scheduler whose workers make the shards, or local:N for "
+  "N workers on this machine.",
+)
+_WATCH = flags.DEFINE_integer(
+  "watch",
+  None,
+  "report: while the run trains, write the page anew where there is something new, at "
+  "most every so many seconds; the page loads itself again.",
+)
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -136,6 +148,8 @@ def main(argv: list[str]) -> None:
       _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _HEARTBEAT.value
     ),
     shard=_SHARD.value,
+    watch=_WATCH.value,
+    dask=_DASK.value,
   )
 
 

@@ -12,7 +12,7 @@ model; --inputs=image chooses the paper's. Call it again to resume.
 import argparse
 import pathlib
 
-from benchmarks import small
+from benchmarks import record, small
 from occnet_jax.evaluation import resume_log, tables
 
 # Sampling is compared, so the quickstart's points near the surface are left out; there
@@ -43,9 +43,10 @@ def main() -> None:
   )
   parser.add_argument("--inputs", choices=INPUTS, default="cloud")
   parser.add_argument("--steps", type=int, default=3000)
-  args = parser.parse_args()
+  args = record.parse(parser)
   out = args.out
   shared = {**SHARED, **INPUTS[args.inputs], "train__steps": args.steps}
+  measured: dict[str, list] = {}
   for title, table in (("architecture", ARCHITECTURE), ("sampling", SAMPLING)):
     lines = [f"{title:16} " + "  ".join(METRICS)]
     for name, (variant, changes) in table.items():
@@ -55,9 +56,12 @@ def main() -> None:
       rows = resume_log.read(workdir / "evaluation" / "measured.jsonl")[1]
       means = {row["category"]: row for row in tables.summarise(rows)}
       mean = means[tables.MEAN_OF_CLASSES]
+      row = {title: name} | {metric: mean[metric] for metric in METRICS}
+      measured.setdefault(title, []).append(row)
       cells = "  ".join(f"{mean[metric]:{len(metric)}.3f}" for metric in METRICS)
       lines.append(f"{name:16} {cells}")
     print("\n".join(lines), flush=True)  # noqa: T201
+  record.save(args, **measured)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pathlib
 import time
 
 import occnet_jax
-from benchmarks import extract
+from benchmarks import extract, record
 from occnet_jax.extract.field import as_field
 
 
@@ -23,14 +23,27 @@ def main() -> None:
   parser.add_argument(
     "--steps", type=int, default=3, help="halvings of 16 cells a side"
   )
-  args = parser.parse_args()
+  args = record.parse(parser)
   fields = {name: (as_field(field), 0.0) for name, field in extract.FIELDS.items()}
   if args.workdir:
     fields |= extract.trained(args.workdir, args.shapes)
+  rows = []
   for name, (field, level) in fields.items():
     start = time.perf_counter()
     result = occnet_jax.audit(field, level=level, upsampling_steps=args.steps)
     seconds = time.perf_counter() - start
+    certified = {f"1/{side} %": 100 * s for side, s in result.certified.items()}
+    rows.append(
+      {
+        "field": name,
+        **certified,
+        "sampled %": 100 * result.sampled,
+        "undecided %": 100 * result.undecided,
+        "missed": len(result.missed_boxes),
+        "boxes": result.boxes_bounded,
+        "s": seconds,
+      }
+    )
     shares = [f"1/{side} {100 * share:.1f}" for side, share in result.certified.items()]
     print(  # noqa: T201
       f"{name:20} certified {', '.join(shares)}; sampled {100 * result.sampled:.2f}, "
@@ -38,6 +51,7 @@ def main() -> None:
       f"{result.boxes_bounded} boxes in {seconds:.0f} s",
       flush=True,
     )
+  record.save(args, audit=rows)
 
 
 if __name__ == "__main__":

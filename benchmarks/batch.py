@@ -17,6 +17,7 @@ import time
 import jax
 
 import occnet_jax
+from benchmarks import record
 from benchmarks.test_inputs import read_test_inputs
 
 
@@ -27,7 +28,7 @@ def main() -> None:
   parser.add_argument("--threads", type=int, help="shapes under way; 2 a device")
   parser.add_argument("--together", type=int, default=4, help="shapes of one call")
   parser.add_argument("--rounds", type=int, default=3)
-  args = parser.parse_args()
+  args = record.parse(parser)
   model = occnet_jax.restore(args.workdir)
   clouds = list(read_test_inputs(model, args.shapes).values())
   settings = {"normalise": False, "on_empty": "empty"}
@@ -55,8 +56,13 @@ def main() -> None:
         rates[name].append(len(meshes) / (time.perf_counter() - start))
   devices = jax.local_devices()
   print(f"{len(devices)} x {devices[0].device_kind}, {model.config['name']}")  # noqa: T201
+  rows = [
+    {"way": name, "shapes/s": statistics.median(values)}
+    for name, values in rates.items()
+  ]
   for name, values in rates.items():
     print(f"{name:20} {statistics.median(values):8.2f} shapes/s")  # noqa: T201
+  record.save(args, batch=rows)
 
 
 if __name__ == "__main__":

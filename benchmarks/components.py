@@ -10,7 +10,7 @@ import argparse
 import pathlib
 
 import occnet_jax
-from benchmarks import extract
+from benchmarks import extract, record
 from occnet_jax.cli import stages
 
 
@@ -20,7 +20,7 @@ def main() -> None:
   parser.add_argument("--shapes", type=int)
   parser.add_argument("--resolution", type=int, default=128)
   parser.add_argument("--starts", default="8,16,32")
-  args = parser.parse_args()
+  args = record.parse(parser)
   count = args.shapes
   if count is None:
     count = len(stages.open_test_split(occnet_jax.restore(args.workdir).settings)())
@@ -44,6 +44,11 @@ def main() -> None:
     if len(set(bodies.values())) > 1:
       print(f"{name}: {bodies}", flush=True)  # noqa: T201
   print(f"{differ} of {len(fields)} shapes differ; components {counts}")  # noqa: T201
+  rows = [
+    {"cells a side at first": start, "shapes": len(fields), "components": count}
+    for start, count in counts.items()
+  ]
+  record.save(args, components=rows)
 
 
 if __name__ == "__main__":

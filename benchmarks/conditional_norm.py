@@ -3,9 +3,10 @@
   python -m benchmarks.conditional_norm
 
 The two ways take turns in one process, with 16 shapes of 512 points and hidden size
-128; medians of eight. It takes no options.
+128; medians of eight.
 """
 
+import argparse
 import time
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from benchmarks import record
 from occnet_jax.nn import decoders, norm
 
 
@@ -27,6 +29,7 @@ def plain_normalise(x, gamma, beta, axis_name):
 
 
 def main() -> None:
+  args = record.parse(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
   rng = np.random.default_rng(0)
   points = jnp.asarray(rng.uniform(-0.5, 0.5, (16, 512, 3)), jnp.float32)
   code = jnp.asarray(rng.standard_normal((16, 128)), jnp.float32)
@@ -60,9 +63,12 @@ def main() -> None:
       start = time.perf_counter()
       jax.block_until_ready(gradient(variables["params"]))
       seconds[name].append(time.perf_counter() - start)
+  rows = []
   for name, values in seconds.items():
     ratio = np.median(values) / np.median(seconds["own gradient"])
     print(f"{name:14} {1e3 * np.median(values):6.0f} ms  x {ratio:.2f}")  # noqa: T201
+    rows.append({"way": name, "ms": 1e3 * np.median(values), "relative": ratio})
+  record.save(args, conditional_norm=rows)
 
 
 if __name__ == "__main__":

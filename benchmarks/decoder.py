@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import record
 from occnet_jax.nn.decoders import CBatchNormDecoder
 
 HIDDEN, CODE, LAYERS = 256, 512, 10
@@ -43,7 +44,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--points", default="1024,4096,16384,65536")
   parser.add_argument("--rounds", type=int, default=30)
-  args = parser.parse_args()
+  args = record.parse(parser)
   net = CBatchNormDecoder(hidden_size=HIDDEN)
   rng = np.random.default_rng(0)
   code = jnp.asarray(rng.normal(size=(1, CODE)), jnp.float32)
@@ -56,6 +57,7 @@ def main() -> None:
 
   weights = jnp.asarray(rng.normal(size=(LAYERS, HIDDEN, HIDDEN)) / 16, jnp.float32)
   print(f"{jax.devices()[0].device_kind}: points, GFLOP/s decoder, products, share")  # noqa: T201
+  rows = []
   for count in map(int, args.points.split(",")):
     points = jnp.asarray(rng.uniform(-0.5, 0.5, (1, count, 3)), jnp.float32)
     x = jnp.asarray(rng.normal(size=(count, HIDDEN)), jnp.float32)
@@ -63,6 +65,9 @@ def main() -> None:
     network = work / seconds(decode, variables, points, code, rounds=args.rounds)
     products = work / seconds(jax.jit(chain), x, weights, rounds=args.rounds)
     print(f"{count:8} {network:8.0f} {products:8.0f} {network / products:8.2f}")  # noqa: T201
+    rates = {"decoder GFLOP/s": network, "products GFLOP/s": products}
+    rows.append({"points": count, **rates, "share": network / products})
+  record.save(args, decoder=rows)
 
 
 if __name__ == "__main__":

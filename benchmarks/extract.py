@@ -32,10 +32,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import occnet_jax
+from benchmarks import record
 from benchmarks.test_inputs import read_test_inputs
 from occnet_jax.extract.field import Field, as_field, decoder_field
 from occnet_jax.models import registry
 
+STAGES = ("octree", "evaluate", "roots", "surface", "normals")
 METHODS = ("mise", "mise_roots", "dual")
 REACH = 0.05  # cube units along which the surface is looked for
 
@@ -148,7 +150,6 @@ def measure(name, field, level, method, resolution, samples, surface, least) -> 
   distances = 1e5 * errors(field, level, mesh, samples)
   vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
   missed = 1e5 * igl.point_mesh_squared_distance(surface, vertices, faces)[0] ** 0.5
-  stages_of = ("octree", "evaluate", "roots", "surface", "normals")
   return {
     "field": name,
     "method": method,
@@ -160,7 +161,7 @@ def measure(name, field, level, method, resolution, samples, surface, least) -> 
     "p95": float(np.quantile(distances, 0.95)),
     "p99": float(np.quantile(distances, 0.99)),
     "hausdorff": float(max(distances.max(), missed.max())),
-    "seconds": [round(facts[f"seconds_{stage}"], 2) for stage in stages_of],
+    "seconds": [round(facts[f"seconds_{stage}"], 2) for stage in STAGES],
   }
 
 
@@ -213,7 +214,7 @@ def main() -> None:
   parser.add_argument("--least", type=int, default=12, help="cells a side to start at")
   parser.add_argument("--no-memory", action="store_true", help="do without its rows")
   parser.add_argument("--memory", help="method:resolution, for this process alone")
-  args = parser.parse_args()
+  args = record.parse(parser)
   if args.memory:
     method, resolution = args.memory.split(":")
     print(json.dumps(memory(method, int(resolution))))  # noqa: T201
@@ -254,6 +255,17 @@ def main() -> None:
       print(rows[-1], flush=True)  # noqa: T201
   if args.out:
     args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  tables = {
+    "errors": [_apart_by_stage(row) for row in rows if "field" in row],
+    "memory": [row for row in rows if "memory" in row],
+  }
+  record.save(args, **{name: table for name, table in tables.items() if table})
+
+
+def _apart_by_stage(row: dict) -> dict:
+  """A row with a column for the seconds of each stage."""
+  seconds = {f"{stage} s": s for stage, s in zip(STAGES, row["seconds"], strict=True)}
+  return {name: value for name, value in row.items() if name != "seconds"} | seconds
 
 
 FIELDS = {"ball": ball, "torus": torus, "box": box}

@@ -15,7 +15,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from benchmarks import depth_fusion
+from benchmarks import depth_fusion, record
 from data_prep.sources import synthetic
 from data_prep.watertight import repair, surface_metrics, winding
 from data_prep.watertight import solid as solids
@@ -120,17 +120,20 @@ def main() -> None:
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--reference", type=int, default=0, help="meshes by its method")
   parser.add_argument("--side", type=int, default=256, help="of the reference's grid")
-  arguments = parser.parse_args()
+  arguments = record.parse(parser)
   shapes = {
     f"{category}_{index}": unit(*synthetic.make_shape(category, arguments.seed, index))
     for index in range(arguments.per_category)
     for category in synthetic.CATEGORIES
   }
   damages = [d for d in DAMAGES if d.__name__ in arguments.damages]
-  compare_damages(shapes, damages, arguments.points, arguments.seed)
+  tables = {
+    "damages": compare_damages(shapes, damages, arguments.points, arguments.seed)
+  }
   if arguments.reference:
     some = dict(list(shapes.items())[: arguments.reference])
-    compare_routes(some, damages, arguments.seed, arguments.side)
+    tables["routes"] = compare_routes(some, damages, arguments.seed, arguments.side)
+  record.save(arguments, **tables)
 
 
 def unit(vertices, faces):
@@ -140,7 +143,8 @@ def unit(vertices, faces):
 
 
 def compare_damages(shapes, damages, count, seed):
-  """Prints the table of damages."""
+  """Prints the table of damages; its rows."""
+  table = []
   print(_HEAD)  # noqa: T201
   for damage in damages:
     rows, methods, refused = [], defaultdict(int), []
@@ -167,16 +171,30 @@ def compare_damages(shapes, damages, count, seed):
       rows.append([agreement, overlap, (want == got).mean(), seconds])
     if rows:
       mean, worst = np.mean(rows, axis=0), np.min(rows, axis=0)[0]
+      table.append(
+        {
+          "damage": damage.__name__.replace("_", " "),
+          "accepted": f"{len(rows)} of {len(shapes)}",
+          "labels that agree": mean[0],
+          "worst shape": worst,
+          "IoU": mean[1],
+          "agree near the surface": mean[2],
+          "s a mesh": mean[3],
+          "methods": ", ".join(f"{count} {name}" for name, count in methods.items()),
+        }
+      )
       print(  # noqa: T201
         f"  {damage.__name__:20} {len(rows):4} of {len(shapes):2} {mean[0]:9.5f} "
         f"{worst:9.5f} {mean[1]:6.4f} {mean[2]:6.4f} {mean[3]:5.2f}  {dict(methods)}"
       )
     for line in refused:
       print(f"    refused {line}")  # noqa: T201
+  return table
 
 
 def compare_routes(shapes, damages, seed, side):
   """Prints seconds and surface errors, in thousandths of the cube, by either route."""
+  table = []
   print(f"  damage               ours: s   error  by {side}^3 voxels: s  error")  # noqa: T201
   for damage in damages:
     rows = []
@@ -197,11 +215,15 @@ def compare_routes(shapes, damages, seed, side):
     if rows:
       mine, error, depth, fusing, cutting, other = np.mean(rows, axis=0)
       total = depth + fusing + cutting
+      ours = {"ours s": mine, "ours error x1000": error}
+      theirs = {f"{side}^3 voxels s": total, f"{side}^3 voxels error x1000": other}
+      table.append({"damage": damage.__name__.replace("_", " "), **ours, **theirs})
       print(  # noqa: T201
         f"  {damage.__name__:20} {mine:8.2f} {error:6.3f}"
         f"  {total:7.1f} (pictures {depth:.1f}, fusion {fusing:.1f}) {other:6.3f}"
         f"  {total / mine:5.0f} times faster"
       )
+  return table
 
 
 if __name__ == "__main__":

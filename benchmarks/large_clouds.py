@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 
+from benchmarks import record
 from occnet_jax.geometry import colours, pointcloud_io
 
 _CHUNK = 1_000_000
@@ -99,7 +100,8 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--points", type=int, default=10_000_000)
   parser.add_argument("--formats", default="ply,npy,xyz,las,laz")
-  arguments = parser.parse_args()
+  arguments = record.parse(parser)
+  rows = []
   context = multiprocessing.get_context("spawn")
   with tempfile.TemporaryDirectory() as folder:
     cloud = make_cloud(arguments.points)
@@ -109,8 +111,10 @@ def main() -> None:
       with context.Pool(1) as pool:
         row = pool.apply(measure, (path, number == 0))
       size = round(path.stat().st_size / 1e6, 1)
-      print(json.dumps({"format": suffix, "file_MB": size, **row}), flush=True)  # noqa: T201
+      rows.append({"format": suffix, "file_MB": size, **row})
+      print(json.dumps(rows[-1]), flush=True)  # noqa: T201
       path.unlink()
+  record.save(arguments, large_clouds=rows)
 
 
 if __name__ == "__main__":

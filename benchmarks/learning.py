@@ -20,6 +20,7 @@ import pathlib
 import statistics
 from typing import Any
 
+from benchmarks import record
 from benchmarks.step_cost import measure_step
 from configs import quickstart
 from occnet_jax.cli import process
@@ -65,7 +66,7 @@ def main() -> None:
   parser.add_argument("--seeds", type=int, default=1)
   parser.add_argument("--repeated", nargs="+", choices=VARIANTS, default=list(VARIANTS))
   parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-  args = parser.parse_args()
+  args = record.parse(parser)
   process.keep_freed_memory()  # as main.py does
   rows = []
   for variant in args.variants:
@@ -76,7 +77,7 @@ def main() -> None:
         row = {"variant": variant, "parameters": parameters, "seed": seed}
         rows.append(row | {"step": step, "minutes": step * seconds / 60, "iou": iou})
     tables.write_csv(args.out / "learning.csv", rows)
-  print_table(rows)
+  record.save(args, learning=print_table(rows))
   if importlib.util.find_spec("matplotlib"):
     draw(args.out / "learning.png", rows)
 
@@ -121,15 +122,20 @@ def curves(rows: list[dict[str, Any]]) -> dict[str, dict[float, list[float]]]:
   return by_variant
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-  """Mean IoU over seeds after a quarter, half and all of the time."""
+def print_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Prints mean IoU over seeds after a quarter, half and all of the time; the rows."""
+  table = []
   print(f"{'variant':12} {'parameters':>10} {'steps':>6}   1/4   1/2     1")  # noqa: T201
   for variant, curve in curves(rows).items():
     own = [row for row in rows if row["variant"] == variant]
     means = [statistics.mean(ious) for ious in curve.values()]
-    cells = "".join(f"{means[len(means) // part - 1]:6.3f}" for part in (4, 2, 1))
+    parts = {f"IoU, 1/{n} of the time": means[len(means) // n - 1] for n in (4, 2, 1)}
+    cells = "".join(f"{iou:6.3f}" for iou in parts.values())
     steps = max(row["step"] for row in own)
+    sizes = {"parameters": own[0]["parameters"], "steps": steps}
+    table.append({"variant": variant, **sizes, **parts})
     print(f"{variant:12} {own[0]['parameters']:10} {steps:6}{cells}")  # noqa: T201
+  return table
 
 
 def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:

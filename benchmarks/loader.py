@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from benchmarks import record
 from occnet_jax import config as config_lib
 from occnet_jax.cli import process
 from occnet_jax.config import Settings
@@ -132,7 +133,7 @@ def main() -> None:
   parser.add_argument("--batches", type=int, default=100)
   parser.add_argument("--steps", type=int, default=150)
   parser.add_argument("--rounds", type=int, default=3)
-  args = parser.parse_args()
+  args = record.parse(parser)
   process.keep_freed_memory()  # as main.py does
   configs = {name: configure(args, name) for name in args.placements.split(",")}
   splits = {
@@ -151,10 +152,12 @@ def main() -> None:
         rates.setdefault(name, []).append(
           read(configs[name], splits[name], args.batches)
         )
+  reading, stepping = [], []
   opened = statistics.median(rates["npz a shape"])
   for name, values in rates.items():
     rate = statistics.median(values)
     print(f"{name:12} {rate:9.0f} shapes/s {rate / opened:7.1f} times npz", flush=True)  # noqa: T201
+    reading.append({"way": name, "shapes/s": rate, "times npz": rate / opened})
   for name in configs:
     pairs = [
       [
@@ -164,10 +167,13 @@ def main() -> None:
       for _ in range(args.rounds)
     ]
     real, synthetic = (statistics.median(each) for each in zip(*pairs, strict=True))
+    rates_of = {"steps/s": real, "of one batch": synthetic, "share": real / synthetic}
+    stepping.append({"placement": name, **rates_of})
     print(  # noqa: T201
       f"{name:12} {real:7.2f} steps/s of {synthetic:.2f}: {real / synthetic:.2f}",
       flush=True,
     )
+  record.save(args, reading=reading, stepping=stepping)
 
 
 if __name__ == "__main__":

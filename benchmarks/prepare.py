@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from benchmarks import record
 from data_prep.pipeline import prepare as prepare_lib
 from data_prep.pipeline import report, shard_jobs, shards, worker_pool
 from data_prep.sampling import example, inside_test, points, surface, voxels
@@ -97,7 +98,7 @@ def main() -> None:
   parser.add_argument("--near_points", type=int, default=4096)
   parser.add_argument("--views", type=int, default=0)
   parser.add_argument("--workers", type=int, default=0)
-  args = parser.parse_args()
+  args = record.parse(parser)
   taken = []
 
   def run(all_jobs: list[shard_jobs.ShardJob], resources: shard_jobs.Resources) -> None:
@@ -137,9 +138,17 @@ def main() -> None:
   )
   print("memory in GiB: " + ", ".join(f"{k} {v:.2f}" for k, v in most.items()))  # noqa: T201
   print(f"\n{'stage':20} ms a mesh   share")  # noqa: T201
-  for stage, taken_here in [*seconds.items(), ("other", alone - sum(seconds.values()))]:
+  seconds["other"] = alone - sum(seconds.values())
+  for stage, taken_here in seconds.items():
     print(f"{stage:20} {1000 * taken_here / count:9.1f} {taken_here / alone:7.1%}")  # noqa: T201
   print(f"{'all':20} {1000 * alone / count:9.1f}")  # noqa: T201
+  whole = {"processes": workers, "meshes": count, "meshes a minute": rate}
+  stages = [
+    {"stage": stage, "ms a mesh": 1000 * s / count, "share": s / alone}
+    for stage, s in seconds.items()
+  ]
+  memory = {f"{name}, GiB": gibibytes for name, gibibytes in most.items()}
+  record.save(args, whole=[whole | memory], stages=stages)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import importlib
 import pathlib
 import statistics
 
+from benchmarks import record
 from occnet_jax.cli import process
 from occnet_jax.train import loop, metric_log
 
@@ -74,10 +75,11 @@ def main() -> None:
   parser.add_argument("--seeds", type=int, default=2)
   parser.add_argument("--val", type=int, default=4096)
   parser.add_argument("--targets", default="0.3,0.4,0.5")
-  args = parser.parse_args()
+  args = record.parse(parser)
   process.keep_freed_memory()  # as main.py does
   targets = [float(target) for target in args.targets.split(",")]
   print(f"{'recipe':24} {'best':>13}  steps (seconds) to IoU {args.targets}, by seed")  # noqa: T201
+  table = []
   for recipe in RECIPES:
     steps = args.steps * (args.patience if recipe.startswith("reference") else 1)
     curves, rates = [], []
@@ -97,6 +99,12 @@ def main() -> None:
         ", ".join("never" if s is None else f"{s} ({s / rate:.0f})" for s in first)
       )
     print(f"{recipe:24} {best:>13}  {'; '.join(cells)}", flush=True)  # noqa: T201
+    reached = {
+      f"steps (s) to IoU {target}": cell
+      for target, cell in zip(targets, cells, strict=True)
+    }
+    table.append({"recipe": recipe, "best IoU": " ".join(best.split()), **reached})
+  record.save(args, recipes=table)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import record
 from occnet_jax.train import checkpoint, metric_log
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -276,7 +277,7 @@ def main() -> None:
   parser.add_argument("--out", type=pathlib.Path, default="runs/reliability")
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--processes", type=int, default=1)
-  args = parser.parse_args()
+  args = record.parse(parser)
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out.absolute() / "cache"))
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
   rng, counts = random.Random(args.seed), collections.Counter()
@@ -306,6 +307,9 @@ def main() -> None:
     f"{'of them equal':28} {runs - len(unequal):5}",
   ]
   print("\n".join([*lines, *unequal]))  # noqa: T201
+  faults = [{"fault": name, "times": count} for name, count in sorted(counts.items())]
+  compared = {"runs compared": runs, "equal bit for bit": runs - len(unequal)}
+  record.save(args, faults=faults, runs=[compared])
   sys.exit(bool(unequal))
 
 

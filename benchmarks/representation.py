@@ -19,7 +19,7 @@ import numpy as np
 import tqdm
 
 import occnet_jax
-from benchmarks import small, tasks
+from benchmarks import record, small, tasks
 from data_prep.sampling import inside_test, voxels
 from data_prep.watertight import solid as solid_lib
 from occnet_jax.data import source
@@ -33,9 +33,10 @@ SIDES = (8, 16, 32, 64, 128)
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tasks"))
-  out = parser.parse_args().out
+  args = record.parse(parser)
+  out = args.out
   config = small.make("autodecoder", out / "data", **tasks.TASKS["autodecoder"])
-  compare(config, out)
+  record.save(args, representation=compare(config, out))
 
 
 def compare(config: dict[str, Any], out: pathlib.Path) -> list[dict[str, Any]]:

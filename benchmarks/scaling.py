@@ -25,6 +25,7 @@ import time
 import numpy as np
 
 import occnet_jax
+from benchmarks import record
 from benchmarks.accelerator import torus_clouds
 
 RATES = pathlib.Path(__file__).parent / "results" / "rates.json"
@@ -83,8 +84,9 @@ def simulate_workers(
   return max(free)
 
 
-def print_training(args: argparse.Namespace) -> None:
-  """Hours of one device, and efficiency by the number of devices."""
+def print_training(args: argparse.Namespace) -> list[dict]:
+  """Hours of one device, and efficiency by the number of devices; the rows."""
+  rows = []
   rates = json.loads(RATES.read_text())
   loader = rates["loader"]["shapes_per_s_of_two_cores"]
   per_core = {name: rate / 2 for name, rate in loader.items()}
@@ -105,12 +107,16 @@ def print_training(args: argparse.Namespace) -> None:
         shares = [1 / rate / each for each in steps]
         if limit is None and max(shares) < HALF:
           limit = devices
-        text = ", ".join(
-          f"{name} {share:.2f}" for name, share in zip(per_core, shares, strict=True)
+        by_placement = dict(zip(per_core, shares, strict=True))
+        job = {"machine": kind, "task": task, "devices": devices, "ring ms": 1e3 * ring}
+        rows.append(
+          job | {f"efficiency, {p}": each for p, each in by_placement.items()}
         )
+        text = ", ".join(f"{name} {share:.2f}" for name, share in by_placement.items())
         print(f"  {devices:4} devices: ring {1e3 * ring:7.2f} ms; efficiency {text}")  # noqa: T201
       if limit:
         print(f"  from {limit} devices on half of the time or more is waiting")  # noqa: T201
+  return rows
 
 
 def measure_scans(count: int) -> tuple[np.ndarray, float]:
@@ -130,8 +136,9 @@ def measure_scans(count: int) -> tuple[np.ndarray, float]:
   return np.array(taken[1:]), time.perf_counter() - start - taken[-1]
 
 
-def print_scans(args: argparse.Namespace) -> None:
-  """Hours for a million scans by the number of workers, each a machine like this."""
+def print_scans(args: argparse.Namespace) -> list[dict]:
+  """Hours for a million scans by the number of workers, each like this; the rows."""
+  rows = []
   taken, start = measure_scans(args.scans_measured)
   print(  # noqa: T201
     f"\na million scans: {taken.mean():.2f} s each here ({taken.min():.2f} to "
@@ -148,6 +155,9 @@ def print_scans(args: argparse.Namespace) -> None:
       f"{ideal / workers / shards:.2f}), {queue / 3600:9.2f} h by a queue "
       f"({ideal / workers / queue:.2f})"
     )
+    hours = {"hours by shards": shards / 3600, "hours by a queue": queue / 3600}
+    rows.append({"workers": workers, **hours})
+  return rows
 
 
 def main() -> None:
@@ -162,10 +172,11 @@ def main() -> None:
   parser.add_argument("--scans", type=int, default=1_000_000)
   parser.add_argument("--scans-measured", type=int, default=24)
   parser.add_argument("--training-only", action="store_true")
-  args = parser.parse_args()
-  print_training(args)
+  args = record.parse(parser)
+  tables = {"training": print_training(args)}
   if not args.training_only:
-    print_scans(args)
+    tables["scans"] = print_scans(args)
+  record.save(args, **tables)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ import trimesh
 from jaxtyping import Float
 
 import occnet_jax
+from benchmarks import record
 from occnet_jax.data import scans, source, transforms
 from occnet_jax.data.loader import evenly_spaced
 from occnet_jax.evaluation import metrics
@@ -278,7 +279,7 @@ def main() -> None:
   parser.add_argument("--ways", nargs="+", help="some of those that are printed")
   parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
   parser.add_argument("--by-object", action="store_true")
-  args = parser.parse_args()
+  args = record.parse(parser)
   args.out.mkdir(parents=True, exist_ok=True)
   ways, digests = make_ways(args.model)
   if unknown := set(args.ways or ()) - ways.keys():
@@ -287,7 +288,7 @@ def main() -> None:
   objects = load_held_out(args.data) if args.data else load_objects(args.out)
   names = [sorted(objects)[i] for i in evenly_spaced(len(objects), args.objects)]
   rows = measure_all({name: objects[name] for name in names}, ways, digests, args)
-  print_table(rows, list(ways), args.inputs)
+  record.save(args, scans=print_table(rows, list(ways), args.inputs))
   if args.by_object:
     print_objects(rows, list(ways), args.inputs)
 
@@ -333,7 +334,9 @@ def print_objects(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
       print(f"| {name} | {' | '.join(f'{of[way]:.3f}' for way in ways)} |")  # noqa: T201
 
 
-def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
+def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> list[dict]:
+  """Prints the means of every way by kind of input, and returns their rows."""
+  table = []
   print(f"| input | way | {' | '.join(FIGURES)} | closed | seconds |")  # noqa: T201
   for kind in inputs:
     for way in ways:
@@ -343,6 +346,10 @@ def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
       closed = statistics.mean(row["closed"] for row in own)
       seconds = statistics.median(row["seconds"] for row in own[1:] or own)
       print(f"| {kind} | {way} | {shown} | {closed:.2f} | {seconds:.2f} |")  # noqa: T201
+      figures = dict(zip(FIGURES, means, strict=True))
+      other = {"closed": closed, "s": seconds, "objects": len(own)}
+      table.append({"input": kind, "way": way, **figures, **other})
+  return table
 
 
 if __name__ == "__main__":

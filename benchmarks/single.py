@@ -20,7 +20,7 @@ import numpy as np
 import tqdm
 
 import occnet_jax
-from benchmarks import representation, small
+from benchmarks import record, representation, small
 from configs import single
 from data_prep import sources
 from data_prep.sampling import example, inside_test, voxels
@@ -45,7 +45,7 @@ def main() -> None:
   parser.add_argument("--encodings", nargs="+", choices=SIZES, default=list(SIZES))
   parser.add_argument("--steps", type=int, default=1000)
   parser.add_argument("--points", type=int, default=8192, help="points a step")
-  args = parser.parse_args()
+  args = record.parse(parser)
   entries = sources.collect("synthetic", args.out, per_category=1, seed=0, workers=0)
   chosen = [entry for entry in entries if entry.category in args.shapes]
   if len(chosen) != len(args.shapes):
@@ -57,6 +57,7 @@ def main() -> None:
   print(f"{'representation':14} {'parameters':>10} {'IoU':>6}")  # noqa: T201
   for row in table:
     print(f"{row['representation']:14} {row['parameters']:10} {row['iou']:6.3f}")  # noqa: T201
+  record.save(args, single=table)
   if importlib.util.find_spec("matplotlib"):
     draw(args.out / "single.png", table)
 

@@ -9,12 +9,13 @@ to resume.
 """
 
 import argparse
+import json
 import pathlib
 
 import numpy as np
 import tqdm
 
-from benchmarks import small
+from benchmarks import record, small
 from occnet_jax.data import inputs, source
 from occnet_jax.evaluation import evaluate, metrics, resume_log, tables
 from occnet_jax.geometry import grids
@@ -35,28 +36,40 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tasks"))
   parser.add_argument("--only", nargs="*", choices=TASKS, default=list(TASKS))
-  args = parser.parse_args()
+  args = record.parse(parser)
   lines = [f"{'task':22} {'steps':>6} {'train s':>8}  " + "  ".join(METRICS)]
+  table = []
   for variant in args.only:
     config = small.make(variant, args.out / "data", **TASKS[variant])
     workdir = args.out / variant
     small.run(config, workdir)
+    taken = {"steps": config["train"]["steps"]}
+    taken |= {"train s": small.seconds(workdir, "train")}
     steps = f"{config['train']['steps']:6} {small.seconds(workdir, 'train'):8.0f}"
     if variant == "unconditional":
       measures = (workdir / "evaluation" / "generation.json").read_text()
+      table.append({"task": variant, **taken, **json.loads(measures)})
       lines.append(f"{variant:22} {steps}  {' '.join(measures.split())}")
       continue
     rows = resume_log.read(workdir / "evaluation" / "measured.jsonl")[1]
     lines.append(f"{variant:22} {steps}  {_cells(rows)}")
+    table.append({"task": variant, **taken, **_means(rows)})
     if variant == "voxels":
-      lines.append(f"{'(the voxel input)':22} {'':15}  {_cells(_inputs(config))}")
+      rows = _inputs(config)
+      lines.append(f"{'(the voxel input)':22} {'':15}  {_cells(rows)}")
+      table.append({"task": "(the voxel input)", **_means(rows)})
   print("\n".join(lines))  # noqa: T201
+  record.save(args, tasks=table)
 
 
 def _cells(rows: list[tables.Row]) -> str:
+  return "  ".join(f"{x:{len(name)}.3f}" for name, x in _means(rows).items())
+
+
+def _means(rows: list[tables.Row]) -> dict[str, float]:
+  """Means of classes."""
   means = {row["category"]: row for row in tables.summarise(rows)}
-  mean = means[tables.MEAN_OF_CLASSES]
-  return "  ".join(f"{mean[name]:{len(name)}.3f}" for name in METRICS)
+  return {name: means[tables.MEAN_OF_CLASSES][name] for name in METRICS}
 
 
 def _inputs(config: dict) -> list[tables.Row]:

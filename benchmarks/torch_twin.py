@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 import occnet_jax
-from benchmarks import torch_convonet, torch_models
+from benchmarks import record, torch_convonet, torch_models
 from benchmarks.extract import errors, grid
 from benchmarks.test_inputs import read_test_inputs
 from occnet_jax.geometry import mesh_io
@@ -135,12 +135,12 @@ def main() -> None:
   parser.add_argument("--shapes", type=int, default=4)
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--resolutions", default="128,52")
-  args = parser.parse_args()
+  args = record.parse(parser)
   torch_models.check_recorded()
   torch_convonet.check_recorded()
   columns = (*STAGES, "whole", "evaluations", "error")
   print(f"{'':18}" + "".join(f"{column:>12}" for column in columns))  # noqa: T201
-  first = None
+  first, table = None, []
   for workdir in args.workdir:
     print(workdir)  # noqa: T201
     for name, rows in compare(workdir, args).items():
@@ -149,6 +149,8 @@ def main() -> None:
       cells = "".join(f"{middle[c]:12.5g}" for c in columns)
       ratio = first / middle["whole"]
       print(f"{name:18}{cells}   {ratio:.2f} times as fast")  # noqa: T201
+      table.append({"run": workdir.name, "way": name, **middle, "times as fast": ratio})
+  record.save(args, twins=table)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks import torch_convonet, torch_models
+from benchmarks import record, torch_convonet, torch_models
 from benchmarks.decoder import chain, seconds
 from benchmarks.our_step import Step, make_batch, our_step
 from benchmarks.torch_convonet import ConvolutionalOccupancyNetwork
@@ -141,7 +141,7 @@ def main() -> None:
   parser.add_argument("--steps", type=int, default=1, help="of each run")
   parser.add_argument("--rounds", type=int, default=2)
   parser.add_argument("--precisions", default="float32,bfloat16")
-  args = parser.parse_args()
+  args = record.parse(parser)
   torch_models.check_recorded()
   torch_convonet.check_recorded()
   products = _alone(ceiling)
@@ -151,6 +151,7 @@ def main() -> None:
     for precision in args.precisions.split(",")
     for way in (*OURS, *(f"PyTorch, {kind}" for kind in KINDS))
   ]
+  rows = []
   for task in args.tasks.split(","):
     taken: dict[str, list[tuple[float, float]]] = {}
     counted, memory = 0.0, {}
@@ -180,11 +181,23 @@ def main() -> None:
         share += f", {memory[way]:.1f} GiB"
       if jax.default_backend() == "cpu":
         share += f", {used[way] / args.batch:.3f} CPU s a shape"
+      rows.append(
+        {
+          "task": task,
+          "way": way,
+          "steps/s": 1 / each,
+          "times plain PyTorch": plain / each,
+          "times its best": best / each,
+          "CPU s a shape": used[way] / args.batch,
+          "GiB": memory[way] if way.startswith("ours") else None,
+        }
+      )
       print(  # noqa: T201
         f"{task:11} {way:32} {1 / each:7.3f} steps/s {plain / each:5.2f} times plain "
         f"PyTorch, {best / each:5.2f} times its best{share}",
         flush=True,
       )
+  record.save(args, training=rows, products=[{"bare GFLOP/s": products / 1e9}])
 
 
 if __name__ == "__main__":

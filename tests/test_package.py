@@ -97,7 +97,19 @@ def test_the_metadata_name_version_licence_and_extras(metadata):
   extras = set(metadata.get_all("Provides-Extra"))
   assert extras == set(PROJECT["optional-dependencies"])
   assert {
-    *("beam", "bench", "dae", "demo", "docs", "draco", "e57", "exr", "gpu", "hub"),
+    *(
+      "beam",
+      "bench",
+      "dae",
+      "dask",
+      "demo",
+      "docs",
+      "draco",
+      "e57",
+      "exr",
+      "gpu",
+      "hub",
+    ),
     *("medical", "notebook", "onnx", "scans", "test"),
   } <= extras
   assert PROJECT["scripts"] == {"occnet": "occnet_jax.cli.occnet:main"}

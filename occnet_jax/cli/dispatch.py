@@ -44,6 +44,8 @@ def run(
   steps: int = 8,
   cluster: Cluster = Cluster(),  # noqa: B008 (it is immutable)
   shard: str | None = None,
+  watch: int | None = None,
+  dask: str | None = None,
 ) -> None:
   """Runs one stage, all of them in order, or another use of a run.
 
@@ -55,6 +57,8 @@ def run(
     steps: meshes from one shape to the next; interpolate.
     cluster: the processes that share the work.
     shard: "i/n", see `parts.parse`; prepare.
+    dask: address of a Dask scheduler, or "local:N", see `stages.prepare`; prepare.
+    watch: seconds between two looks at a run that trains, see `cli.watch`; report.
 
   Raises:
     ValueError: something that the mode needs is missing.
@@ -83,6 +87,10 @@ def run(
       f"--shard={shard} divides the shards of a data set, or a folder that is "
       f"reconstructed; leave it out of {mode}"
     )
+  if dask is not None and mode != "prepare":
+    raise ValueError(f"--dask={dask} is for prepare; leave it out of {mode}")
+  if watch is not None and mode != "report":
+    raise ValueError(f"--watch={watch} is for report; leave it out of {mode}")
   path = check_workdir_path(workdir)
   if mode in ("import", "export_torch") and not checkpoint:
     raise ValueError(f"--mode={mode} needs --checkpoint=FILE, see --help")
@@ -94,13 +102,19 @@ def run(
   if mode == "import":
     stages.import_torch(config, path, checkpoint)
     return
+  if watch is not None:
+    from occnet_jax.cli import watch as watch_lib
+
+    watch_lib.watch(config, path, watch)
+    return
   if mode == "interpolate":
     stages.interpolate(config, path, steps)
     return
   for name, stage in STAGES.items():
     if mode in (name, "all"):
       if cluster.process == 0 or name in MULTI_PROCESS_STAGES:
-        stage(config, path, *([parts.parse(shard)] if shard else []))
+        part = [parts.parse(shard)] if shard else []
+        stage(config, path, *part, **({} if dask is None else {"dask": dask}))
       if cluster.coordinator:
         multihost.barrier(name)
 

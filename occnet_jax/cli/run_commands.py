@@ -14,6 +14,7 @@ lists them."""
 _CONFIG_HELP = (
   "recipe, by name (own_data, onet:pointcloud) or by file; by default that of the run"
 )
+WATCH_SECONDS = 30
 _EXAMPLES = {
   "prepare": "occnet prepare folder:meshes --out=data/mine",
   "train": "occnet train --config=own_data --data=data/mine --workdir=runs/mine",
@@ -62,8 +63,23 @@ def add(commands: Any) -> None:
     help="make every N-th shard from the I-th on, I from 0: for several machines that "
     "share the directory, as of a Slurm array",
   )
+  parsers["prepare"].add_argument(
+    "--dask",
+    metavar="ADDRESS",
+    help="make the shards by the workers of a Dask cluster: the address of its "
+    "scheduler, or local:N for N workers on this machine",
+  )
   for name in ("train", "generate", "evaluate", "report", "interpolate", "run"):
     parsers[name].add_argument("--workdir", required=True, help="directory of the run")
+  parsers["report"].add_argument(
+    "--watch",
+    type=int,
+    nargs="?",
+    const=WATCH_SECONDS,
+    metavar="SECONDS",
+    help="while the run trains, write the page anew where there is something new, at "
+    f"most every so many seconds ({WATCH_SECONDS}); the page loads itself again",
+  )
   parsers["train"].add_argument(
     "--data", dest="out", metavar="DIR", help="directory of the data set"
   )
@@ -184,6 +200,8 @@ def _run(arguments: argparse.Namespace) -> None:
     steps=options.get("steps", 0),
     cluster=dispatch.Cluster(**several),
     shard=options.get("shard"),
+    watch=options.get("watch"),
+    dask=options.get("dask"),
   )
 
 

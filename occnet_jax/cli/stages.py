@@ -33,7 +33,10 @@ Config = dict[str, Any]
 
 
 def prepare(
-  config: Config, workdir: pathlib.Path | None, part: tuple[int, int] = (0, 1)
+  config: Config,
+  workdir: pathlib.Path | None,
+  part: tuple[int, int] = (0, 1),
+  dask: str | None = None,
 ) -> None:
   """Mesh files -> TFDS shards, in config.prep.out and those of config.prep.others.
 
@@ -41,12 +44,19 @@ def prepare(
     config: nested dicts.
     workdir: directory whose log gets the seconds, if any.
     part: (i, n) to make every n-th shard from the i-th on.
+    dask: address of a Dask scheduler whose workers make the shards, or "local:N"; None
+      for processes of this machine.
   """
   from data_prep.pipeline import prepare as prepare_lib
   from data_prep.pipeline import report as report_lib
 
+  settings = config["prep"] | {"part": part}
+  if dask is not None:
+    from data_prep.pipeline import dask_cluster
+
+    settings["run"] = functools.partial(dask_cluster.run_dask, address=dask)
   with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
-    for prepared in prepare_lib.prepare_all(**config["prep"], part=part):
+    for prepared in prepare_lib.prepare_all(**settings):
       if prepared.missing:
         print(  # noqa: T201
           f"{prepared.directory}: {sum(prepared.shapes.values())} shapes are there, "

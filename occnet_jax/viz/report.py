@@ -35,6 +35,8 @@ def write_report(
   charts: Sequence[Chart],
   shapes: Sequence[ReportShape],
   digest: str = "",
+  picture: str = "",
+  reload: int = 0,
 ) -> None:
   """Writes the page in one piece, so that a stop leaves the old page or the new one.
 
@@ -46,12 +48,17 @@ def write_report(
     charts: curves over training steps.
     shapes: shapes to show in 3D.
     digest: digest of all that the page depends on, for `read_digest`.
+    picture: data URL of a picture of shapes, shown above those in 3D; "" for none.
+    reload: seconds after which the page loads itself again; 0 for a page that is
+      finished.
   """
   summary_by_category = {row["category"]: row for row in summary}
   page = pages.render(
     "report.html",
     title=title,
     digest=digest,
+    picture=picture,
+    reload=reload,
     facts=facts,
     columns=tables.COLUMNS,
     names=[name for name in SHOWN if summary and name in summary[0]],

@@ -26,6 +26,7 @@ STAGES = {
   stage: stage
   for stage in ("octree", "roots", "surface", "simplify", "refine", "normals")
 } | {"evaluate": "values"}
+METRICS = pathlib.PurePath("logs", "metrics.jsonl")
 _SOURCES = (".py", ".html", ".css", ".js")
 
 
@@ -55,11 +56,11 @@ def gather(
   content = {
     "title": f"Report of {settings.name}",
     "summary": tables.summarise(rows),
-    "charts": _charts(metric_log.read(workdir / "logs" / "metrics.jsonl")),
+    "charts": training_charts(metric_log.read(workdir / METRICS)),
     "shapes": report_shapes(settings, workdir, shapes, transform),
   }
   facts = _facts(settings, measured_with)
-  digest = _digest(content, facts, seconds_per_mesh(rows))
+  digest = digest_of(content, facts, seconds_per_mesh(rows))
   path = workdir / "report.html"
   if read_digest(path) != digest:
     facts |= times(workdir, rows)
@@ -100,7 +101,13 @@ def measured(
   return measured_with, sorted(rows, key=lambda row: (row["category"], row["id"]))
 
 
-def _digest(*content: Any) -> str:
+def is_measured(settings: Settings, workdir: pathlib.Path) -> bool:
+  """Whether the run was evaluated on config.test.split of config.data."""
+  origin = evaluate.make_origin(settings.test.split, settings.data._asdict())
+  return bool(evaluate.read_rows(workdir / evaluate.MEASURED, origin)[1])
+
+
+def digest_of(*content: Any) -> str:
   """SHA-256 of nested content, and of the code and templates that make a page of it."""
   digest = hashlib.sha256()
   sources = [path for path in pages.ROOT.rglob("*") if path.suffix in _SOURCES]
@@ -128,7 +135,6 @@ def _update(digest: Any, value: Any) -> None:
 
 def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
   model, level = settings.model, measured_with["level"]
-  parts = filter(None, (model.get("encoder"), model.get("decoder")))
   shown = "none" if level is None else f"{level:.3g}"
   # With tau a system's values are logits, but for a single shape's other losses.
   is_logit = "tau" in model and model.get("loss", "cross_entropy") == "cross_entropy"
@@ -136,11 +142,17 @@ def _facts(settings: Settings, measured_with: dict[str, Any]) -> dict[str, str]:
     shown += f", occupancy probability {1 / (1 + math.exp(-level)):.2f}"
   return {
     "Config": settings.name,
-    "Network": f"{model['name']}: {', '.join(parts)}",
+    "Network": describe_network(model),
     "Checkpoint": f"step {measured_with['step']}, best in validation",
     "Level of the surface": shown,
     "Data": f"{settings.data.dir}, split {settings.test.split}",
   }
+
+
+def describe_network(model: dict[str, Any]) -> str:
+  """The system of a model's settings, and its parts."""
+  parts = filter(None, (model.get("encoder"), model.get("decoder")))
+  return ": ".join(filter(None, (model["name"], ", ".join(parts))))
 
 
 def times(workdir: pathlib.Path, rows: list[Row]) -> dict[str, str]:
@@ -165,7 +177,8 @@ def _duration(seconds: float) -> str:
   return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _charts(rows: list[dict[str, Any]]) -> list[Chart]:
+def training_charts(rows: list[dict[str, Any]]) -> list[Chart]:
+  """Loss, and IoU where it is logged, over the steps of the rows of a metric log."""
   # A sum over points is shown per point where the method logs it so: training and
   # validation have other numbers of points.
   per_point = any("train/loss_per_point" in row for row in rows)

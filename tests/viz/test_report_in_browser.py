@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 
 from occnet_jax.viz.comparison import write_comparison
+from occnet_jax.viz.report import write_report
 from tests.helpers.browser import picture, started, wait
 from tests.helpers.report_example import write
 
@@ -127,6 +129,28 @@ def test_the_page_fits_a_narrow_screen(page):
   width = page.execute_script("return document.documentElement.scrollWidth")
   page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
   assert width <= 400
+
+
+def test_the_page_of_a_training_loads_itself_again_until_it_is_paused(tmp_path):
+  path = tmp_path / "report.html"
+
+  def write_page(title):
+    content = {"facts": {}, "summary": [], "charts": [], "shapes": []}
+    write_report(path, title=title, reload=1, **content)
+
+  write_page("first")
+  with started(tmp_path) as chrome:
+    chrome.get(path.as_uri())
+    write_page("second")
+    wait(chrome, lambda: chrome.title == "second")
+    chrome.find_element(By.ID, "pause").click()
+    loaded = chrome.execute_script("window.mark = 1; return document.title")
+    write_page("third")
+    time.sleep(3)  # the page would have been loaded three times
+    assert chrome.execute_script("return window.mark") == 1
+    assert chrome.title == loaded == "second"
+    chrome.find_element(By.ID, "pause").click()
+    wait(chrome, lambda: chrome.title == "third")
 
 
 def test_nothing_was_asked_of_the_network_and_nothing_failed(page):
