@@ -134,10 +134,17 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--format",
     required=True,
-    choices=["stablehlo", "onnx", "safetensors", "torch"],
+    choices=["stablehlo", "onnx", "page", "safetensors", "torch"],
     help="stablehlo: programs for JAX on any device, of every network; onnx: graphs "
-    "for ONNX runtimes, of occupancy networks; safetensors: the weights; "
-    "torch: the file of the published implementation",
+    "for ONNX runtimes, of occupancy networks; page: these and a page that makes "
+    "meshes of clouds in the browser; safetensors: the weights; torch: the file of the "
+    "published implementation",
+  )
+  parser.add_argument(
+    "--onnxruntime-web",
+    metavar="PATH",
+    help="for page: the package of this name as npm pack fetches it, or its folder, "
+    "whose files are put beside the page",
   )
   parser.add_argument(
     "-o", "--output", required=True, help="directory to write to; for torch a file"
@@ -213,6 +220,7 @@ def _export(arguments: argparse.Namespace) -> None:
     arguments.output,
     workdir=arguments.workdir,
     pretrained=arguments.model,
+    runtime=arguments.onnxruntime_web,
   )
 
 

@@ -94,6 +94,10 @@ def describe(method: Method, settings: config_lib.Settings) -> dict[str, Any]:
     "extent": settings.data.scan.extent if settings.data.scan.points else 1.0,
     "nan_rows_are_padding": method.pads,
   }
+  if settings.data.inputs == "cloud":
+    # Of a larger cloud so many points are drawn, as in training.
+    scan = settings.data.scan
+    about["points"] = scan.points[1] if scan.points else settings.data.cloud_points
   if isinstance(method.output, Field):
     cells = generation.resolution_0 * 2**generation.upsampling_steps
     about |= {"level": method.output.level, "cells": cells}
