@@ -1,6 +1,7 @@
 """The page in headless Chromium: a file goes up, a mesh comes back and is shown."""
 
 import json
+import re
 import threading
 import urllib.request
 
@@ -22,7 +23,7 @@ def address():
 
   listener = server.open_socket(0)
   app = app_lib.make_app(make_model(), "small")
-  serving = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+  serving = server.make_server(app)
   thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
   thread.start()
   yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -67,6 +68,14 @@ def test_a_file_goes_up_and_its_mesh_is_shown_and_offered(address, tmp_path):
     page.switch_to.default_content()
     page.save_screenshot(str(tmp_path / "page.png"))
 
+    # It was followed by events, and is by asking where these do not come.
+    before_block = requested(page)
+    job = re.compile(rf"{address}/api/jobs/[^/?]+")
+    assert [url for url in before_block if url.endswith("/events")]
+    assert [url for url in before_block if job.fullmatch(url)] == []
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/events"]})
+
     # A coarser grid, by the slider, from the same file.
     page.execute_script(
       "const s = document.getElementById('resolution'); s.value = 32;"
@@ -87,6 +96,8 @@ def test_a_file_goes_up_and_its_mesh_is_shown_and_offered(address, tmp_path):
     assert not page.find_element(By.ID, "progress").is_displayed()
 
     own = ("data:", "blob:", "chrome:", "about:", address)
-    assert [url for url in requested(page) if not url.startswith(own)] == []
+    urls = requested(page)
+    assert [url for url in urls if job.fullmatch(url)]
+    assert [url for url in before_block + urls if not url.startswith(own)] == []
     errors = [e for e in page.get_log("browser") if e["level"] == "SEVERE"]
-    assert [e["message"] for e in errors] == []
+    assert [e["message"] for e in errors if "/events" not in e["message"]] == []

@@ -7,6 +7,7 @@ POST /api/reconstruct?name=a.ply    file in the body -> mesh in the body
 POST /api/jobs?name=a.ply           file in the body -> a job; with like=ID the file of
                                     that job once more, and no body
 GET  /api/jobs/ID                   its state
+GET  /api/jobs/ID/events            every change of it, as server-sent events
 GET  /api/jobs/ID/view              a page: input and mesh
 GET  /api/jobs/ID/mesh.glb          the mesh, or .ply, .obj, .off, .stl
 
@@ -17,6 +18,7 @@ pages of other origins, are refused.
 
 import asyncio
 import contextlib
+import json
 import math
 import pathlib
 import re
@@ -33,11 +35,12 @@ from starlette.responses import (
   JSONResponse,
   PlainTextResponse,
   Response,
+  StreamingResponse,
 )
 from starlette.routing import Route
 
 from occnet_jax import api
-from occnet_jax.cli.demo.jobs import Job, Jobs, TooManyJobs
+from occnet_jax.cli.demo.jobs import OVER, Job, Jobs, TooManyJobs
 from occnet_jax.data.user_inputs import ACCEPTED
 from occnet_jax.geometry import mesh_io
 from occnet_jax.version import __version__
@@ -90,6 +93,7 @@ def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> St
       Route("/api/reconstruct", routes.reconstruct, methods=["POST"]),
       Route("/api/jobs", routes.submit, methods=["POST"]),
       Route("/api/jobs/{id}", routes.job),
+      Route("/api/jobs/{id}/events", routes.events),
       Route("/api/jobs/{id}/view", routes.view),
       Route("/api/jobs/{id}/mesh.{form}", routes.mesh),
     ],
@@ -135,6 +139,13 @@ class _Routes:
 
   async def job(self, request: Request) -> Response:
     return JSONResponse(self._find(request).describe())
+
+  async def events(self, request: Request) -> Response:
+    return StreamingResponse(
+      _stream(self._find(request)),
+      media_type="text/event-stream",
+      headers={"Cache-Control": "no-store"},
+    )
 
   async def view(self, request: Request) -> Response:
     text = await run_in_threadpool(self._jobs.page, self._finished(request))
@@ -235,6 +246,16 @@ class _Routes:
       media_type=MEDIA.get(f".{form}", "application/octet-stream"),
       headers={"Content-Disposition": f'attachment; filename="{stem}.{form}"'},
     )
+
+
+async def _stream(job: Job) -> AsyncIterator[str]:
+  """The states of a job as server-sent events, to its end or as long as asked for."""
+  with job.watched() as changes:
+    while True:
+      described = await changes.get()
+      yield f"data: {json.dumps(described)}\n\n"
+      if described["state"] in OVER:
+        return
 
 
 def _number(query: Any, name: str, kind: type, low: int, high: int) -> Any:

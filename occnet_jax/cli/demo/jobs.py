@@ -1,6 +1,8 @@
 """Reconstructions one after another, and what became of them (host)."""
 
+import asyncio
 import collections
+import contextlib
 import logging
 import pathlib
 import secrets
@@ -8,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +29,7 @@ from occnet_jax.viz import comparison, panes
 
 KEPT = 20  # finished jobs whose meshes can be fetched
 MAX_WAITING = 8  # jobs that have not begun
+OVER = ("done", "failed")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -58,11 +62,38 @@ class Job:
     self.future: Future[None] | None = None
     self.begun = time.perf_counter()
     self.seconds = 0.0
+    self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue]] = []
+    self._lock = threading.Lock()
+
+  def move_to(self, state: str, message: str = "") -> None:
+    """Changes the state and sends it to all who watch."""
+    with self._lock:
+      if state in OVER:
+        self.seconds = time.perf_counter() - self.begun
+      self.state, self.message = state, message
+      described = self.describe()
+      for loop, queue in self._watchers:
+        with contextlib.suppress(RuntimeError):  # the loop of a server that has ended
+          loop.call_soon_threadsafe(queue.put_nowait, described)
+
+  @contextlib.contextmanager
+  def watched(self) -> Iterator[asyncio.Queue]:
+    """A queue of this job's `describe`: as it is now, and after every change."""
+    watcher = (asyncio.get_running_loop(), asyncio.Queue())
+    with self._lock:  # no change between the first entry and the second
+      watcher[1].put_nowait(self.describe())
+      self._watchers.append(watcher)
+    try:
+      yield watcher[1]
+    finally:
+      with self._lock:
+        self._watchers.remove(watcher)
 
   def describe(self) -> dict[str, Any]:
     """What a client may know of it."""
-    is_over = self.state in ("done", "failed")
-    seconds = self.seconds if is_over else time.perf_counter() - self.begun
+    seconds = self.seconds
+    if self.state not in OVER:
+      seconds = time.perf_counter() - self.begun
     return {
       "id": self.id,
       "name": self.name,
@@ -136,7 +167,7 @@ class Jobs:
     """Puts a job at the end of the queue; the oldest finished ones are forgotten."""
     with self._lock:
       self._jobs[job.id] = job
-      over = [key for key, old in self._jobs.items() if old.state in ("done", "failed")]
+      over = [key for key, old in self._jobs.items() if old.state in OVER]
       for key in over[: max(0, len(self._jobs) - KEPT)]:
         shutil.rmtree(self._jobs.pop(key).folder, ignore_errors=True)
     job.future = self._executor.submit(self._run, job)
@@ -144,21 +175,19 @@ class Jobs:
   def _run(self, job: Job) -> None:
     try:
       self._reconstruct(job)
-      job.state = "done"
+      job.move_to("done")
     except command_line.USER_ERRORS as error:
-      text = command_line.describe(error).replace(f"{job.folder}/", "")
-      job.message, job.state = text, "failed"
-    except Exception as error:  # of a bug: the next job goes on
+      job.move_to("failed", command_line.describe(error).replace(f"{job.folder}/", ""))
+    except Exception as error:  # of a bug: the next job runs all the same
       _LOGGER.exception("job %s", job.id)
-      job.message = f"{job.name}: {type(error).__name__} in the program"
-      job.state = "failed"
+      job.move_to("failed", f"{job.name}: {type(error).__name__} in the program")
 
   def _reconstruct(self, job: Job) -> None:
     kind, shape = self.model.settings.data.inputs, self.model.observation.shape
     if job.observed is None:
-      job.state = "reading"
+      job.move_to("reading")
       job.observed = reading.read(job.folder / job.name, kind, shape)
-    job.state = "reconstructing"
+    job.move_to("reconstructing")
     points = user_mesh.points_of(job.observed)
     job.mesh = user_mesh.make_mesh(self.model, job.observed, job.options)
     job.facts = {"Mesh": user_mesh.describe(job.mesh)}
@@ -166,8 +195,7 @@ class Jobs:
       job.facts["Input"] = f"{len(job.observed):,} points"
     doubts = list(user_mesh.doubts(self.model, points, job.mesh))
     job.facts |= {"Mind": "; ".join(doubts)} if doubts else {}
-    job.seconds = time.perf_counter() - job.begun
-    job.facts["Time"] = f"{job.seconds:.1f} s"
+    job.facts["Time"] = f"{time.perf_counter() - job.begun:.1f} s"
 
   def mesh_bytes(self, job: Job, form: str) -> bytes:
     """The mesh of a finished job as a file of a format, in the frame of its input.

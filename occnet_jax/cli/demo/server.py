@@ -3,11 +3,13 @@
 import contextlib
 import importlib.util
 import socket
+from typing import Any
 
 from occnet_jax import api
 from occnet_jax.cli import mesh_options, process
 
 ADDRESS = "127.0.0.1"  # of this machine, for this machine
+PATIENCE = 3  # seconds that answers under way have when the server ends
 
 
 def serve(
@@ -36,8 +38,6 @@ def serve(
     raise ValueError(
       f"--workdir={workdir} and --model={pretrained} name two networks; want one"
     )
-  import uvicorn
-
   from occnet_jax.cli.demo import app as app_lib
   from occnet_jax.cli.reconstruct import DEFAULT_MODEL
 
@@ -47,13 +47,27 @@ def serve(
       name = workdir or pretrained or DEFAULT_MODEL
       model = api.restore(workdir) if workdir else api.from_pretrained(name)
       app = app_lib.make_app(model, name, max_upload=max_upload * 1_000_000)
-    server = uvicorn.Server(
-      uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-    )
+    server = make_server(app)
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}"
     print(f"{address}: the network {name}; Ctrl-C ends", flush=True)  # noqa: T201
     with contextlib.suppress(KeyboardInterrupt):  # raised again when it has ended
       server.run(sockets=[listener])
+
+
+def make_server(app: Any) -> Any:
+  """The server of an application, which ends although clients follow their jobs."""
+  import uvicorn
+
+  return uvicorn.Server(
+    uvicorn.Config(
+      app,
+      log_level="warning",
+      access_log=False,
+      server_header=False,
+      ws="none",
+      timeout_graceful_shutdown=PATIENCE,
+    )
+  )
 
 
 def open_socket(port: int) -> socket.socket:

@@ -4,6 +4,8 @@ const POLL = 300; // milliseconds
 const find = (id) => document.getElementById(id);
 const sliders = ["resolution", "threshold"].map(find).filter(Boolean);
 let current = null; // the job that is shown or worked on
+let leave = () => {}; // stops listening to it
+let turn = 0; // counts what was sent
 
 function say(text, failed = false) {
   find("status").textContent = text;
@@ -23,14 +25,55 @@ async function ask(address, options) {
   return content;
 }
 
-async function follow(job) {
-  current = job.id;
-  while (!["done", "failed"].includes(job.state)) {
-    say(`${job.name}: ${job.state}, ${job.seconds.toFixed(0)} s`);
+const isOver = (job) => ["done", "failed"].includes(job.state);
+
+// Calls `show` at every change of a job, by server-sent events; resolves at its end.
+function listen(job, show) {
+  return new Promise((resolve, reject) => {
+    const stream = new EventSource(`/api/jobs/${job.id}/events`);
+    leave = () => {
+      stream.close();
+      resolve(job);
+    };
+    stream.addEventListener("message", ({ data }) => {
+      const changed = JSON.parse(data);
+      show(changed);
+      if (!isOver(changed)) return;
+      stream.close(); // or it would be asked for once more
+      resolve(changed);
+    });
+    stream.addEventListener("error", () => {
+      stream.close();
+      reject(new Error("the stream of events broke"));
+    });
+  });
+}
+
+// The same by asking, where the stream broke.
+async function poll(job, show) {
+  while (!isOver(job) && current === job.id) {
     await new Promise((resolve) => setTimeout(resolve, POLL));
     job = await ask(`/api/jobs/${job.id}`);
-    if (current !== job.id) return; // another one was sent meanwhile
+    show(job);
   }
+  return job;
+}
+
+async function follow(job) {
+  current = job.id;
+  leave(); // a job that was sent before
+  let shown = job;
+  const started = Date.now() - 1000 * job.seconds;
+  const show = (changed = shown) => {
+    shown = changed;
+    if (isOver(shown) || current !== job.id) return;
+    const seconds = (Date.now() - started) / 1000;
+    say(`${shown.name}: ${shown.state}, ${seconds.toFixed(0)} s`);
+  };
+  const clock = setInterval(show, 1000);
+  const followed = listen(job, show).catch(() => poll(job, show));
+  job = await followed.finally(() => clearInterval(clock));
+  if (current !== job.id) return; // another one was sent meanwhile
   if (job.state === "failed") throw new Error(job.message);
   say(`${job.name}: done, ${job.seconds.toFixed(1)} s`);
   for (const link of document.querySelectorAll("#downloads a")) {
@@ -42,14 +85,16 @@ async function follow(job) {
 }
 
 async function send(values, body) {
+  turn += 1;
+  const own = turn;
   find("progress").hidden = false;
   say(body ? "sending" : "waiting");
   try {
     await follow(await ask(`/api/jobs?${query(values)}`, { method: "POST", body }));
   } catch (error) {
-    say(error.message, true);
+    if (own === turn) say(error.message, true);
   } finally {
-    find("progress").hidden = true;
+    if (own === turn) find("progress").hidden = true;
   }
 }
 
