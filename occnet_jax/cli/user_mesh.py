@@ -1,5 +1,6 @@
 """One object of a user -> a mesh file, and a page that shows it (host)."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -149,8 +150,15 @@ def read(model: api.Model, item: InputItem, name: str, looks: Looks) -> Observed
 def make_mesh(
   model: api.Model, observed: Observed, options: dict[str, Any]
 ) -> trimesh.Trimesh:
-  try:
+  with explained_no_surface(model):
     return model.reconstruct(observed, **options)
+
+
+@contextlib.contextmanager
+def explained_no_surface(model: api.Model) -> Iterator[None]:
+  """Says of a network what can be done where there is no surface."""
+  try:
+    yield
   except NoSurface as error:
     level = show_level(model.level)
     raise NoSurface(

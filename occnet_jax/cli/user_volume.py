@@ -74,7 +74,7 @@ def reconstruct_volume(
   mesh_options.check_target(target)
   with process.announced(f"reading {source}"):
     volume = volumes.read_volume(source)
-  print(f"{source}: {_describe(volume)}")  # noqa: T201
+  print(f"{source}: {describe(volume)}")  # noqa: T201
   if level is None:
     level = _level_of_mask(source, volume)
   with naming_errors(str(source)), process.announced(f"extracting {source}"):
@@ -155,7 +155,8 @@ def _stem(source: pathlib.Path) -> str:
   return name.removesuffix(".nii")
 
 
-def _describe(volume: Volume) -> str:
+def describe(volume: Volume) -> str:
+  """Sizes and values of a volume, in words."""
   shape = " x ".join(map(str, volume.values.shape))
   spacing = " x ".join(f"{side:.4g}" for side in volume.spacing)
   low, high = np.nanmin(volume.values), np.nanmax(volume.values)

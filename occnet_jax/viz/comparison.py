@@ -25,7 +25,7 @@ def page(
   *,
   title: str,
   facts: dict[str, str],
-  observation: np.ndarray | panes.Mesh,
+  observation: np.ndarray | panes.Mesh | None,
   mesh: trimesh.Trimesh,
 ) -> str:
   """A page that holds all that it shows and fetches nothing.
@@ -34,7 +34,7 @@ def page(
     title: title of the page.
     facts: names and values to show at the top.
     observation: as of `panes.ReportShape`; a cloud or the mesh of a grid is in the
-      frame of the reconstruction, in any unit.
+      frame of the reconstruction, in any unit. None for a network without inputs.
     mesh: the reconstruction; without faces its vertices are shown as points.
   """
   vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
@@ -43,7 +43,7 @@ def page(
     vertices = frames.to_frame(vertices, loc, scale)
     if isinstance(observation, tuple):
       observation = frames.to_frame(observation[0], loc, scale), observation[1]
-    elif observation.ndim == 2:
+    elif observation is not None and observation.ndim == 2:
       observation = frames.to_frame(observation, loc, scale)
       # Points far off the mesh, such as outliers, would lie beyond the picture.
       observation = observation[(np.abs(observation) < 1).all(1)]

@@ -14,7 +14,7 @@ import pytest
 
 from occnet_jax.cli import user_mesh
 from occnet_jax.cli.demo import jobs as jobs_lib
-from occnet_jax.cli.demo import server
+from occnet_jax.cli.demo import server, tasks
 from tests.helpers.pretrained import make_cloud, make_model
 
 uvicorn = pytest.importorskip("uvicorn", reason="the extra demo is missing")
@@ -165,7 +165,7 @@ def test_an_unknown_job_has_no_stream(port):
 
 
 def test_a_change_after_its_server_has_ended_harms_nobody(tmp_path):
-  job = jobs_lib.Job("a.xyz", tmp_path, {})
+  job = jobs_lib.Job("a.nii", tmp_path, tasks.LevelSet(None))
 
   async def watch():
     watching = job.watched()

@@ -1,28 +1,41 @@
 """The page in headless Chromium: a file goes up, a mesh comes back and is shown."""
 
+import contextlib
 import json
 import re
 import threading
 import urllib.request
 
+import nibabel
 import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 
 from occnet_jax.cli.demo import server
 from tests.helpers.browser import picture, started, wait
-from tests.helpers.pretrained import make_cloud, make_model
+from tests.helpers.pretrained import (
+  SEEDS,
+  make_cloud,
+  make_model,
+  make_random_model,
+)
 
 uvicorn = pytest.importorskip("uvicorn", reason="the extra demo is missing")
 
 
 @pytest.fixture(scope="module")
 def address():
-  """A server of a small network."""
+  with serving(make_model()) as address:
+    yield address
+
+
+@contextlib.contextmanager
+def serving(model):
+  """The address of a server of a network."""
   from occnet_jax.cli.demo import app as app_lib
 
   listener = server.open_socket(0)
-  app = app_lib.make_app(make_model(), "small")
+  app = app_lib.make_app(model, "small")
   serving = server.make_server(app)
   thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
   thread.start()
@@ -101,3 +114,89 @@ def test_a_file_goes_up_and_its_mesh_is_shown_and_offered(address, tmp_path):
     assert [url for url in before_block + urls if not url.startswith(own)] == []
     errors = [e for e in page.get_log("browser") if e["level"] == "SEVERE"]
     assert [e["message"] for e in errors if "/events" not in e["message"]] == []
+
+
+def slide(page, name, value):
+  page.execute_script(
+    "const slider = document.getElementById(arguments[0]);"
+    "slider.value = arguments[1];"
+    "for (const kind of ['input', 'change']) slider.dispatchEvent(new Event(kind))",
+    name,
+    str(value),
+  )
+
+
+def send(page, path):
+  """Chooses a file and waits for its mesh; the facts on the page."""
+  page.find_element(By.ID, "file").send_keys(str(path))
+  return facts_of(page, path.name)
+
+
+def facts_of(page, name):
+  """The facts of a mesh, once the page has said that it is done."""
+  status = page.find_element(By.ID, "status")
+  wait(page, lambda: status.text.startswith(f"{name}: done"))
+  wait(page, lambda: not page.find_element(By.ID, "progress").is_displayed())
+  address = page.find_element(By.ID, "view").get_attribute("src")
+  with urllib.request.urlopen(address.removesuffix("/view")) as answer:
+    return json.loads(answer.read())["facts"]
+
+
+def test_a_volume_has_a_level_and_two_clouds_have_meshes_between_them(
+  address, tmp_path
+):
+  places = np.stack(np.meshgrid(*3 * [np.linspace(-1, 1, 24)], indexing="ij"))
+  values = 100 * (1 - np.linalg.norm(places, axis=0))  # 100 in the centre of a ball
+  image = nibabel.Nifti1Image(values.astype(np.float32), np.diag([2, 2, 2, 1]))
+  nibabel.save(image, tmp_path / "ball.nii.gz")
+  for name, stretch in (("round.xyz", 1), ("flat.xyz", 0.2)):
+    np.savetxt(tmp_path / name, make_cloud() * [1, 1, stretch])
+  with started(tmp_path) as page:
+    page.set_window_size(1100, 1250)
+    page.get(address)
+    assert not page.find_element(By.ID, "between").is_displayed()
+    facts = send(page, tmp_path / "ball.nii.gz")
+    assert "in millimetres" in facts["Mesh"]
+    assert not page.find_element(By.ID, "resolution").is_displayed()
+    level = page.find_element(By.ID, "level")
+    assert level.is_displayed()
+    most = np.percentile(values, 99.9)
+    assert float(level.get_attribute("max")) == pytest.approx(most, rel=1e-5)
+    slide(page, "level", 50)
+    wait(page, lambda: facts_of(page, "ball.nii.gz")["Level"] == "50")
+    page.save_screenshot(str(tmp_path / "volume.png"))
+
+    send(page, tmp_path / "round.xyz")
+    assert not level.is_displayed()
+    assert page.find_element(By.ID, "resolution").is_displayed()
+    assert not page.find_element(By.ID, "between").is_displayed()
+    send(page, tmp_path / "flat.xyz")
+    legend = page.find_element(By.ID, "between-title")
+    assert legend.text == "Between round.xyz and flat.xyz"
+    slide(page, "share", 0.5)
+    facts = facts_of(page, "round_flat_50")
+    assert facts["Between"] == "round and flat, 50% of the way"
+    # Another resolution is for what is shown.
+    slide(page, "resolution", 32)
+    page.find_element(By.ID, "again").click()
+    wait(page, lambda: facts_of(page, "round_flat_50")["Mesh"] != facts["Mesh"])
+    page.save_screenshot(str(tmp_path / "between.png"))
+    errors = [e for e in page.get_log("browser") if e["level"] == "SEVERE"]
+    assert [e["message"] for e in errors] == []
+
+
+def test_a_generative_network_has_seeds_in_place_of_files(tmp_path):
+  with serving(make_random_model("none")) as address, started(tmp_path) as page:
+    page.set_window_size(1100, 1250)
+    page.get(address)
+    for name, seed in (("a", SEEDS[0]), ("b", SEEDS[1])):
+      field = page.find_element(By.ID, f"seed-{name}")
+      field.clear()
+      field.send_keys(str(seed))
+    page.find_element(By.ID, "make").click()
+    first = facts_of(page, "seed_3_seed_8_0")
+    slide(page, "share", 1)
+    last = facts_of(page, "seed_3_seed_8_100")
+    assert first["Mesh"] != last["Mesh"]
+    assert last["Between"] == "seed_3 and seed_8, 100% of the way"
+    page.save_screenshot(str(tmp_path / "random.png"))

@@ -12,6 +12,8 @@ from occnet_jax.cli import process
 from occnet_jax.interop import weights
 from occnet_jax.trained_model import Model
 
+SEEDS = (3, 8)  # of random codes for which `make_random_model` has a surface
+
 
 def make_cloud(count=200):
   """Points on a ball of radius 0.4."""
@@ -38,6 +40,25 @@ def make_model():
   record["level"] = float(np.median(values))
   method, _ = weights.build(config, record)
   return Model(method, model.variables, config, record)
+
+
+def make_random_model(inputs):
+  """A network with a random code z, for which half of the cube or more is inside."""
+  config, record = make_config(), {"step": 1}
+  config["model"].update(z_dim=4, decoder="cbatchnorm")
+  if inputs == "none":
+    config["data"]["inputs"] = "none"
+    config["model"].update(encoder="none", c_dim=0, decoder="simple")
+  method, specs = weights.build(config, record)
+  model = Model(method, random_variables(specs), config, record)
+  observed = None if inputs == "none" else make_cloud(32)[None]
+  points = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 500, 3))
+  medians = [
+    np.median(model.decode(model.prior(1, seed=seed, inputs=observed), points))
+    for seed in SEEDS
+  ]
+  record["level"] = float(min(medians))
+  return Model(weights.build(config, record)[0], model.variables, config, record)
 
 
 def random_variables(specs, seed=0):

@@ -4,16 +4,17 @@ GET  /                              the page
 GET  /healthz                       "ok"
 GET  /api/model                     what the network takes and gives
 POST /api/reconstruct?name=a.ply    file in the body -> mesh in the body
-POST /api/jobs?name=a.ply           file in the body -> a job; with like=ID the file of
-                                    that job once more, and no body
+POST /api/jobs?name=a.ply           file in the body -> a job; without a body: with
+                                    like=ID the file of that job once more, with
+                                    like=ID,ID or seeds=1,2 and share what lies between
 GET  /api/jobs/ID                   its state
 GET  /api/jobs/ID/events            every change of it, as server-sent events
 GET  /api/jobs/ID/view              a page: input and mesh
 GET  /api/jobs/ID/mesh.glb          the mesh, or .ply, .obj, .off, .stl
 
-All take resolution, threshold and seed; reconstruct also format. Errors are JSON,
-{"error": "one sentence"}. The server is for one's own machine: other host names, and
-pages of other origins, are refused.
+All take resolution, threshold and seed, or level for a volume; reconstruct also format.
+Errors are JSON, {"error": "one sentence"}. The server is for one's own machine: other
+host names, and pages of other origins, are refused.
 """
 
 import asyncio
@@ -21,7 +22,6 @@ import contextlib
 import json
 import math
 import pathlib
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,23 +41,25 @@ from starlette.routing import Route
 
 from occnet_jax import api
 from occnet_jax.cli.demo.jobs import OVER, Job, Jobs, TooManyJobs
+from occnet_jax.cli.demo.queries import (
+  LARGEST_LEVEL,
+  LARGEST_RESOLUTION,
+  LARGEST_SEED,
+  VOLUMES,
+  Refused,
+  number,
+  safe_name,
+)
+from occnet_jax.cli.demo.tasks import Between, LevelSet, Reconstruction, Task
 from occnet_jax.data.user_inputs import ACCEPTED
 from occnet_jax.geometry import mesh_io
+from occnet_jax.geometry.volumes import Volume
 from occnet_jax.version import __version__
 from occnet_jax.viz import pages
 
 HOSTS = ("localhost", "127.0.0.1")
 MAX_UPLOAD = 200_000_000  # bytes
-LARGEST_RESOLUTION = 512
 MEDIA = {".glb": "model/gltf-binary"}  # others are application/octet-stream
-
-
-class Refused(Exception):
-  """A request that is answered with a code and one sentence."""
-
-  def __init__(self, code: int, sentence: str):
-    super().__init__(sentence)
-    self.code = code
 
 
 def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> Starlette:
@@ -69,10 +71,10 @@ def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> St
     max_upload: largest accepted file in bytes.
 
   Raises:
-    ValueError: a network that takes no files.
+    ValueError: a network that takes no files and has no random codes.
   """
   kind = model.settings.data.inputs
-  if kind not in ACCEPTED:
+  if kind not in ACCEPTED and model.method.prior is None:
     raise ValueError(
       f"config.data.inputs of this network is {kind!r}, so it takes no files; want one "
       f"of {', '.join(ACCEPTED)}"
@@ -114,7 +116,7 @@ class _Routes:
 
   def __init__(self, jobs: Jobs, name: str, max_upload: int):
     self._jobs, self._name, self._max_upload = jobs, name, max_upload
-    self._suffixes = ACCEPTED[jobs.model.settings.data.inputs][1]
+    self._suffixes = ACCEPTED.get(jobs.model.settings.data.inputs, ("", ()))[1]
 
   async def page(self, request: Request) -> Response:
     return HTMLResponse(
@@ -166,6 +168,8 @@ class _Routes:
       "system": model.settings.model["name"],
       "inputs": model.settings.data.inputs,
       "accepted": list(self._suffixes),
+      "volumes": list(VOLUMES),
+      "random": model.method.prior is not None,
       "formats": [suffix[1:] for suffix in mesh_io.WRITTEN_SUFFIXES],
       "resolution": generation.resolution_0 * 2**generation.upsampling_steps,
       "threshold": threshold,
@@ -182,33 +186,86 @@ class _Routes:
     except TooManyJobs as error:
       raise Refused(503, "too many files wait; try again in a while") from error
     query = request.query_params
-    options = self._jobs.options(
-      _number(query, "resolution", int, 1, LARGEST_RESOLUTION),
-      _number(query, "threshold", float, 0, 1),
-      _number(query, "seed", int, 0, 2**31) or 0,
-    )
-    if like := query.get("like"):
-      before = self._jobs.get(like)
-      if before is None or before.observed is None:
-        raise Refused(404, "no such job any more; send the file again")
-      job = Job(before.name, self._jobs.new_folder(), options)
-      job.observed = before.observed
-    else:
-      name = self._safe_name(query.get("name", ""))
-      job = Job(name, self._jobs.new_folder(), options)
+    if not ("seeds" in query or "like" in query):
+      name = safe_name(
+        query.get("name", ""), self._suffixes, has_level="level" in query
+      )
+      job = Job(name, self._jobs.new_folder(), self._task_of(query, name))
       await self._receive(request, job.folder / name)
+    elif "seeds" in query or "," in query["like"]:
+      task = self._between(query)
+      name = f"{task.names[0]}_{task.names[1]}_{100 * task.share:.0f}"
+      job = Job(name, self._jobs.new_folder(), task)
+    else:
+      before = self._find_read(query["like"])
+      is_volume = isinstance(before.observed, Volume)
+      task = self._task_of(query, before.name, is_volume=is_volume)
+      job = Job(before.name, self._jobs.new_folder(), task)
+      job.observed = before.observed
     self._jobs.submit(job)
     return job
 
-  def _safe_name(self, name: str) -> str:
-    """A name of letters, digits, points and hyphens, with a suffix that is read."""
-    path = pathlib.PurePosixPath(name.replace("\\", "/"))
-    if path.suffix.lower() not in self._suffixes:
+  def _options(self, query: Any) -> dict[str, Any]:
+    """The arguments of `Model.reconstruct` that a query chooses."""
+    return self._jobs.options(
+      number(query, "resolution", int, 1, LARGEST_RESOLUTION),
+      number(query, "threshold", float, 0, 1),
+      number(query, "seed", int, 0, LARGEST_SEED) or 0,
+    )
+
+  def _task_of(self, query: Any, name: str, is_volume: bool | None = None) -> Task:
+    """What is made of a file of this name."""
+    level = number(query, "level", float, -LARGEST_LEVEL, LARGEST_LEVEL)
+    if is_volume is None:
+      is_volume = level is not None or not name.lower().endswith(self._suffixes)
+    if not is_volume:
+      if level is not None:
+        raise Refused(422, f"level={level}: is for volumes; want a threshold")
+      return Reconstruction(self._jobs.model, self._options(query))
+    if wrong := [key for key in ("resolution", "threshold") if key in query]:
       raise Refused(
-        415, f"name={name!r}: this network wants a file of {' '.join(self._suffixes)}"
+        422, f"{wrong[0]}: a volume has its own grid and level; leave it out"
       )
-    stem = re.sub(r"[^\w.-]", "_", path.stem, flags=re.ASCII).lstrip(".")
-    return f"{stem[:80] or 'file'}{path.suffix.lower()}"
+    return LevelSet(level)
+
+  def _between(self, query: Any) -> Between:
+    """What lies between the codes that a query names."""
+    model, seeds = self._jobs.model, None
+    share = number(query, "share", float, 0, 1)
+    ends: tuple[Any, Any] = (None, None)
+    names = ("", "")
+    if "like" in query:
+      ids = query["like"].split(",")
+      if len(ids) > 2:
+        raise Refused(422, f"like={query['like']!r}; want one job or two of them")
+      read = [self._find_read(key) for key in (ids[0], ids[-1])]
+      if any(isinstance(job.observed, Volume) for job in read):
+        raise Refused(422, "a volume is no input of the network; want another file")
+      ends = (read[0].observed, read[1].observed)
+      names = tuple(pathlib.PurePath(job.name).stem for job in read)
+    if "seeds" in query:
+      texts = query["seeds"].split(",")
+      if len(texts) > 2:
+        raise Refused(422, f"seeds={query['seeds']!r}; want one number or two of them")
+      numbers = [
+        number({"seeds": text}, "seeds", int, 0, LARGEST_SEED) for text in texts
+      ]
+      seeds = (numbers[0], numbers[-1])
+      names = tuple(f"seed_{number}" for number in seeds)
+      if model.method.prior is None:
+        raise Refused(422, "seeds: this network has no random codes; leave it out")
+      if ends[0] is None and self._suffixes:
+        raise Refused(
+          422, "seeds: this network takes a file, too; want like=ID of a job"
+        )
+    return Between(model, self._options(query), names, ends, seeds, share or 0.0)
+
+  def _find_read(self, key: str) -> Job:
+    """A job whose file is read."""
+    job = self._jobs.get(key)
+    if job is None or job.observed is None:
+      raise Refused(404, "no such job any more; send the file again")
+    return job
 
   async def _receive(self, request: Request, path: pathlib.Path) -> None:
     """Writes the body to a file, up to its largest size."""
@@ -256,17 +313,3 @@ async def _stream(job: Job) -> AsyncIterator[str]:
       yield f"data: {json.dumps(described)}\n\n"
       if described["state"] in OVER:
         return
-
-
-def _number(query: Any, name: str, kind: type, low: int, high: int) -> Any:
-  """A number of the query string; None where there is none."""
-  text = query.get(name)
-  if text is None:
-    return None
-  try:
-    value = kind(text)
-  except ValueError as error:
-    raise Refused(422, f"{name}={text!r}; want a number") from error
-  if not low <= value <= high:
-    raise Refused(422, f"{name}={text}; want a number from {low} to {high}")
-  return value

@@ -15,17 +15,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import trimesh
 
 from occnet_jax import api, files
-from occnet_jax.cli import command_line, user_mesh
+from occnet_jax.cli import command_line
 from occnet_jax.cli import reconstruct as reconstruct_lib
 from occnet_jax.cli.demo import reading
+from occnet_jax.cli.demo.tasks import Made, Task
+from occnet_jax.extract.batch.parallel import naming_errors
 from occnet_jax.geometry import mesh_io
 from occnet_jax.geometry.colours import Cloud
+from occnet_jax.geometry.volumes import Volume
 from occnet_jax.losses import logit
 from occnet_jax.types import Field
-from occnet_jax.viz import comparison, panes
+from occnet_jax.viz import comparison
 
 KEPT = 20  # finished jobs whose meshes can be fetched
 MAX_WAITING = 8  # jobs that have not begun
@@ -44,20 +46,20 @@ class Job:
     id: a name that cannot be guessed.
     name: name of the uploaded file.
     folder: of the files of this job.
-    options: arguments of `Model.reconstruct`.
+    task: what makes its mesh.
     state: waiting, reading, reconstructing, done or failed.
     message: what a failed one says.
     observed: what is in the file, once it is read.
-    mesh: the result, in the frame of the file.
+    made: the result, once it is there.
     facts: names and values to show with it.
   """
 
-  def __init__(self, name: str, folder: pathlib.Path, options: dict[str, Any]):
+  def __init__(self, name: str, folder: pathlib.Path, task: Task):
     self.id = secrets.token_urlsafe(12)
-    self.name, self.folder, self.options = name, folder, options
+    self.name, self.folder, self.task = name, folder, task
     self.state, self.message = "waiting", ""
-    self.observed: np.ndarray | Cloud | None = None
-    self.mesh: trimesh.Trimesh | None = None
+    self.observed: np.ndarray | Cloud | Volume | None = None
+    self.made: Made | None = None
     self.facts: dict[str, str] = {}
     self.future: Future[None] | None = None
     self.begun = time.perf_counter()
@@ -101,6 +103,7 @@ class Job:
       "message": self.message,
       "seconds": round(seconds, 1),
       "facts": self.facts,
+      "levels": self.made and self.made.levels,
     }
 
 
@@ -183,19 +186,14 @@ class Jobs:
       job.move_to("failed", f"{job.name}: {type(error).__name__} in the program")
 
   def _reconstruct(self, job: Job) -> None:
-    kind, shape = self.model.settings.data.inputs, self.model.observation.shape
-    if job.observed is None:
+    if job.observed is None and (kind := job.task.reads):
       job.move_to("reading")
+      shape = self.model.observation.shape
       job.observed = reading.read(job.folder / job.name, kind, shape)
     job.move_to("reconstructing")
-    points = user_mesh.points_of(job.observed)
-    job.mesh = user_mesh.make_mesh(self.model, job.observed, job.options)
-    job.facts = {"Mesh": user_mesh.describe(job.mesh)}
-    if kind == "cloud":
-      job.facts["Input"] = f"{len(job.observed):,} points"
-    doubts = list(user_mesh.doubts(self.model, points, job.mesh))
-    job.facts |= {"Mind": "; ".join(doubts)} if doubts else {}
-    job.facts["Time"] = f"{time.perf_counter() - job.begun:.1f} s"
+    with naming_errors(job.name):
+      job.made = job.task.make(job.observed)
+    job.facts = {**job.made.facts, "Time": f"{time.perf_counter() - job.begun:.1f} s"}
 
   def mesh_bytes(self, job: Job, form: str) -> bytes:
     """The mesh of a finished job as a file of a format, in the frame of its input.
@@ -205,15 +203,14 @@ class Jobs:
     """
     path = job.folder / f"mesh.{form}"
     mesh_io.check_written_suffix(path)
-    api.write_mesh(path, job.mesh)
+    api.write_mesh(path, job.made.mesh)
     return path.read_bytes()
 
   def page(self, job: Job) -> str:
     """The page that shows input and mesh side by side."""
-    kind = self.model.settings.data.inputs
     return comparison.page(
       title=files.printable(job.name),
       facts=job.facts,
-      observation=panes.viewable(kind, user_mesh.points_of(job.observed)),
-      mesh=job.mesh,
+      observation=job.made.observation,
+      mesh=job.made.shown,
     )

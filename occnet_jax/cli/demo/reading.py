@@ -18,11 +18,14 @@ import numpy as np
 from jaxtyping import Shaped
 
 from occnet_jax.data import user_inputs
+from occnet_jax.geometry import volumes
 from occnet_jax.geometry.colours import Cloud
+from occnet_jax.geometry.volumes import Volume
 
 SECONDS = 60.0  # for a file, which may have millions of points
 MEMORY = 6 * 2**30  # bytes of address space
 _IMPORTED_FROM = pathlib.Path(__file__).resolve().parents[3]
+VOLUME, VALUES = "volume", "values.npy"
 _UNUSABLE = 3  # exit code of a file that was refused with a sentence
 
 
@@ -31,12 +34,14 @@ def read(
   kind: str,
   shape: tuple[int, ...],
   seconds: float = SECONDS,
-) -> Shaped[np.ndarray, "..."] | Cloud:
-  """What is in an uploaded file, as `user_inputs.read_item` reads it.
+) -> Shaped[np.ndarray, "..."] | Cloud | Volume:
+  """What is in an uploaded file, as `user_inputs.read_item` or `read_volume` reads it.
+
+  The values of a volume stay on the disk, in a file of the folder.
 
   Args:
     path: the file, alone in its folder, to which arrays are written as well.
-    kind: kind of the network's inputs.
+    kind: kind of the network's inputs, or `VOLUME`.
     shape: shape of the inputs of one object.
     seconds: time after which the process is ended.
 
@@ -68,6 +73,9 @@ def read(
     )
   with np.load(target, allow_pickle=False) as file:
     arrays = dict(file)
+  if kind == VOLUME:
+    values = np.load(path.with_name(VALUES), mmap_mode="r", allow_pickle=False)
+    return Volume(values, arrays["affine"])
   if "array" in arrays:
     return arrays["array"]
   points, colours, normals = map(arrays.get, ("points", "colours", "normals"))
@@ -81,14 +89,20 @@ def main(argv: Sequence[str]) -> None:
   path = pathlib.Path(source)
   item = user_inputs.InputItem(path.name, path.stem, [path], [])
   try:
-    observed = user_inputs.read_item(item, kind, tuple(json.loads(shape)))
+    if kind == VOLUME:
+      observed = volumes.read_volume(path)
+    else:
+      observed = user_inputs.read_item(item, kind, tuple(json.loads(shape)))
   except (ValueError, OSError) as error:
     print(" ".join(str(error).split()))  # noqa: T201
     sys.exit(_UNUSABLE)
   except MemoryError:
     print(f"{path.name}: takes more memory than there is for a file")  # noqa: T201
     sys.exit(_UNUSABLE)
-  if not isinstance(observed, Cloud):
+  if isinstance(observed, Volume):
+    np.save(path.with_name(VALUES), observed.values)
+    np.savez(target, affine=observed.affine)
+  elif not isinstance(observed, Cloud):
     np.savez(target, array=observed)
   else:
     arrays = {

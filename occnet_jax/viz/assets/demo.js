@@ -3,8 +3,13 @@
 const POLL = 300; // milliseconds
 const find = (id) => document.getElementById(id);
 const sliders = ["resolution", "threshold"].map(find).filter(Boolean);
+const network = find("network").dataset;
+const accepted = network.accepted.split(",").filter(Boolean);
+const isRandom = "random" in network;
 let current = null; // the job that is shown or worked on
-let leave = () => {}; // stops listening to it
+let repeated = null; // what a new resolution, threshold or level is for
+let uploads = []; // the last two jobs of files for the network
+let leave = () => {}; // stops listening to the current job
 let turn = 0; // counts what was sent
 
 function say(text, failed = false) {
@@ -12,10 +17,16 @@ function say(text, failed = false) {
   find("status").parentElement.classList.toggle("failed", failed);
 }
 
-function query(values) {
+// A volume has a level of its own in place of resolution and threshold.
+function query(values, isVolume) {
   const parameters = new URLSearchParams(values);
-  for (const slider of sliders) parameters.set(slider.id, slider.value);
+  for (const slider of isVolume ? [] : sliders) parameters.set(slider.id, slider.value);
   return parameters.toString();
+}
+
+function isVolumeFile(name) {
+  const ends = (suffix) => name.toLowerCase().endsWith(suffix);
+  return !accepted.some(ends) && network.volumes.split(",").some(ends);
 }
 
 async function ask(address, options) {
@@ -73,7 +84,7 @@ async function follow(job) {
   const clock = setInterval(show, 1000);
   const followed = listen(job, show).catch(() => poll(job, show));
   job = await followed.finally(() => clearInterval(clock));
-  if (current !== job.id) return; // another one was sent meanwhile
+  if (current !== job.id) return null; // another one was sent meanwhile
   if (job.state === "failed") throw new Error(job.message);
   say(`${job.name}: done, ${job.seconds.toFixed(1)} s`);
   for (const link of document.querySelectorAll("#downloads a")) {
@@ -81,7 +92,31 @@ async function follow(job) {
   }
   find("view").src = `/api/jobs/${job.id}/view`;
   for (const id of ["downloads", "view"]) find(id).hidden = false;
+  return job;
+}
+
+// The controls for what was made: of a file, a volume, or of what lies between two.
+function offer(job, values) {
+  const isFile = !("share" in values);
+  repeated = isFile ? { like: job.id } : values;
   find("again").disabled = false;
+  find("level-control").hidden = !job.levels;
+  for (const slider of sliders) slider.parentElement.hidden = Boolean(job.levels);
+  if (job.levels) {
+    const { low, high, level } = job.levels;
+    Object.assign(find("level"), { min: low, max: high, value: level });
+    showNumber(find("level"));
+    return;
+  }
+  if (!isFile) return;
+  if (uploads.at(-1)?.name === job.name) uploads.pop(); // the same once more
+  uploads = [...uploads, job].slice(-2);
+  if (isRandom) {
+    find("between").hidden = false;
+  } else if (uploads.length > 1) {
+    find("between").hidden = false;
+    find("between-title").textContent = `Between ${uploads[0].name} and ${uploads[1].name}`;
+  }
 }
 
 async function send(values, body) {
@@ -89,8 +124,11 @@ async function send(values, body) {
   const own = turn;
   find("progress").hidden = false;
   say(body ? "sending" : "waiting");
+  const isVolume = "level" in values || (body && isVolumeFile(values.name));
   try {
-    await follow(await ask(`/api/jobs?${query(values)}`, { method: "POST", body }));
+    const address = `/api/jobs?${query(values, isVolume)}`;
+    const job = await follow(await ask(address, { method: "POST", body }));
+    if (job) offer(job, values);
   } catch (error) {
     if (own === turn) say(error.message, true);
   } finally {
@@ -102,16 +140,36 @@ function sendFile(file) {
   if (file) send({ name: file.name }, file);
 }
 
+function sendAgain() {
+  const level = find("level-control").hidden ? {} : { level: find("level").value };
+  send({ ...repeated, ...level });
+}
+
+function sendBetween() {
+  const values = { share: find("share").value };
+  if (isRandom) values.seeds = `${find("seed-a").value},${find("seed-b").value}`;
+  if (accepted.length) {
+    const ends = isRandom ? uploads.slice(-1) : uploads;
+    values.like = ends.map((job) => job.id).join();
+  }
+  send(values);
+}
+
+function showNumber(slider) {
+  find(`${slider.id}-shown`).textContent = Number(Number(slider.value).toPrecision(4));
+}
+
 find("view").addEventListener("load", ({ target }) => {
   target.style.height = `${target.contentDocument.documentElement.scrollHeight + 4}px`;
 });
-for (const slider of sliders) {
-  slider.addEventListener("input", () => {
-    find(`${slider.id}-shown`).textContent = slider.value;
-  });
+for (const slider of [...sliders, find("level"), find("share")]) {
+  slider.addEventListener("input", () => showNumber(slider));
 }
+find("level").addEventListener("change", sendAgain);
+find("share").addEventListener("change", sendBetween);
+find("make").addEventListener("click", sendBetween);
 find("file").addEventListener("change", (event) => sendFile(event.target.files[0]));
-find("again").addEventListener("click", () => send({ like: current }));
+find("again").addEventListener("click", sendAgain);
 
 const drop = find("drop");
 for (const kind of ["dragover", "dragleave", "drop"]) {
