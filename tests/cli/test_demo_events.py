@@ -52,10 +52,13 @@ def gate(monkeypatch):
 
 
 @pytest.fixture
-def port(jobs):
+def serving():
+  return server.make_server(app_lib.make_app(make_model(), "small"))
+
+
+@pytest.fixture
+def port(jobs, serving):
   listener = server.open_socket(0)
-  app = app_lib.make_app(make_model(), "small")
-  serving = server.make_server(app)
   thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
   thread.start()
   yield listener.getsockname()[1]
@@ -156,6 +159,17 @@ def test_a_client_that_leaves_is_forgotten_and_the_others_stay(port, jobs, gate)
     assert states[-2:] == ["reconstructing", "done"]
     assert staying.read() == b""
   wait_until(lambda: watchers(jobs[0]) == 0)
+
+
+def test_a_server_that_ends_ends_the_streams_of_jobs_that_wait(
+  port, jobs, gate, serving
+):
+  submit(port)  # holds up the second, until after the stream has ended
+  with listening(port, submit(port)) as answer:
+    assert read_event(answer)["state"] == "waiting"
+    serving.should_exit = True
+    assert answer.read() == b""
+    assert jobs[1].state == "waiting"
 
 
 def test_an_unknown_job_has_no_stream(port):

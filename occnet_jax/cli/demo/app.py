@@ -87,7 +87,7 @@ def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> St
     await run_in_threadpool(jobs.close)
 
   routes = _Routes(jobs, name, max_upload)
-  return Starlette(
+  app = Starlette(
     routes=[
       Route("/", routes.page),
       Route("/healthz", lambda request: PlainTextResponse("ok")),
@@ -103,6 +103,8 @@ def make_app(model: api.Model, name: str, *, max_upload: int = MAX_UPLOAD) -> St
     exception_handlers={Refused: _answer, ValueError: _answer},
     lifespan=lifespan,
   )
+  app.state.jobs = jobs
+  return app
 
 
 def _answer(request: Request, error: Exception) -> Response:
@@ -306,10 +308,9 @@ class _Routes:
 
 
 async def _stream(job: Job) -> AsyncIterator[str]:
-  """The states of a job as server-sent events, to its end or as long as asked for."""
+  """The states of a job as server-sent events, to its end or the server's."""
   with job.watched() as changes:
-    while True:
-      described = await changes.get()
+    while described := await changes.get():
       yield f"data: {json.dumps(described)}\n\n"
       if described["state"] in OVER:
         return

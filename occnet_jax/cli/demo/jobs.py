@@ -73,14 +73,23 @@ class Job:
       if state in OVER:
         self.seconds = time.perf_counter() - self.begun
       self.state, self.message = state, message
-      described = self.describe()
-      for loop, queue in self._watchers:
-        with contextlib.suppress(RuntimeError):  # the loop of a server that has ended
-          loop.call_soon_threadsafe(queue.put_nowait, described)
+      self._put(self.describe())
+
+  def end_streams(self) -> None:
+    """Sends None to all who watch."""
+    with self._lock:
+      self._put(None)
+
+  def _put(self, described: dict[str, Any] | None) -> None:
+    for loop, queue in self._watchers:
+      with contextlib.suppress(RuntimeError):  # the loop of a server that has ended
+        loop.call_soon_threadsafe(queue.put_nowait, described)
 
   @contextlib.contextmanager
   def watched(self) -> Iterator[asyncio.Queue]:
-    """A queue of this job's `describe`: as it is now, and after every change."""
+    """A queue of this job's `describe`: as it is now, after every change, and None
+    when the server ends.
+    """
     watcher = (asyncio.get_running_loop(), asyncio.Queue())
     with self._lock:  # no change between the first entry and the second
       watcher[1].put_nowait(self.describe())
@@ -125,6 +134,13 @@ class Jobs:
     """Forgets what waits and removes all files."""
     self._executor.shutdown(wait=True, cancel_futures=True)
     self._root.cleanup()
+
+  def end_streams(self) -> None:
+    """Ends what follows jobs, for a server that ends."""
+    with self._lock:
+      jobs = list(self._jobs.values())
+    for job in jobs:
+      job.end_streams()
 
   def new_folder(self) -> pathlib.Path:
     return pathlib.Path(tempfile.mkdtemp(dir=self._root.name))

@@ -9,7 +9,6 @@ from occnet_jax import api
 from occnet_jax.cli import mesh_options, process
 
 ADDRESS = "127.0.0.1"  # of this machine, for this machine
-PATIENCE = 3  # seconds that answers under way have when the server ends
 
 
 def serve(
@@ -58,14 +57,14 @@ def make_server(app: Any) -> Any:
   """The server of an application, which ends although clients follow their jobs."""
   import uvicorn
 
-  return uvicorn.Server(
+  class Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+      app.state.jobs.end_streams()  # or it would wait until the last job is done
+      await super().shutdown(sockets)
+
+  return Server(
     uvicorn.Config(
-      app,
-      log_level="warning",
-      access_log=False,
-      server_header=False,
-      ws="none",
-      timeout_graceful_shutdown=PATIENCE,
+      app, log_level="warning", access_log=False, server_header=False, ws="none"
     )
   )
 
