@@ -219,3 +219,14 @@ def test_a_volume_is_read_in_a_process_that_is_ended(tmp_path):
   np.testing.assert_allclose(volume.affine, AFFINE)
   with pytest.raises(ValueError, match=r"a\.nii: not read within 0 s"):
     reading.read(path, reading.VOLUME, (), seconds=0.01)
+
+
+def test_a_mask_for_a_network_of_grids_keeps_its_place(tmp_path):
+  values, centre = ball_values()
+  path = tmp_path / "mask.nii"
+  path.write_bytes(volume_file((values > 0).astype(np.uint8)))
+  placed = reading.read(path, "voxels", (16, 16, 16))
+  inside = (np.argwhere(placed.grid > 0.5) + 0.5) / 16 - 0.5
+  np.testing.assert_allclose(
+    inside.mean(0) * placed.scale + placed.loc, centre, atol=0.5
+  )

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from occnet_jax.data import user_inputs
+from occnet_jax.data.user_grids import PlacedGrid
 from occnet_jax.geometry import volumes
 from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.volumes import Volume
@@ -34,7 +35,7 @@ def read(
   kind: str,
   shape: tuple[int, ...],
   seconds: float = SECONDS,
-) -> Shaped[np.ndarray, "..."] | Cloud | Volume:
+) -> Shaped[np.ndarray, "..."] | Cloud | PlacedGrid | Volume:
   """What is in an uploaded file, as `user_inputs.read_item` or `read_volume` reads it.
 
   The values of a volume stay on the disk, in a file of the folder.
@@ -76,6 +77,8 @@ def read(
   if kind == VOLUME:
     values = np.load(path.with_name(VALUES), mmap_mode="r", allow_pickle=False)
     return Volume(values, arrays["affine"])
+  if "grid" in arrays:
+    return PlacedGrid(arrays["grid"], arrays["loc"], float(arrays["scale"]))
   if "array" in arrays:
     return arrays["array"]
   points, colours, normals = map(arrays.get, ("points", "colours", "normals"))
@@ -102,6 +105,8 @@ def main(argv: Sequence[str]) -> None:
   if isinstance(observed, Volume):
     np.save(path.with_name(VALUES), observed.values)
     np.savez(target, affine=observed.affine)
+  elif isinstance(observed, PlacedGrid):
+    np.savez(target, **observed._asdict())
   elif not isinstance(observed, Cloud):
     np.savez(target, array=observed)
   else:

@@ -15,8 +15,10 @@ from occnet_jax.cli.demo.reading import VOLUME
 from occnet_jax.cli.user_mesh import Observed
 from occnet_jax.data import user_inputs
 from occnet_jax.data.input_arrays import batch_of_one
+from occnet_jax.data.user_grids import PlacedGrid
 from occnet_jax.extract.pipeline import extract_mesh
 from occnet_jax.extract.to_mesh import mesh_from_frame
+from occnet_jax.geometry import frames
 from occnet_jax.geometry.volumes import Volume
 from occnet_jax.viz import panes, slices
 
@@ -68,7 +70,11 @@ class Reconstruction(NamedTuple):
       facts["Input"] = f"{len(observed):,} points"
     doubts = list(user_mesh.doubts(self.model, points, mesh))
     facts |= {"Mind": "; ".join(doubts)} if doubts else {}
-    return Made(mesh, facts, panes.viewable(self.reads, points), mesh)
+    shown = panes.viewable(self.reads, points)
+    if isinstance(observed, PlacedGrid):  # the page wants it in the frame of the mesh
+      vertices = frames.from_frame(shown[0], observed.loc, observed.scale)
+      shown = vertices, shown[1]
+    return Made(mesh, facts, shown, mesh)
 
 
 class LevelSet(NamedTuple):
@@ -171,11 +177,12 @@ class Between(NamedTuple):
     inputs, place = None, (np.zeros(3), 1.0)
     if observed is not None:
       inputs, *place = user_inputs.prepare(
-        user_mesh.points_of(observed),
+        observed,
         model.settings.data.inputs,
         model.observation.shape,
         seed=self.options.get("seed", 0),
         scan=model.observation.scan,
+        normals=model.method.takes_normals,
       )
       inputs = batch_of_one(inputs)
     if self.seeds is None:
