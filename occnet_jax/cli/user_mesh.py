@@ -102,16 +102,23 @@ def left_out(
   if not isinstance(observed, Cloud):
     return
   names = list(observed.left_out)
-  if observed.normals is not None:
-    if model.method.takes_normals:
-      yield normals.orient(observed.points, observed.normals)[1]
-    else:
-      names.append("normals (this network takes none)")
+  if sentence := use_of_normals(model, observed):
+    yield sentence
+  elif observed.normals is not None:
+    names.append("normals (this network takes none)")
   if observed.colours is not None and target.suffix not in mesh_io.COLOURED_SUFFIXES:
     names.append(f"colours ({target.suffix} has none)")
   if names:
     more = ", ..." if len(names) > 6 else ""
     yield f"left out: {files.printable(', '.join(names[:6]))}{more}"
+
+
+def use_of_normals(model: api.Model, observed: Observed) -> str:
+  """Whether a network that takes normals uses those of a cloud, in words; else ""."""
+  given = observed.normals if isinstance(observed, Cloud) else None
+  if given is None or not model.method.takes_normals:
+    return ""
+  return normals.orient(observed.points, given)[1]
 
 
 def points_of(observed: Observed) -> np.ndarray:

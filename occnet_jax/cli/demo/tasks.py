@@ -23,10 +23,8 @@ from occnet_jax.geometry.volumes import Volume
 from occnet_jax.viz import panes, slices
 
 MAX_MEMORY = 4 * 2**30  # bytes of a mesh of a volume on the way
-SHOWN_PERCENTILES = (
-  0.5,
-  99.9,
-)  # of a volume's values, between which levels are offered
+# Of a volume's values, between which levels are offered.
+SHOWN_PERCENTILES = (0.5, 99.9)
 
 
 class Made(NamedTuple):
@@ -68,6 +66,8 @@ class Reconstruction(NamedTuple):
     facts = {"Mesh": user_mesh.describe(mesh)}
     if self.reads == "cloud":
       facts["Input"] = f"{len(observed):,} points"
+    if sentence := user_mesh.use_of_normals(self.model, observed):
+      facts["Normals"] = sentence
     doubts = list(user_mesh.doubts(self.model, points, mesh))
     facts |= {"Mind": "; ".join(doubts)} if doubts else {}
     shown = panes.viewable(self.reads, points)
