@@ -5,7 +5,8 @@
   plotting.slide(meshes, labels)      # one at a time, by a slider
 
 Each returns a `View`, which Jupyter and Colab display where a cell ends with it, and
-which `save` writes to an HTML file.
+which `save` writes to an HTML file. Programs that convert notebooks to documents take
+its still picture instead.
 
 Shape letter: n points.
 """
@@ -21,8 +22,11 @@ import trimesh
 from jaxtyping import Float
 
 from occnet_jax import files
-from occnet_jax.geometry import frames
-from occnet_jax.viz import comparison, glb, pages, panes
+from occnet_jax.geometry import frames, rendering
+from occnet_jax.viz import comparison, glb, pages, panes, sheets
+
+STILL_SIDE, MAX_STILLS = 224, 6  # pixels of a still picture, and pictures in a row
+MAX_STILL_POINTS = 2000  # drawn of a cloud
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +36,13 @@ class View:
   Attributes:
     page: its HTML.
     height: pixels that it takes in a notebook.
+    shown: what a still picture has from left to right: meshes and clouds (n, 3) in the
+      unit cube, images.
   """
 
   page: str = dataclasses.field(repr=False)
   height: int
+  shown: Sequence[np.ndarray | panes.Mesh] = dataclasses.field(default=(), repr=False)
 
   def _repr_html_(self) -> str:
     """The page in a frame of its own, as notebooks ask for it."""
@@ -43,6 +50,18 @@ class View:
       f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;border:0" '
       f'height="{self.height}"></iframe>'
     )
+
+  def _repr_png_(self) -> bytes | None:
+    """A still picture for what cannot show a page; None without Embree.
+
+    Of many meshes it has MAX_STILLS, the first and the last among them.
+    """
+    if not self.shown or not rendering.is_available():
+      return None
+    count = min(len(self.shown), MAX_STILLS)
+    chosen = np.linspace(0, len(self.shown) - 1, count).round().astype(int)
+    tiles = [sheets.tile(self.shown[i], STILL_SIDE) for i in chosen]
+    return sheets.png(tiles, columns=count)
 
   def save(self, path: str | os.PathLike) -> pathlib.Path:
     """Writes the page to an HTML file."""
@@ -73,7 +92,22 @@ def show(
   observation = np.asarray(observation)
   facts = {"Mesh": f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces"}
   page = comparison.page(title=title, facts=facts, observation=observation, mesh=mesh)
-  return View(page, height)
+  return View(page, height, _in_cube(mesh, observation))
+
+
+def _in_cube(
+  mesh: trimesh.Trimesh, observation: np.ndarray
+) -> tuple[np.ndarray, panes.Mesh]:
+  """What a still picture has of an observation and its mesh, in the mesh's frame."""
+  vertices = np.asarray(mesh.vertices)
+  frame = np.zeros(3), 1.0
+  if len(vertices) and np.ptp(vertices, axis=0).any():
+    frame = frames.unit_cube_frame(vertices)
+  if observation.ndim == 2:
+    points = frames.to_frame(observation, *frame)
+    points = points[(np.abs(points) < 0.6).all(1)]  # the picture's frame is the cube
+    observation = points[:: max(1, -(-len(points) // MAX_STILL_POINTS))]
+  return observation, (frames.to_frame(vertices, *frame), np.asarray(mesh.faces))
 
 
 def slide(
@@ -108,16 +142,13 @@ def slide(
   loc, scale = frames.unit_cube_frame(
     np.concatenate([mesh.vertices for mesh in meshes])
   )
-  models = [
-    pages.data_url(
-      glb.mesh_glb(
-        frames.to_frame(np.asarray(mesh.vertices), loc, scale),
-        np.asarray(mesh.faces),
-        panes.OUTPUT_COLOUR,
-      ),
-      "model/gltf-binary",
-    )
+  shown = [
+    (frames.to_frame(np.asarray(mesh.vertices), loc, scale), np.asarray(mesh.faces))
     for mesh in meshes
   ]
+  models = [
+    pages.data_url(glb.mesh_glb(*part, panes.OUTPUT_COLOUR), "model/gltf-binary")
+    for part in shown
+  ]
   page = pages.render("slider.html", title=title, models=models, labels=labels)
-  return View(page, height)
+  return View(page, height, shown)

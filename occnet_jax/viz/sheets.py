@@ -3,6 +3,7 @@
 Shape letters: n points, h side of a picture.
 """
 
+import io
 import pathlib
 from collections.abc import Sequence
 
@@ -120,10 +121,18 @@ def _balls(points: Float[np.ndarray, "n 3"], ball: trimesh.Trimesh) -> Mesh:
 
 
 def write_tiles(path: pathlib.Path, tiles: Sequence[Picture], columns: int) -> None:
+  """Writes a PNG of pictures of one side, row by row."""
+  with atomic_write(path) as scratch, scratch.open("wb") as file:
+    file.write(png(tiles, columns))
+
+
+def png(tiles: Sequence[Picture], columns: int) -> bytes:
+  """A PNG file of pictures of one side, row by row."""
   side = len(tiles[0]) if tiles else 1
   sheet = np.full((-(-len(tiles) // columns) * side, columns * side, 3), 255, np.uint8)
   for i, tile in enumerate(tiles):
     top, left = i // columns * side, i % columns * side
     sheet[top : top + side, left : left + side] = tile
-  with atomic_write(path) as scratch, scratch.open("wb") as file:
-    Image.fromarray(sheet).save(file, "PNG", optimize=True)
+  file = io.BytesIO()
+  Image.fromarray(sheet).save(file, "PNG", optimize=True)
+  return file.getvalue()

@@ -1,11 +1,13 @@
 """What notebooks display: pages of meshes that stand alone, in a frame of a cell."""
 
 import html
+import io
 import re
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from selenium.webdriver.common.by import By
 
 from occnet_jax import plotting
@@ -50,6 +52,36 @@ def test_a_slider_in_a_notebook_changes_the_mesh(tmp_path):
 def test_a_mesh_alone_and_its_faces_are_shown():
   page = plotting.show(BALL).page
   assert page.count("<model-viewer alt") == 1 and "320 faces" in page
+
+
+def still(view):
+  """The still picture of a view in grey, cut into its squares."""
+  pytest.importorskip("embreex")
+  sheet = np.asarray(Image.open(io.BytesIO(view._repr_png_())).convert("L"))
+  return np.split(sheet, sheet.shape[1] // len(sheet), axis=1)
+
+
+def extent(picture):
+  """Height and width in pixels of what is not white."""
+  rows, columns = np.nonzero(picture < 255)
+  return np.ptp(rows) + 1, np.ptp(columns) + 1
+
+
+def test_the_still_picture_has_a_cloud_and_its_mesh_in_one_frame():
+  far = np.array([[5000.0, 0, 0]])  # an outlier does not change the frame
+  cloud, mesh = still(plotting.show(BALL, np.concatenate([BALL.vertices, far])))
+  np.testing.assert_allclose(extent(cloud), extent(mesh), atol=6)
+  high, wide = extent(mesh)
+  assert abs(high - wide) <= 2  # the outline of a ball
+  np.testing.assert_allclose((mesh < 255).sum(), np.pi / 4 * high * wide, rtol=0.03)
+
+
+def test_the_still_picture_of_many_meshes_has_the_first_the_last_and_four_between():
+  pictures = still(plotting.slide([*[BALL] * 9, BAR]))
+  assert len(pictures) == 6
+  (high, wide), (bar_high, bar_wide) = extent(pictures[0]), extent(pictures[-1])
+  assert abs(high - wide) <= 2
+  assert bar_high > 2 * bar_wide
 
 
 @pytest.mark.parametrize(
