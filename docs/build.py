@@ -1,7 +1,8 @@
 """The documents as a site that opens from a disk: python docs/build.py site (host).
 
-Pages of docs/ are taken as they are. The first one is the README; the references of the
-command, of the configs and of the functions are made of the code.
+Pages of docs/ are taken as they are; docs/notebooks.py wrote those of notebooks. The
+first one is the README; the references of the command, of the configs and of the
+functions are made of the code.
 """
 
 import argparse
@@ -64,6 +65,9 @@ def gather(target: pathlib.Path) -> None:
   shutil.copytree(ROOT / "docs", target, ignore=ignored)
   for name, page in FROM_ROOT.items():
     (target / page).write_text(from_root((ROOT / name).read_text()))
+  shutil.copytree(ROOT / "notebooks", target / "notebooks")  # to be downloaded
+  for path in target.glob("notebook_*.md"):
+    path.write_text(path.read_text().replace("](../notebooks/", "](notebooks/"))
   reference = target / "reference"
   reference.mkdir()
   (reference / "cli.md").write_text(cli_page())

@@ -2,6 +2,9 @@
 
 import ast
 import json
+import re
+import sys
+import types
 
 import nbclient
 import nbformat
@@ -27,10 +30,11 @@ SIZES = {{
 }}
 STEPS, RUN_STEPS = 6, 6
 SLICE_SIDE, RESOLUTION_0, UPSAMPLING_STEPS, MORPHS = 16, 8, 1, 2
+SCAN, UPLOAD = OUT / "brick.ply", False
 """
 OFFICIAL = """
 OUT = pathlib.Path({out!r})
-DOWNLOAD, CLOUD, IMAGE = False, "", ""
+DOWNLOAD, CLOUD, IMAGE, UPLOAD = False, "", "", False
 CHECKPOINTS = {{"pointcloud": "absent.pt", "image": "absent_too.pt"}}
 GRID = {{"generation.resolution_0": 16, "generation.upsampling_steps": 1}}
 DECODER = {{"model.c_dim": 16, "model.hidden_size": 16, **GRID}}
@@ -76,6 +80,8 @@ def test_the_quickstart_trains_and_writes_a_closed_mesh_in_millimetres(tmp_path)
     " 'scan': np.stack([scan.min(0), scan.max(0)]).tolist(),"
     " 'morphs': [len(morph.faces) for morph in morphs]}"
   )
+  brick = trimesh.creation.box((300, 200, 100)).apply_translation([900, 0, 0])
+  trimesh.PointCloud(brick.sample(3000, seed=0)).export(tmp_path / "brick.ply")
   found = run("quickstart", QUICKSTART, question, tmp_path)
   assert len(found["loss"]) == 6
   assert np.isfinite(found["loss"]).all()
@@ -85,6 +91,9 @@ def test_the_quickstart_trains_and_writes_a_closed_mesh_in_millimetres(tmp_path)
   assert len(found["morphs"]) == 2
   mesh = check_closed(tmp_path / "reconstruction.ply")
   check_in_padded_box(mesh, np.array(found["scan"]))
+  own = check_closed(tmp_path / "own_scan.glb")  # by the network of the package
+  np.testing.assert_allclose(own.volume, brick.volume, rtol=0.1)
+  np.testing.assert_allclose(own.bounds, brick.bounds, atol=15)
 
 
 def test_the_experiments_train_their_own_encoder_and_loss(tmp_path):
@@ -127,6 +136,24 @@ def test_the_notebook_of_published_weights_turns_a_photograph_upright(tmp_path):
   np.testing.assert_allclose(names["picture"][:8].mean((0, 1)), (255, 0, 0), atol=10)
 
 
+@pytest.mark.parametrize("name", ["quickstart", "official_checkpoint"])
+def test_an_uploaded_file_takes_the_place_of_the_parameter(name, monkeypatch):
+  colab = types.ModuleType("google.colab")  # there is none outside of Colab
+  answers = iter([{"mine.ply": b"..."}, {}])  # a file, and a dialog that was cancelled
+  colab.files = types.SimpleNamespace(upload=lambda: next(answers))
+  monkeypatch.setitem(sys.modules, "google.colab", colab)
+  notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+  cells = [c.source for c in notebook.cells if c.source.startswith("if UPLOAD:")]
+  names = {"UPLOAD": True, "SCAN": "", "CLOUD": "", "IMAGE": "photo.jpg"}
+  for source in cells:
+    upload = ast.Module(ast.parse(source).body[:1], [])
+    exec(compile(upload, "cell", "exec"), names)
+  if name == "quickstart":
+    assert names["SCAN"] == "mine.ply"
+  else:
+    assert (names["CLOUD"], names["IMAGE"]) == ("mine.ply", "photo.jpg")
+
+
 def check_in_padded_box(mesh, box):
   """A mesh stays in the cube with padding of its cloud, and is of about its size."""
   centre, extent = box.mean(0), np.ptp(box, axis=0).max()
@@ -150,3 +177,24 @@ def test_notebooks_are_valid_parse_and_hold_no_outputs(path):
 def test_there_are_three_notebooks():
   names = ["experiments", "official_checkpoint", "quickstart"]
   assert [path.stem for path in NOTEBOOKS] == names
+
+
+@pytest.mark.parametrize("name", ["experiments", "quickstart"])
+def test_the_page_of_an_executed_notebook_has_its_cells_of_today(name):
+  notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+  page = (ROOT / "docs" / f"notebook_{name}.md").read_text()
+  cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+  shown = re.findall(r"^```python\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
+  assert shown == cells, (
+    f"docs/notebook_{name}.md has other cells than notebooks/{name}.ipynb; "
+    f"to run it and write the page: python docs/notebooks.py {name}"
+  )
+  for cell in notebook.cells:
+    if cell.cell_type == "markdown":
+      heading = cell.source.partition("\n")[0]
+      assert heading.replace("../docs/", "") in page
+  pictures = sorted((ROOT / "docs" / "executed").glob(f"{name}-*.png"))
+  used = re.findall(r"\]\((executed/.*?)\)", page)
+  assert used == [f"executed/{path.name}" for path in pictures]
+  assert sum(path.stat().st_size for path in pictures) < 300_000
+  assert str(ROOT) not in page and "/tmp/" not in page
