@@ -26,7 +26,6 @@ parameters below and JAX {jax} on a {device}, in {minutes:.1f} minutes of CPU ti
 that of the processes which prepare meshes. Views that can be turned in a notebook are
 still pictures here. `python docs/notebooks.py {name}` writes it anew.*
 """
-COLOURS = 256  # of a palette: with 128 slices of a field have visible bands
 # Run at the end: what the page says about the run.
 FACTS = """
 import json, os
@@ -56,14 +55,17 @@ def write_page(name: str) -> None:
       heading = (re.findall(r"^#+ (.*)$", cell.source, re.MULTILINE) or [heading])[-1]
       continue
     parts.append(f"```python\n{cell.source}\n```")
+    text = ""
     for data in (shown(output) for output in cell.outputs):
       if "image/png" in data:
         count += 1
         path = pictures / f"{name}-{count:02}.png"
         path.write_bytes(shrink(base64.b64decode(data["image/png"])))
         parts.append(f"![{heading}: a picture](executed/{path.name})")
-      elif text := plain(data.get("text/plain", ""), short):
-        parts.append(f"```text\n{text}\n```")
+      elif "text/plain" in data:
+        text += data["text/plain"].rstrip("\n") + "\n"
+    if text:
+      parts.append(f"```text\n{plain(text, short)}\n```")
   title, _, rest = "\n\n".join(parts).partition("\n")
   page = title + "\n" + NOTE.format(name=name, **facts) + rest + "\n"
   (ROOT / "docs" / f"notebook_{name}.md").write_text(page, encoding="utf-8")
@@ -107,12 +109,17 @@ def plain(text: str, short: dict[str, str]) -> str:
 
 
 def shrink(png: bytes) -> bytes:
-  """A PNG file with a palette, on white."""
+  """A PNG file with a palette of 256 colours, on white.
+
+  Of Pillow's methods, this one keeps colours that few pixels have, such as the ends of
+  a colour bar, and slices of a field without bands.
+  """
   image = Image.open(io.BytesIO(png)).convert("RGBA")
   white = Image.new("RGBA", image.size, "white")
   flat = Image.alpha_composite(white, image).convert("RGB")
   file = io.BytesIO()
-  flat.quantize(COLOURS).save(file, "PNG", optimize=True)
+  palette = flat.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
+  palette.save(file, "PNG", optimize=True)
   return file.getvalue()
 
 
