@@ -1,9 +1,11 @@
 """Prepares your own meshes in one command, and trains a network on them.
 
-  python main.py --mode=prepare --config=configs/own_data.py \
-    --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
-  python main.py --config=configs/own_data.py --workdir=runs/mine \
-    --config.prep.source=folder:/path/to/meshes --config.prep.out=data/mine
+  occnet run folder:meshes --out=data/mine --workdir=runs/mine
+
+prepares, trains and evaluates; or a stage at a time:
+
+  occnet prepare folder:meshes --out=data/mine
+  occnet train --config=own_data --data=data/mine --workdir=runs/mine
 
 Sub-folders are categories; configs/base.py lists the other sources under `prep.source`.
 The network is the paper's for point clouds, in a size that a few hundred shapes and a

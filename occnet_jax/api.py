@@ -72,7 +72,7 @@ def from_pretrained(
   Args:
     name: name of a packaged model (`occnet models` lists them), a directory that
       `Model.save_pretrained` wrote, or "owner/repo" of the Hugging Face hub, which
-      needs `pip install occnet-jax[hub]` and is kept for use without a network.
+      needs `pip install 'occnet-jax[hub]'` and is kept for use without a network.
     config_override: as for `restore`.
 
   Raises:

@@ -118,6 +118,9 @@ def reconstruct_folder(
     source, target: the folder, and that of the meshes.
     part: (i, n) to take every n-th input from the i-th on. Parts may run at the same
       time; report and page are made by a call for the whole, which finds their meshes.
+
+  Raises:
+    ValueError: no mesh could be made; the report and the page are written all the same.
   """
   number, parts = part
   if sentence := describe_shared_names(items):
@@ -143,6 +146,10 @@ def reconstruct_folder(
   made = sum(row["outcome"] == "mesh" for row in rows)
   failed = f", {len(rows) - made} failed (reconstruct_report.csv)"
   failed = failed if made < len(rows) else ""
+  if rows and not made:
+    raise ValueError(
+      f"{source}: 0 of {len(rows)} meshes{failed}; {rows[0]['id']}: {rows[0]['reason']}"
+    )
   return f"{made} of {len(rows)} meshes{failed}: {target / 'index.html'}"
 
 

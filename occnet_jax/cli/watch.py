@@ -41,7 +41,7 @@ def watch(config: Config, workdir: pathlib.Path, seconds: int) -> None:
       if shown:
         _say(f"{shown}: {workdir / 'report.html'}")
       if finished:
-        _say("training is finished; occnet generate, evaluate and report do the rest")
+        _say("training is finished; generate, evaluate and report are next")
         return
       time.sleep(seconds)
   except KeyboardInterrupt:

@@ -304,7 +304,8 @@ def _explain_nothing(
     hint += "; a CT or MRI becomes a mesh by occnet reconstruct --level=VALUE"
   return (
     f"{source}: this network wants {description} ({' '.join(suffixes)}), found "
-    f"{len(files)} files ({' '.join(sorted(present)) or 'none'}){hint}"
+    f"{len(files)} file{'s' * (len(files) != 1)} "
+    f"({' '.join(sorted(present)) or 'none'}){hint}"
   )
 
 

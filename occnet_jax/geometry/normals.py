@@ -113,5 +113,5 @@ def orient(
     return -normals, "normals are used, turned round, as they point inwards"
   return None, (
     f"normals are not used: the outermost points of {share:.0%} of directions have "
-    "outward ones; want nearly all"
+    f"outward ones; want at least {OUTWARD:.0%}"
   )

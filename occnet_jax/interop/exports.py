@@ -124,7 +124,7 @@ def _onnx(
 ) -> Contents:
   if not importlib.util.find_spec("onnx"):
     raise ValueError(
-      "--format=onnx needs the package onnx: pip install occnet-jax[onnx]"
+      "--format=onnx needs the package onnx: pip install 'occnet-jax[onnx]'"
     )
   metadata = {name: str(value) for name, value in about.items()}
   shape = inputs_lib.make(settings.data).shape

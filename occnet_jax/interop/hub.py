@@ -44,7 +44,7 @@ def _download(repository: str) -> pathlib.Path:
   except ImportError as error:
     raise ValueError(
       f"{repository}: no such directory; as a repository of the Hugging Face hub it "
-      "needs another package: pip install occnet-jax[hub]"
+      "needs another package: pip install 'occnet-jax[hub]'"
     ) from error
   try:
     snapshot = huggingface_hub.snapshot_download(

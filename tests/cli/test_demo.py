@@ -133,7 +133,7 @@ def test_the_page_and_the_description_are_those_of_the_network(client, model):
     ("name=a.xyz", b"words", 422, "a.xyz"),
     ("name=a.npy", b"\x93NUMPY" + b"\xff" * 50, 422, "a.npy"),
     ("name=a.ply", b"ply\n" * 1000, 422, "a.ply"),
-    ("name=a.xyz&resolution=9999", b"x", 422, "want a number from 1 to 512"),
+    ("name=a.xyz&resolution=9999", b"x", 422, "want a number from 8 to 512"),
     ("name=a.xyz&resolution=many", b"x", 422, "resolution='many'; want a number"),
     ("name=a.xyz&threshold=1", b"x", 422, "want a probability between 0 and 1"),
     ("name=a.xyz&threshold=nan", b"x", 422, "want a number from 0 to 1"),
@@ -252,7 +252,7 @@ def test_the_command_serves_and_says_what_it_lacks(tmp_path, monkeypatch):
   with taken, pytest.raises(SystemExit, match=f"--port={port}: cannot listen there"):
     occnet.main(["demo", f"--port={port}"])
   monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(SystemExit, match=r"pip install occnet-jax\[demo\]"):
+  with pytest.raises(SystemExit, match=r"pip install 'occnet-jax\[demo\]'"):
     occnet.main(["demo"])
 
 

@@ -53,3 +53,12 @@ def test_other_choices_make_the_meshes_of_parts_again(here):
 def test_one_file_has_no_parts(here):
   message = failure("reconstruct", "scan.xyz", "--shard=0/2")
   assert message == "error: --shard=0/2 divides a folder; leave it out for scan.xyz"
+
+
+def test_a_folder_of_which_nothing_becomes_a_mesh_ends_with_an_error_and_a_report(here):
+  for name in "abcd":
+    (here / "scans" / f"{name}.xyz").write_text("nothing")
+  message = failure("reconstruct", "scans", "-o", "out")
+  assert message.startswith("error: scans: 0 of 5 meshes, 5 failed (reconstruct_report")
+  assert (here / "out" / "index.html").exists()
+  assert (here / "out" / "reconstruct_report.csv").read_text().count("failed") == 5

@@ -171,7 +171,7 @@ def test_options_that_do_not_fit_are_one_sentence(here):
   assert "no such file" in failure("reconstruct", "views", "--intrinsics", "no.json")
   options = ("--intrinsics", "camera.json")
   message = failure("reconstruct", "camera.json", *options)
-  assert "wants depth images (.exr .npy .png .tif .tiff), found 1 files" in message
+  assert "wants depth images (.exr .npy .png .tif .tiff), found 1 file (" in message
   write_json(here / "small.json", CAMERA | {"width": 31, "height": 24})
   message = failure("reconstruct", "views/a.png", "--intrinsics", "small.json")
   assert "a.png: an image of 32 x 24 pixels, want 31 x 24 as in the camera" in message

@@ -139,7 +139,7 @@ def test_a_finished_and_evaluated_run_gets_its_whole_report(
   shutil.copytree(tiny_run, workdir)
   check_workdir(tiny_config, workdir)
   occnet.main(["report", f"--workdir={workdir}", "--watch"])
-  assert "generate, evaluate and report do the rest" in capsys.readouterr().out
+  assert "generate, evaluate and report are next" in capsys.readouterr().out
   assert "No measurements" in text_of(workdir)
   tiny_config["test"]["shapes"] = 2
   stages.generate(tiny_config, workdir)

@@ -150,7 +150,7 @@ def test_networks_that_graphs_cannot_hold_are_refused(tmp_path):
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
   method, variables, config = make_network(base.get_config())
   monkeypatch.setattr(exports.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ValueError, match=r"pip install occnet-jax\[onnx\]"):
+  with pytest.raises(ValueError, match=r"pip install 'occnet-jax\[onnx\]'"):
     exports.write(tmp_path, "onnx", method, variables, config)
 
 

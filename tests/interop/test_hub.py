@@ -90,7 +90,7 @@ def test_without_the_package_of_the_hub_a_sentence_says_how_to_get_it(monkeypatc
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # import raises
   with pytest.raises(
     ValueError,
-    match=r"owner/repo: no such directory; .*: pip install occnet-jax\[hub\]",
+    match=r"owner/repo: no such directory; .*: pip install 'occnet-jax\[hub\]'",
   ):
     occnet_jax.from_pretrained("owner/repo")
 

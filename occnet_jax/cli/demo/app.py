@@ -42,6 +42,7 @@ from starlette.routing import Route
 from occnet_jax import api
 from occnet_jax.cli.demo.jobs import OVER, Job, Jobs, TooManyJobs
 from occnet_jax.cli.demo.queries import (
+  COARSEST_RESOLUTION,
   LARGEST_LEVEL,
   LARGEST_RESOLUTION,
   LARGEST_SEED,
@@ -210,7 +211,7 @@ class _Routes:
   def _options(self, query: Any) -> dict[str, Any]:
     """The arguments of `Model.reconstruct` that a query chooses."""
     return self._jobs.options(
-      number(query, "resolution", int, 1, LARGEST_RESOLUTION),
+      number(query, "resolution", int, COARSEST_RESOLUTION, LARGEST_RESOLUTION),
       number(query, "threshold", float, 0, 1),
       number(query, "seed", int, 0, LARGEST_SEED) or 0,
     )

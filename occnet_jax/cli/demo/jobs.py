@@ -217,8 +217,8 @@ class Jobs:
     Raises:
       ValueError: no format that can be written.
     """
+    mesh_io.check_written_suffix(f"mesh.{form}")
     path = job.folder / f"mesh.{form}"
-    mesh_io.check_written_suffix(path)
     api.write_mesh(path, job.made.mesh)
     return path.read_bytes()
 

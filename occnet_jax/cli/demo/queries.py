@@ -7,7 +7,7 @@ from typing import Any
 
 from occnet_jax.geometry import volumes
 
-LARGEST_RESOLUTION = 512
+COARSEST_RESOLUTION, LARGEST_RESOLUTION = 8, 512
 LARGEST_SEED, LARGEST_LEVEL = 2**31, 1e30
 # A DICOM series is a folder, which no upload is.
 ARRAYS_AND_VOLUMES = tuple(suffix for suffix in volumes.SUFFIXES if suffix != ".dcm")

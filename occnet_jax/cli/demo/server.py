@@ -31,7 +31,7 @@ def serve(
   missing = [n for n in ("starlette", "uvicorn") if not importlib.util.find_spec(n)]
   if missing:
     raise ValueError(
-      f"occnet demo needs the package {missing[0]}: pip install occnet-jax[demo]"
+      f"occnet demo needs the package {missing[0]}: pip install 'occnet-jax[demo]'"
     )
   if workdir and pretrained:
     raise ValueError(
