@@ -27,7 +27,7 @@ from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
 from occnet_jax.extract.field import Field, decoder_field
 from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
-from occnet_jax.geometry.colours import colour_mesh
+from occnet_jax.geometry.colours import Cloud, colour_mesh
 from occnet_jax.interop import cards, weights
 from occnet_jax.models import finetuning, latent_optimization, latent_prior
 from occnet_jax.types import Latent, Method, Posterior, Variables
@@ -256,7 +256,7 @@ class Model:
     return tuned
 
   def reconstruct_scene(
-    self, cloud: Float[np.ndarray, "n 3"], **settings
+    self, cloud: Float[np.ndarray, "n 3"] | Cloud, **settings
   ) -> trimesh.Trimesh:
     """A cloud of any extent -> one mesh in its frame, by a network of windows.
 
