@@ -27,6 +27,7 @@ from configs import (
 from occnet_jax import config as config_lib
 from occnet_jax import migration
 from occnet_jax.models import registry
+from occnet_jax.nn import precision
 from occnet_jax.train import checkpoint, loop
 from tests.helpers import ROOT
 
@@ -57,7 +58,11 @@ def old(tmp_path_factory):
   return folder
 
 
-def test_a_workdir_of_an_earlier_version_gives_the_same_network(old):
+def test_a_workdir_of_an_earlier_version_gives_the_same_network(old, monkeypatch):
+  # Its outputs were written where "auto", the config's precision, means bfloat16.
+  config = json.loads((old / "workdir" / "config.json").read_text())
+  assert config["generation"]["precision"] == "auto"
+  monkeypatch.setattr(precision, "resolve", lambda name: "bfloat16")
   model = occnet_jax.restore(old / "workdir")
   with np.load(old / "expected.npz") as file:
     expected = dict(file)
