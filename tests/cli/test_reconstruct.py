@@ -165,7 +165,8 @@ def test_no_surface_is_a_row_in_a_folder_and_an_error_alone(run_of, tmp_path):
   config = make_config("image")
   config["test"]["threshold"] = 0.999999
   out = tmp_path / "out"
-  reconstruct(run_of("image"), tmp_path / "in", out, config_override=config)
+  with pytest.raises(ValueError, match=r"0 of 1 meshes.*a\.png: no surface: no value"):
+    reconstruct(run_of("image"), tmp_path / "in", out, config_override=config)
   row = report(out)["a.png"]
   assert row["outcome"] == "no surface" and "exceeds the level 13.8" in row["reason"]
   assert not (out / "a.glb").exists()
@@ -253,7 +254,8 @@ def test_a_folder_of_clouds_keeps_their_frames(run_of, tmp_path):
   assert min(shares) > 0.05 and max(shares) < 0.8
   config = make_config("cloud")
   config["test"]["threshold"] = 0.999999
-  reconstruct(run_of("cloud"), tmp_path / "in", out, config_override=config)
+  with pytest.raises(ValueError, match=r"0 of 3 meshes, 3 failed"):
+    reconstruct(run_of("cloud"), tmp_path / "in", out, config_override=config)
   assert report(out)["a.npy"]["outcome"] == "no surface"
   assert not (out / "a.glb").exists()
 
