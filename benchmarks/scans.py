@@ -25,7 +25,6 @@ of them, evenly spread; --by-object prints the IoU of each.
 
 import argparse
 import hashlib
-import importlib.util
 import io
 import json
 import pathlib
@@ -45,7 +44,7 @@ import trimesh
 from jaxtyping import Float
 
 import occnet_jax
-from benchmarks import record
+from benchmarks import record, scans_peers
 from occnet_jax.data import scans, source, transforms
 from occnet_jax.data.loader import evenly_spaced
 from occnet_jax.evaluation import metrics
@@ -159,49 +158,6 @@ def observe(
 Way = Callable[[np.ndarray, np.ndarray], trimesh.Trimesh]
 
 
-def hull(cloud: np.ndarray, normals: np.ndarray) -> trimesh.Trimesh:
-  del normals
-  return trimesh.convex.convex_hull(cloud)
-
-
-def poisson(
-  cloud: np.ndarray, normals: np.ndarray, *, true: bool = False
-) -> trimesh.Trimesh:
-  import open3d
-
-  points = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(cloud))
-  if true:
-    points.normals = open3d.utility.Vector3dVector(normals)
-  else:
-    points.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(30))
-    points.orient_normals_consistent_tangent_plane(30)
-  solve = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson
-  mesh, _ = solve(points, depth=8, n_threads=2)
-  vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.triangles)
-  mesh = trimesh.Trimesh(vertices, faces, process=False)
-  if mesh.volume < 0:  # the spanning tree began with a normal that points inwards
-    mesh.invert()
-  return mesh
-
-
-def meshlab(
-  cloud: np.ndarray, normals: np.ndarray, *, name: str, **settings: Any
-) -> trimesh.Trimesh:
-  import pymeshlab
-
-  del normals
-  meshes = pymeshlab.MeshSet(verbose=False)
-  meshes.add_mesh(pymeshlab.Mesh(vertex_matrix=cloud))
-  meshes.compute_normal_for_point_clouds(k=20, smoothiter=2)
-  getattr(meshes, name)(**settings)
-  made = meshes.current_mesh()
-  vertices, faces = made.vertex_matrix(), made.face_matrix()
-  mesh = trimesh.Trimesh(vertices, faces, process=False)
-  if mesh.is_watertight and mesh.volume < 0:
-    mesh.invert()
-  return mesh
-
-
 def load_network(name: str) -> tuple[occnet_jax.Model, str]:
   """A network, and a digest that tells it from others of its name."""
   path = pathlib.Path(name)
@@ -227,18 +183,7 @@ def make_ways(models: Sequence[str]) -> tuple[dict[str, Way], dict[str, str]]:
       way = f"{name}, true normals"
       ways[way] = lambda p, n, model=model: model.reconstruct(Cloud(p, normals=n))
       digests[way] = digests[name]
-  ways["convex hull"] = hull
-  if importlib.util.find_spec("open3d"):
-    ways["Poisson"] = poisson
-    ways["Poisson, true normals"] = lambda *args: poisson(*args, true=True)
-  if importlib.util.find_spec("pymeshlab"):
-    for name, filter_name, settings in (
-      ("APSS", "generate_marching_cubes_apss", {"resolution": 128}),
-      ("ball pivoting", "generate_surface_reconstruction_ball_pivoting", {}),
-    ):
-      form = {"name": filter_name, **settings}
-      ways[name] = lambda *args, form=form: meshlab(*args, **form)
-  return ways, digests
+  return ways | scans_peers.installed(), digests
 
 
 def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> dict:

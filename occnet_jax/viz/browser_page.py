@@ -93,8 +93,8 @@ def write(
   path = directory / "network.json"
   about = json.loads(path.read_text(encoding="utf-8"))
   check(about)
-  contents = {name: pages.asset(name) for name in ("model-viewer.min.js", "report.js")}
-  contents["model-viewer.LICENSE"] = pages.asset("model-viewer.LICENSE")
+  shared = ("model-viewer.min.js", "model-viewer.LICENSE", "report.js", "drop.js")
+  contents = {name: pages.asset(name) for name in shared}
   for script in sorted((pages.ROOT / "assets" / "browser").glob("*.js")):
     contents[script.name] = pages.asset(f"browser/{script.name}")
   contents["table.js"] = _table()

@@ -13,7 +13,6 @@ import threading
 
 import numpy as np
 import pytest
-import trimesh
 from scipy.spatial import cKDTree
 from selenium.webdriver.common.by import By
 
@@ -22,7 +21,7 @@ from occnet_jax.interop import exports, weights
 from occnet_jax.trained_model import Model
 from occnet_jax.viz import browser_page
 from tests.helpers import ROOT, npm
-from tests.helpers.browser import picture, started, wait
+from tests.helpers.browser import PageUser, picture, started, wait
 from tests.helpers.pretrained import make_config, make_model, random_variables
 
 PLACE = np.array([1000.0, -2000.0, 0.0])
@@ -68,62 +67,6 @@ def make_cloud():
   points = np.random.default_rng(0).standard_normal((32, 3))
   points /= np.linalg.norm(points, axis=1, keepdims=True)
   return points * [30, 20, 10] + PLACE
-
-
-class Driver:
-  """What a user does on the page."""
-
-  def __init__(self, page, folder):
-    self.page, self._folder = page, folder
-    self.status = page.find_element(By.ID, "status")
-    page.execute_cdp_cmd(
-      "Browser.setDownloadBehavior",
-      {"behavior": "allow", "downloadPath": str(folder)},
-    )
-
-  def choose(self, path):
-    wait(self.page, lambda: self.page.find_element(By.ID, "file").is_enabled())
-    self.page.find_element(By.ID, "file").send_keys(str(path))
-
-  def drop(self, path):
-    """The same by the events of a dragged file."""
-    self.page.execute_script(
-      "const data = new DataTransfer();"
-      "data.items.add(new File([arguments[1]], arguments[0]));"
-      "document.getElementById('drop').dispatchEvent("
-      "new DragEvent('drop', { dataTransfer: data, bubbles: true }))",
-      path.name,
-      path.read_text(),
-    )
-
-  def slide(self, name, value):
-    self.page.execute_script(
-      "const slider = document.getElementById(arguments[0]);"
-      "slider.value = arguments[1];"
-      "for (const kind of ['input', 'change']) slider.dispatchEvent(new Event(kind))",
-      name,
-      str(value),
-    )
-
-  def text(self, name):
-    return self.page.find_element(By.ID, name).text
-
-  def wait_for(self, pattern):
-    wait(self.page, lambda: re.search(pattern, self.status.text))
-
-  def faces(self):
-    return int(
-      re.search(r"([\d,]+) faces", self.text("mesh-facts"))[1].replace(",", "")
-    )
-
-  def download(self):
-    """The mesh, as the link gives it."""
-    link = self.page.find_element(By.ID, "download")
-    path = self._folder / link.get_attribute("download")
-    path.unlink(missing_ok=True)
-    link.click()
-    wait(self.page, path.exists)
-    return trimesh.load(path, force="mesh", process=False)
 
 
 def run_example(folder, cloud, monkeypatch, cells):
@@ -216,7 +159,7 @@ def test_a_cloud_becomes_the_mesh_of_the_python_example(folder, tmp_path, monkey
   with served(folder) as (address, paths), started(tmp_path) as page:
     page.set_window_size(1100, 1000)
     page.get(address)
-    user = Driver(page, tmp_path)
+    user = PageUser(page, tmp_path)
     user.wait_for("^ready$")
     assert not page.find_element(By.ID, "result").is_displayed()
     user.choose(tmp_path / "scan.xyz")
@@ -285,7 +228,7 @@ def test_the_page_may_ask_nothing_but_its_folder(folder, tmp_path):
     started(tmp_path) as page,
   ):
     page.get(address)
-    Driver(page, tmp_path).wait_for("^ready$")
+    PageUser(page, tmp_path).wait_for("^ready$")
     # Of the page, and of a worker as the page makes it.
     program = (
       "const [address, end] = arguments; let left = 2;"
@@ -317,7 +260,7 @@ def test_a_random_code_is_at_the_mean_of_its_prior(runtime, tmp_path):
   np.savetxt(tmp_path / "scan.xyz", make_cloud())
   with served(tmp_path / "page") as (address, _), started(tmp_path) as page:
     page.get(address)
-    user = Driver(page, tmp_path)
+    user = PageUser(page, tmp_path)
     user.choose(tmp_path / "scan.xyz")
     user.wait_for(r"^scan\.xyz: done")
     mesh = user.download()
@@ -338,12 +281,12 @@ def test_without_its_runtime_the_page_says_what_to_put_beside_it(
     (bare / name).unlink()
   with served(bare) as (address, _), started(tmp_path) as page:
     page.get(address)
-    user = Driver(page, tmp_path)
+    user = PageUser(page, tmp_path)
     user.wait_for(
       "onnxruntime-web is missing: put ort.wasm.bundle.min.mjs and .*1.30.0"
     )
     page.get((folder / "index.html").as_uri())
-    user = Driver(page, tmp_path)
+    user = PageUser(page, tmp_path)
     user.wait_for("opened as a file; serve its folder, as python -m http.server does")
 
 

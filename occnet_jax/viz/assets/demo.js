@@ -170,12 +170,4 @@ find("share").addEventListener("change", sendBetween);
 find("make").addEventListener("click", sendBetween);
 find("file").addEventListener("change", (event) => sendFile(event.target.files[0]));
 find("again").addEventListener("click", sendAgain);
-
-const drop = find("drop");
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") sendFile(event.dataTransfer.files[0]);
-  });
-}
+acceptDrops(find("drop"), sendFile);

@@ -109,11 +109,4 @@ find("file").addEventListener("change", ({ target }) => {
   sendFile(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
 });
-const drop = find("drop");
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") sendFile(event.dataTransfer.files[0]);
-  });
-}
+acceptDrops(find("drop"), sendFile);
