@@ -15,7 +15,7 @@ outputs (tests/parity) and given the weights of the run: one of configs/onet.py:
 pointcloud, or of planes (configs/convonet.py:shapenet_3plane). It follows the
 reference: MISE from 32^3 to 128^3 in batches of 100,000 points, linear marching cubes,
 an OFF file. The octree and marching cubes are ours for both; the reference's are
-Cython, on dense grids. Ours: `extract` with --resolutions cells a side, and its file.
+Cython, on dense grids. Ours: `extract` with --resolutions cells a side, and a GLB file.
 All run in turn in one process, on the same threads; medians of --rounds over --shapes
 test shapes. Of several runs, all are compared with the twin of the first.
 
@@ -113,12 +113,12 @@ def compare(workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, list]:
   names = ["PyTorch, MISE 128", *(f"ours, {r}" for r in resolutions)]
   rows: dict[str, list] = {name: [] for name in names}
   with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder, "mesh.off")
+    off_path, path = (pathlib.Path(folder, f"mesh.{form}") for form in ("off", "glb"))
     for i, cloud in read_test_inputs(model, args.shapes).items():
       check_equal(twin, model, cloud, i)
       field = model.field(model.encode(cloud[None]))
       for round_ in range(args.rounds + 1):
-        results = [mesh_of_twin(twin, cloud, level, path)]
+        results = [mesh_of_twin(twin, cloud, level, off_path)]
         results += [mesh_of_ours(model, cloud, path, r) for r in resolutions]
         if round_ == 0:  # compiles; and the meshes are always the same
           error = [1e5 * errors(field, level, mesh, 5000).mean() for _, mesh in results]
@@ -134,7 +134,7 @@ def main() -> None:
   parser.add_argument("workdir", type=pathlib.Path, nargs="+")
   parser.add_argument("--shapes", type=int, default=4)
   parser.add_argument("--rounds", type=int, default=3)
-  parser.add_argument("--resolutions", default="128,52")
+  parser.add_argument("--resolutions", default="128,64,52")
   args = record.parse(parser)
   torch_models.check_recorded()
   torch_convonet.check_recorded()
