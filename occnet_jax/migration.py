@@ -68,7 +68,7 @@ MODEL_SINCE = {
   "deepsdf": {"scale": 1.0},
   "ifnet": {"level_dropout": 0.0, "levels_used": 0},
   "pix2mesh": {"template_file": ""},
-  "scan": {"fine_poisson_side": 64},
+  "scan": {"fine_poisson_side": 64, "normals_given": 0.0},
 }
 # Fields that are gone, with the value at which they did nothing.
 GONE = {"data.in_memory": None, "optim.batch_scaling": "none", "train.accumulate": 1}

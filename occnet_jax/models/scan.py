@@ -27,7 +27,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from occnet_jax.models import occupancy
+from occnet_jax.models import occupancy, oriented_points
+from occnet_jax.models.oriented_points import BOX, Oriented
 from occnet_jax.nn import grid_features, moments, periodic, poisson
 from occnet_jax.nn.grid_features import Cells, Layout
 from occnet_jax.nn.linear import Linear
@@ -35,12 +36,10 @@ from occnet_jax.nn.residual import ResnetBlockFC
 from occnet_jax.nn.unet import UNet3D
 from occnet_jax.types import Batch, BuildOptions, Method
 
-BOX = 1.2  # side of the periodic cube, in cube units
 HALF_SIDE = 0.55  # of the cube of features; points outside do not count
 PADDING = 0.1
 WIDTH = 64  # of the layers that see a point alone
 BLOCKS = 3  # residual blocks of the point network
-SIGMA = 1 / 64  # of the solver, times its side: the same length on any grid
 SCALE = 32  # nodes of the moments by which density is measured
 LEAST_DENSITY = 0.05  # relative to the mean, so that a lone point does not weigh much
 TYPICAL_COUNT = 3000  # points of a cloud
@@ -52,7 +51,7 @@ _ZEROS = {
 
 
 class Sizes(NamedTuple):
-  """Sizes of the network; fields of configs/models/scan.py."""
+  """Sizes of the network, fields of configs/models/scan.py, and what it reads."""
 
   grid_resolution: int
   c_dim: int
@@ -65,23 +64,7 @@ class Sizes(NamedTuple):
   fine_poisson_side: int
   largest_offset: float
   decoder_blocks: int
-
-
-class Oriented(NamedTuple):
-  """What the network makes of the points of a cloud.
-
-  Attributes:
-    points: (b, n, 3) moved, in cube units.
-    normals: (b, n, 3) outward, of any length.
-    weights: (b, n) their shares of the surface, with sum 1; 0 of points that do not
-      count.
-    valid: (b, n) which points count.
-  """
-
-  points: Any
-  normals: Any
-  weights: Any
-  valid: Any
+  reads_normals: bool
 
 
 class ScanNetwork(nn.Module):
@@ -92,6 +75,8 @@ class ScanNetwork(nn.Module):
   def setup(self):
     s = self.sizes
     self.fc_in = Linear(WIDTH)
+    if s.reads_normals:  # at first as if there were none
+      self.fc_given = Linear(WIDTH, use_bias=False, kernel_init=_ZEROS["kernel_init"])
     self.blocks = [ResnetBlockFC(s.hidden_size) for _ in range(BLOCKS)]
     self.fc_c = Linear(s.c_dim)
     self.unet3d = UNet3D(
@@ -119,7 +104,7 @@ class ScanNetwork(nn.Module):
     self.decoder_out = Linear(1, **_ZEROS)  # at first the solver's field alone
 
   def __call__(
-    self, cloud: Float[Array, "b n 3"], points: Float[Array, "b t 3"], *, train: bool
+    self, cloud: Float[Array, "b n k"], points: Float[Array, "b t 3"], *, train: bool
   ) -> tuple[Float[Array, "b t"], Float[Array, "b t"], Oriented]:
     """Logits, those of the solver's field alone, and the oriented points."""
     latent, oriented = self.orient(cloud, train=train)
@@ -144,10 +129,13 @@ class ScanNetwork(nn.Module):
 
     Args:
       cloud: points in cube units; with k = 6 their outward unit normals behind them,
-        which take the place of the network's where they are not 0.
+        which take the place of the network's where they are not 0, and which it reads
+        if it was trained with some.
       train: whether the solver's grid is the coarser one.
     """
     cloud, given = cloud[..., :3], cloud[..., 3:]
+    if self.sizes.reads_normals and not given.shape[-1]:
+      given = jnp.zeros_like(cloud)
     valid = (jnp.abs(cloud) < HALF_SIDE).all(-1)  # NaN is not
     points = jnp.where(valid[..., None], cloud, 0)
     unit = points / BOX + 0.5
@@ -155,7 +143,8 @@ class ScanNetwork(nn.Module):
     around = lax.stop_gradient(around)
     number = jnp.maximum(valid.sum(-1, keepdims=True, dtype=cloud.dtype), 1)
     density, known = self._describe(points, valid, number, around)
-    net, cells = self._pool(known, points, valid)
+    has_normal = jnp.square(given).sum(-1, keepdims=True) > 0.5  # not rows of NaN
+    net, cells = self._pool(self._embed(known, given, has_normal), points, valid)
     grid = grid_features.scatter_mean(self.fc_c(net), cells)
     grid = self.unet3d(grid)
     h = self.head_in(self._features(grid, points), nn.relu(net), known)
@@ -172,16 +161,16 @@ class ScanNetwork(nn.Module):
     weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), poisson.TINY)
     moved = points + self.sizes.largest_offset * jnp.tanh(out[..., -3:])
     if given.shape[-1]:
-      # The network's lengths stay, which say how sure a point is. Its offsets, made for
-      # its own normals, would take away from what is given (docs/results.md).
-      known = jnp.square(given).sum(-1, keepdims=True) > 0.5  # not for rows of NaN
-      lengths = jnp.sqrt(jnp.square(normals).sum(-1, keepdims=True))
-      normals = jnp.where(known, lengths * given, normals)
-      moved = jnp.where(known, points, moved)
+      # The network's lengths stay, which say how sure a point is.
+      lengths = jnp.sqrt(jnp.square(normals).sum(-1, keepdims=True) + poisson.TINY)
+      normals = jnp.where(has_normal, lengths * given, normals)
+      if not self.sizes.reads_normals:
+        # Offsets made for normals of its own would take away from what is given.
+        moved = jnp.where(has_normal, points, moved)
     oriented = Oriented(moved, normals, weights, valid)
     # No weight depends on the grid, so training may use a coarser one.
     side = self.sizes.poisson_side if train else self.sizes.fine_poisson_side
-    solid = solve(oriented, side)
+    solid = oriented_points.solve(oriented, side)
     return {"grid": grid, "solid": solid}, oriented
 
   def read(
@@ -215,16 +204,28 @@ class ScanNetwork(nn.Module):
     known += [jnp.broadcast_to(size[..., None], (*count.shape, 1))]
     return density, jnp.concatenate(known, -1)
 
-  def _pool(
+  def _embed(
     self,
     known: Float[Array, "b n k"],
+    given: Float[Array, "b n d"],
+    has_normal: Bool[Array, "b n 1"],
+  ) -> Float[Array, "b n h"]:
+    """First features of the points, of what is known and of given normals."""
+    net = self.fc_in(known)
+    if self.sizes.reads_normals:
+      net = net + self.fc_given(jnp.where(has_normal, given, 0))
+    return net
+
+  def _pool(
+    self,
+    net: Float[Array, "b n w"],
     points: Float[Array, "b n 3"],
     valid: Bool[Array, "b n"],
   ) -> tuple[Float[Array, "b n h"], Cells]:
     """Features of the points, shared with those in the same cell of the grid."""
     layout = Layout(("grid",), 0, self.sizes.grid_resolution, PADDING)
     cells = grid_features.find_cells(points, "grid", layout, valid)
-    parts = (self.fc_in(known),)
+    parts = (net,)
     for k, block in enumerate(self.blocks):
       net = block(*parts)
       if k < BLOCKS - 1:
@@ -238,38 +239,6 @@ class ScanNetwork(nn.Module):
     return grid_features.sample({"grid": grid}, points, **settings)
 
 
-def solve(oriented: Oriented, side: int) -> Float[Array, "b s s s"]:
-  """The solver's field, 0 on the mean of the points and about 1 / area inside.
-
-  Args:
-    oriented: points with normals.
-    side: s, nodes along an axis of the grid over the box.
-  """
-  unit = jnp.clip(oriented.points / BOX + 0.5, 0, 1 - 1 / side)
-  weighted = oriented.normals * oriented.weights[..., None]
-  field = poisson.solve(poisson.rasterise(unit, weighted, side), SIGMA * side)
-  field = field * (side**3 / BOX**2)  # areas in cube units, whatever the grid
-  surface = (periodic.read(field, unit) * oriented.weights).sum(-1)
-  return field - surface.reshape(-1, 1, 1, 1)
-
-
-def normal_errors(
-  oriented: Oriented, normals: Float[Array, "b n 3"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-  """Mean of 1 - cos of the angle to the true normals, and share of those turned round.
-
-  Args:
-    oriented: points with normals.
-    normals: true ones of length 1; those of zero, of outliers, do not count.
-  """
-  counts = oriented.valid & (jnp.square(normals).sum(-1) > 0.5)
-  lengths = jnp.sqrt(jnp.maximum(jnp.square(oriented.normals).sum(-1), 1e-6))
-  cosines = (oriented.normals * normals).sum(-1) / lengths
-  number = jnp.maximum(counts.sum(), 1)
-  error = jnp.where(counts, 1 - cosines, 0).sum() / number
-  return error, (counts & (cosines < 0)).sum() / number
-
-
 def method(
   net: ScanNetwork,
   *,
@@ -277,6 +246,7 @@ def method(
   candidates: tuple[float, ...],
   solid_weight: float,
   normal_weight: float,
+  normals_given: float,
 ) -> Method:
   """The network as a Method.
 
@@ -286,19 +256,22 @@ def method(
     solid_weight: weight of the cross-entropy of the solver's field alone.
     normal_weight: weight of the error of normals beside the cross-entropy per point,
       where batches have "cloud_normals".
+    normals_given: share of the clouds in training whose normals are given.
   """
   plain = occupancy.method(net, tau=tau, candidates=candidates)
 
   def loss(variables: Any, batch: Batch, key: Any, train: bool) -> Any:
-    del key  # nothing is drawn
-    arguments = batch["inputs"], batch["points"]
-    logits, solid, oriented = net.apply(variables, *arguments, train=train)
+    cloud = batch["inputs"]
+    if train and normals_given and "cloud_normals" in batch:
+      normals = batch["cloud_normals"]
+      cloud = oriented_points.give_normals(cloud, normals, key, normals_given)
+    logits, solid, oriented = net.apply(variables, cloud, batch["points"], train=train)
     value, logged = occupancy.scalars(logits, batch, plain.output)
     alone, of_solid = occupancy.scalars(solid, batch, plain.output)
     logged["iou_solid"] = of_solid["iou"]
     value = value + solid_weight * alone
     if "cloud_normals" in batch:
-      error, turned = normal_errors(oriented, batch["cloud_normals"])
+      error, turned = oriented_points.normal_errors(oriented, batch["cloud_normals"])
       value = value + normal_weight * batch["points"].shape[1] * error
       logged |= {"normal_error": error, "normals_turned": turned}
     return occupancy.loss_result(value, {}, logged, batch)
@@ -329,8 +302,11 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
       f"config.model.grid_resolution is {side}; want a multiple of {step}, which the "
       f"U-Net of {model['unet3d_levels']} levels divides"
     )
-  fields = {name: model[name] for name in Sizes._fields}
-  sizes = Sizes(**fields | {"moment_sides": tuple(model["moment_sides"])})
+  if not 0 <= (share := model["normals_given"]) <= 1:
+    raise ValueError(f"config.model.normals_given is {share}; want a share of 0 to 1")
+  fields = {name: model[name] for name in Sizes._fields if name in model}
+  fields |= {"moment_sides": tuple(model["moment_sides"])}
+  sizes = Sizes(**fields, reads_normals=share > 0)
   chosen = options.threshold
   return method(
     ScanNetwork(sizes),
@@ -338,4 +314,5 @@ def build(model: Mapping[str, Any], options: BuildOptions) -> Method:
     candidates=tuple(model["tau_grid"]) if chosen is None else (),
     solid_weight=model["solid_weight"],
     normal_weight=model["normal_weight"],
+    normals_given=share,
   )

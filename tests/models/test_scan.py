@@ -9,7 +9,7 @@ from configs import base
 from occnet_jax import config as config_lib
 from occnet_jax import trained_model
 from occnet_jax.data.example_batch import example_batch
-from occnet_jax.models import registry, scan
+from occnet_jax.models import oriented_points, registry
 from tests.helpers.compilations import count_compilations
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -24,6 +24,7 @@ SMALL = {
   "moment_sides": (8, 32),
   "poisson_side": 32,
   "fine_poisson_side": 32,
+  "normals_given": 0.0,
 }
 
 
@@ -110,16 +111,68 @@ def test_given_normals_take_the_place_of_the_networks_where_they_are_not_zero(ne
   np.testing.assert_allclose(encode(padded)["solid"], given["solid"], atol=2e-5)
 
 
+def test_a_network_that_reads_normals_starts_as_one_without_and_learns_from_them():
+  """Its clouds in training have normals in the share that the config names."""
+  batch = make_batch()
+  losses, grids = {}, {}
+  for share in (0.0, 0.5, 1.0):
+    method = registry.build(make_config(normals_given=share)["model"])
+    variables = jax.jit(method.init)(KEY, batch)
+    own = variables["params"].pop("fc_given", None)
+    if share:
+      assert not own["kernel"].any()
+      changed = jax.tree.map(lambda x: x + 0.1, own)
+    full = jnp.concatenate([batch["inputs"], batch["cloud_normals"]], -1)
+    for name, given in (("first", own), ("changed", changed if share else None)):
+      params = variables["params"] | ({"fc_given": given} if share else {})
+      of = variables | {"params": params}
+      encode = jax.jit(lambda cloud, of=of, method=method: method.encode(of, cloud))
+      grids[share, name] = encode(batch["inputs"])["grid"], encode(full)["grid"]
+    losses[share] = [
+      float(method.loss(of, batch, jax.random.key(k), train)[0])
+      for k, train in ((0, True), (1, True), (0, False))
+    ]
+  np.testing.assert_array_equal(grids[1.0, "first"][0], grids[0.0, "first"][0])
+  np.testing.assert_array_equal(grids[1.0, "first"][1], grids[0.0, "first"][0])
+  plain, with_normals = grids[1.0, "changed"]
+  np.testing.assert_array_equal(plain, grids[0.0, "first"][0])
+  assert float(jnp.abs(with_normals - plain).max()) > 1e-3
+  assert losses[0.0][0] == losses[0.0][1]  # nothing is drawn
+  assert losses[1.0][0] != losses[1.0][1]  # the errors of the normals
+  assert losses[1.0][2] == losses[0.5][2] == pytest.approx(losses[0.0][2], rel=1e-5)
+
+
+def test_normals_are_given_to_the_share_of_clouds_with_errors_of_some_degrees():
+  rng = np.random.default_rng(0)
+  normals = rng.standard_normal((400, 20, 3)).astype(np.float32)
+  normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+  normals[:, :5] = 0  # outliers
+  cloud = rng.standard_normal((400, 20, 3)).astype(np.float32)
+  made = oriented_points.give_normals(
+    jnp.asarray(cloud), jnp.asarray(normals), KEY, 0.3
+  )
+  made = np.asarray(made)
+  np.testing.assert_array_equal(made[..., :3], cloud)
+  lengths = np.linalg.norm(made[..., 3:], axis=-1)
+  given = lengths[:, 5:].max(1) > 0
+  assert given.mean() == pytest.approx(0.3, abs=0.07)
+  np.testing.assert_allclose(lengths[given][:, 5:], 1, atol=1e-5)
+  assert not lengths[~given].any() and not lengths[:, :5].any()
+  cosines = (made[..., 3:] * normals).sum(-1)[given][:, 5:]
+  angles = np.degrees(np.arccos(cosines.clip(-1, 1))).mean(1)  # of each cloud
+  assert angles.min() < 1.5 and 10 < angles.max() < 18
+
+
 def test_true_normals_enclose_the_ball():
   """The solver's field of oriented points, without anything that is learned."""
   batch = make_batch(n=3000)
   n = batch["inputs"].shape[1]
   weights = jnp.full((2, n), 1 / n)
-  oriented = scan.Oriented(
+  oriented = oriented_points.Oriented(
     batch["inputs"], batch["cloud_normals"], weights, weights > 0
   )
-  solid = scan.solve(oriented, 32)
-  axis = (np.arange(32) / 32 - 0.5) * scan.BOX
+  solid = oriented_points.solve(oriented, 32)
+  axis = (np.arange(32) / 32 - 0.5) * oriented_points.BOX
   radius = np.sqrt(sum(x**2 for x in np.meshgrid(axis, axis, axis, indexing="ij")))
   clear = np.abs(radius - 0.4) > 0.06
   np.testing.assert_array_equal(solid[0][clear] > 0, radius[clear] < 0.4)
@@ -145,10 +198,10 @@ def test_the_solver_is_finer_in_use_than_in_training(net):
 def test_errors_of_normals_are_those_of_angles():
   normals = jnp.asarray([[[0, 0, 2.0], [3.0, 0, 0], [0, -1.0, 0], [1.0, 1, 0]]])
   true = jnp.asarray([[[0, 0, 1.0], [0, 1.0, 0], [0, 1.0, 0], [0, 0, 0]]])
-  oriented = scan.Oriented(
+  oriented = oriented_points.Oriented(
     normals, normals, 0 * normals[..., 0] + 1, jnp.ones((1, 4)) > 0
   )
-  error, turned = scan.normal_errors(oriented, true)
+  error, turned = oriented_points.normal_errors(oriented, true)
   assert float(error) == pytest.approx((0 + 1 + 2) / 3)
   assert float(turned) == pytest.approx(1 / 3)
 
@@ -192,6 +245,7 @@ def test_a_cloud_of_any_size_is_used_whole_in_the_frame_of_its_own_points(net):
   ("changes", "message"),
   [
     ({"moment_sides": (8, 16)}, r"moment_sides is \(8, 16\); want 32 among them"),
+    ({"normals_given": 1.5}, r"normals_given is 1.5; want a share of 0 to 1"),
     ({"grid_resolution": 6}, r"grid_resolution is 6; want a multiple of 4, which"),
   ],
 )
@@ -205,7 +259,7 @@ def test_the_default_sizes_have_so_many_parameters():
   settings = config_lib.parse(config)
   method = registry.build(settings.model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_602
+  assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_794
 
 
 def test_the_card_of_a_network_of_scans_says_what_its_clouds_were(net, tmp_path):
