@@ -149,8 +149,9 @@ def write_mesh(
 
   Raises:
     ValueError: another format, or STL so far from the origin that its float32 would
-      change the mesh; a texture for another format than GLB, of a scan without colours,
-      or of more than two million faces.
+      change the mesh; a mesh without vertices, or with some that are not finite; a
+      texture for another format than GLB, of a scan without colours, or of more than
+      two million faces.
     OSError: the file cannot be written.
   """
   arrays = np.asarray(mesh.vertices), np.asarray(mesh.faces)

@@ -8,7 +8,9 @@ import trimesh
 
 import occnet_jax
 from occnet_jax import pretrained
+from occnet_jax.cli import user_mesh
 from occnet_jax.data import scans
+from occnet_jax.geometry import colours
 
 NAMES = ("scan", "scan-partial")
 SETTINGS = {"resolution_0": 16, "upsampling_steps": 1}
@@ -118,3 +120,17 @@ def test_normals_of_a_cup_say_that_it_is_hollow(tmp_path):
   assert with_normals > without + 0.04 and turned == with_normals
   either = outward * np.random.default_rng(2).choice([-1, 1], (3000, 1))
   np.testing.assert_array_equal(made_of(either)[1].vertices, plain.vertices)
+
+
+def test_normals_that_finetuning_leaves_out_are_not_called_used():
+  model = occnet_jax.from_pretrained("scan")
+  sphere = trimesh.creation.icosphere(subdivisions=3)
+  scan = colours.Cloud(np.array(sphere.vertices), normals=np.array(sphere.vertices))
+  assert user_mesh.use_of_normals(model, scan) == "normals are used"
+  generation = model.settings.generation._replace(finetune_steps=2)
+  model.settings = model.settings._replace(generation=generation)
+  assert "normals are not used" in user_mesh.use_of_normals(model, scan)
+  with_normals, plain = (
+    model.reconstruct(observed, **SETTINGS) for observed in (scan, scan.points)
+  )
+  np.testing.assert_array_equal(with_normals.vertices, plain.vertices)

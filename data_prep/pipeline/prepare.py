@@ -13,6 +13,7 @@ the number of workers nor an interruption changes it. Shards are moved into plac
 so a second call with the same settings makes only what is missing.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -52,12 +53,7 @@ _FORMAT = 3  # raise it when the same settings give other bytes
 _EARLIER_FORMAT = 2
 _RENAMED_OPTIONS = {"max_denied": "max_contradicted"}
 # Settings without effect on examples that were prepared by the reference.
-_NOT_OFFICIAL = {
-  "padding": 0.1,
-  "near_sigmas": [],
-  "solid": {},
-  "solid_splits": [],
-}
+_NOT_OFFICIAL = {"padding": 0.1, "near_sigmas": [], "solid": {}, "solid_splits": []}
 
 
 class Prepared(NamedTuple):
@@ -213,6 +209,7 @@ def prepare(
   check_settings(settings)
   if is_official(settings):
     settings |= _NOT_OFFICIAL
+  new = [path for path in (out, *out.parents) if not path.exists()]
   _claim(out, settings, extend=retry)
   remove_damaged(out)
   if retry:
@@ -227,6 +224,10 @@ def prepare(
       files.remove_scratch(out)  # left by a run that was killed
     try:
       missing = _make_missing(out, settings, resources, run, part)
+    except (ValueError, OSError):  # such as a misspelt source
+      if alone:
+        _remove_new(out, new)
+      raise
     finally:
       if alone:
         files.remove_scratch(out)  # left by worker processes that were killed
@@ -271,6 +272,15 @@ def _make_missing(
     return missing
   complete(out, settings, jobs, plan.duplicates)
   return 0
+
+
+def _remove_new(out: pathlib.Path, new: Sequence[pathlib.Path]) -> None:
+  """Removes the directories that a call made and in which it made nothing."""
+  if new and os.listdir(out) == [SETTINGS_FILE]:
+    (out / SETTINGS_FILE).unlink()
+    for path in new:
+      with contextlib.suppress(OSError):  # others have written to it meanwhile
+        path.rmdir()
 
 
 def _forget_lost(out: pathlib.Path) -> None:

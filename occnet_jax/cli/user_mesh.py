@@ -118,6 +118,8 @@ def use_of_normals(model: api.Model, observed: Observed) -> str:
   given = observed.normals if isinstance(observed, Cloud) else None
   if given is None or not model.method.takes_normals:
     return ""
+  if model.settings.generation.finetune_steps:
+    return "normals are not used, because generation.finetune_steps trains without them"
   return normals.orient(observed.points, given)[1]
 
 

@@ -174,9 +174,11 @@ def write_mesh(
   Raises:
     ValueError: the suffix names no format that can be written, or it is STL, which has
       no points without faces, and whose float32 would move vertices by more than COARSE
-      of the mesh's extent.
+      of the mesh's extent; no vertices, or some that are not finite in the numbers of
+      the file.
   """
   suffix = check_written_suffix(path)
+  _check_written(path, vertices, suffix)
   if texture is not None and suffix != ".glb":
     raise ValueError(f"{path}: a texture is written to GLB; want a name with .glb")
   is_cloud = len(vertices) > 0 and not len(faces)
@@ -220,6 +222,25 @@ def write_mesh(
       if suffix == ".obj" and colours is not None:
         mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colours)
       mesh.export(scratch, file_type=suffix[1:], **options)
+
+
+def _check_written(
+  path: str | os.PathLike, vertices: Float[np.ndarray, "v 3"], suffix: str
+) -> None:
+  """Raises ValueError for vertices that no program could read from the file."""
+  if not len(vertices):
+    raise ValueError(f"{path}: the mesh has 0 vertices, want at least 1; leave it out")
+  if wrong := np.count_nonzero(~np.isfinite(vertices).all(1)):
+    raise ValueError(
+      f"{path}: {wrong:,} of {len(vertices):,} vertices are not finite (NaN or "
+      "infinity), want none; remove them and their faces"
+    )
+  largest = np.abs(vertices).max()
+  if suffix in (".glb", ".stl") and largest > np.finfo(np.float32).max:
+    raise ValueError(
+      f"{path}: has a coordinate of {largest:.2g}, for which float32 has no number; "
+      "want .ply, .obj or .off, or another unit"
+    )
 
 
 def _with_normals(

@@ -16,6 +16,7 @@ import math
 import os
 import pathlib
 import tarfile
+import zlib
 from typing import Any
 
 from occnet_jax import files
@@ -67,14 +68,19 @@ def read_runtime(path: str | os.PathLike) -> dict[str, bytes]:
     else:
       found = {name: (path / inner).read_bytes() for name, inner in names.items()}
     package = json.loads(found.pop("package.json"))
-  except (OSError, KeyError, ValueError, AttributeError, tarfile.TarError) as error:
+    of_package = package["name"], package["version"]
+  # EOFError and zlib.error are of archives that are cut off or damaged.
+  except (
+    *(OSError, EOFError, KeyError, ValueError, TypeError, AttributeError),
+    *(tarfile.TarError, zlib.error),
+  ) as error:
     raise ValueError(
       f"{path}: is not the package {RUNTIME}; want the file that npm pack "
       f"{RUNTIME}@{RUNTIME_VERSION} fetches, or the folder it is unpacked to"
     ) from error
-  if (package.get("name"), package.get("version")) != (RUNTIME, RUNTIME_VERSION):
+  if of_package != (RUNTIME, RUNTIME_VERSION):
     raise ValueError(
-      f"{path}: is {package.get('name')} {package.get('version')}; want {RUNTIME} "
+      f"{path}: is {of_package[0]} {of_package[1]}; want {RUNTIME} "
       f"{RUNTIME_VERSION}, as npm pack {RUNTIME}@{RUNTIME_VERSION} fetches it"
     )
   return found

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from occnet_jax import api
 from occnet_jax.geometry import frames, mesh_io, pointcloud_io
 
 
@@ -133,6 +134,31 @@ def test_names_with_spaces_and_of_any_script_are_read(tmp_path):
   path = tmp_path / "Stühle & Tische" / "椅子 (1).obj"
   mesh_io.write_mesh(path, *_cube())
   assert len(mesh_io.read_mesh(path)[1]) == 12
+
+
+@pytest.mark.parametrize("suffix", ["glb", "ply", "obj", "off", "stl"])
+@pytest.mark.parametrize(
+  ("coordinate", "message"),
+  [(np.nan, "1 of 8 vertices are not finite"), (np.inf, "1 of 8 vertices")],
+)
+def test_vertices_that_no_program_could_read_are_not_written(
+  tmp_path, suffix, coordinate, message
+):
+  vertices, faces = _cube()
+  vertices[3, 1] = coordinate
+  with pytest.raises(ValueError, match=message):
+    mesh_io.write_mesh(tmp_path / f"mesh.{suffix}", vertices, faces)
+  assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_mesh_and_one_beyond_float32_are_not_written(tmp_path):
+  with pytest.raises(ValueError, match=r"mesh\.glb: the mesh has 0 vertices"):
+    api.write_mesh(tmp_path / "mesh.glb", trimesh.Trimesh())
+  vertices, faces = _cube()
+  for suffix in ("glb", "stl"):
+    with pytest.raises(ValueError, match=r"float32 has no number; want \.ply"):
+      mesh_io.write_mesh(tmp_path / f"mesh.{suffix}", 1e300 * vertices, faces)
+  assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_format_is_not_written(tmp_path):

@@ -6,9 +6,11 @@ The server is Python's own of files; networks run in onnxruntime-web.
 import contextlib
 import functools
 import http.server
+import io
 import json
 import re
 import shutil
+import tarfile
 import threading
 
 import numpy as np
@@ -317,6 +319,22 @@ def test_the_command_says_what_it_wants(tiny_run, tmp_path, capsys, monkeypatch)
   occnet.main([*command, "--format=page", flag])
   for name in browser_page.RUNTIME_FILES:
     assert (tmp_path / "out" / name).read_bytes() == b"program"
+
+
+def test_an_archive_that_is_cut_off_or_damaged_is_no_package(tmp_path):
+  path = tmp_path / "package.tgz"
+  with tarfile.open(path, "w:gz") as archive:
+    for name in [f"dist/{name}" for name in browser_page.RUNTIME_FILES]:
+      info = tarfile.TarInfo(f"package/{name}")
+      info.size = 5000
+      archive.addfile(info, io.BytesIO(np.random.default_rng(0).bytes(5000)))
+  whole = path.read_bytes()
+  damaged = [whole[: len(whole) * part // 8] for part in range(9)]
+  damaged.append(whole[:3000] + bytes(100) + whole[3100:])
+  for content in damaged:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not the package onnxruntime-web; want"):
+      browser_page.read_runtime(path)
 
 
 def test_networks_of_images_have_no_page():

@@ -1,7 +1,9 @@
 """Serves the page on this machine until Ctrl-C (host)."""
 
 import contextlib
+import errno
 import importlib.util
+import os
 import socket
 from typing import Any
 
@@ -77,7 +79,11 @@ def open_socket(port: int) -> socket.socket:
   """
   try:
     return socket.create_server((ADDRESS, port))
-  except (OSError, OverflowError) as error:
+  except OSError as error:
+    reason = {
+      errno.EADDRINUSE: "is taken by another program",
+      errno.EACCES: "is not for users without special rights",
+    }.get(error.errno, f"cannot be used ({os.strerror(error.errno)})")
     raise ValueError(
-      f"--port={port}: cannot listen there ({error}); want another, or 0 for a free one"
+      f"port {port} {reason}; choose another by --port, or 0 for a free one"
     ) from error

@@ -268,9 +268,14 @@ def test_a_setting_out_of_range_is_refused(source, tmp_path, setting, message):
 def test_a_call_that_failed_before_it_made_anything_claims_no_directory(
   source, tmp_path
 ):
+  out = tmp_path / "new" / "out"
   with pytest.raises(ValueError, match="no such"):
-    prepare_lib.prepare(source=f"{source}x", out=tmp_path / "out", **SMALL)
-  assert prepare_lib.prepare(source=source, out=tmp_path / "out", **SMALL).rejected == 3
+    prepare_lib.prepare(source=f"{source}x", out=out, **SMALL)
+  assert not out.parent.exists()
+  out.mkdir(parents=True)  # of the user, so it stays
+  with pytest.raises(ValueError, match="no such"):
+    prepare_lib.prepare(source=f"{source}x", out=out, **SMALL)
+  assert prepare_lib.prepare(source=source, out=out, **SMALL).rejected == 3
 
 
 def _as_earlier_format(out):
