@@ -104,7 +104,7 @@ def left_out(
   names = list(observed.left_out)
   if sentence := use_of_normals(model, observed):
     yield sentence
-  elif observed.normals is not None:
+  elif observed.normals is not None and not observed.outward:  # a file's
     names.append("normals (this network takes none)")
   if observed.colours is not None and target.suffix not in mesh_io.COLOURED_SUFFIXES:
     names.append(f"colours ({target.suffix} has none)")
@@ -120,7 +120,7 @@ def use_of_normals(model: api.Model, observed: Observed) -> str:
     return ""
   if model.settings.generation.finetune_steps:
     return "normals are not used, because generation.finetune_steps trains without them"
-  return normals.orient(observed.points, given)[1]
+  return normals.orient(observed.points, given, outward=observed.outward)[1]
 
 
 def points_of(observed: Observed) -> np.ndarray:

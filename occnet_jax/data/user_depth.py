@@ -9,10 +9,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Float
-
 from occnet_jax.geometry import depth, depth_cameras
+from occnet_jax.geometry.colours import Cloud
 from occnet_jax.geometry.depth_cameras import Pose
 
 ACCEPTED = ("depth images", depth.SUFFIXES)  # as in `user_inputs.ACCEPTED`
@@ -83,11 +81,11 @@ class DepthInputs:
     paths: Sequence[pathlib.Path],
     masks: Sequence[pathlib.Path],
     poses: Sequence[Pose],
-  ) -> Float[np.ndarray, "n 3"]:
-    """The cloud of the images of an object, see `depth.read_views`."""
+  ) -> Cloud:
+    """The cloud of the images of an object, see `depth.read_views`, with normals."""
     cloud = depth.read_views(paths, self._camera, poses, masks)
     self.pixels.update(cloud.pixels)
-    return cloud.points
+    return Cloud(cloud.points, normals=cloud.normals, outward=True)
 
   def describe(self) -> str:
     """What became of the pixels, in words."""

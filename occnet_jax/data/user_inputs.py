@@ -144,7 +144,7 @@ def prepare(
   chosen = rng.choice(len(cloud), count, replace=len(cloud) < count)
   points = frames.to_frame(cloud[chosen], loc, scale).astype(np.float32)
   if normals and isinstance(observed, Cloud) and observed.normals is not None:
-    outward, _ = normals_lib.orient(cloud, observed.normals)
+    outward, _ = normals_lib.orient(cloud, observed.normals, outward=observed.outward)
     if outward is not None:
       points = np.hstack([points, outward[chosen].astype(np.float32)])
   return Prepared(points, loc, scale)

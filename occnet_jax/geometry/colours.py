@@ -33,12 +33,14 @@ class Cloud:
     left_out: names of what else the file has at its points, which is not used.
     normals: (n, 3) of length 1, or 0 where there is none; None without. They may point
       to either side, see `normals.orient`.
+    outward: whether normals are known to point outwards, as towards a camera.
   """
 
   points: Float[np.ndarray, "n 3"]
   colours: UInt8[np.ndarray, "n 3"] | None = None
   left_out: tuple[str, ...] = ()
   normals: Float[np.ndarray, "n 3"] | None = None
+  outward: bool = False
 
   def __len__(self) -> int:
     return len(self.points)

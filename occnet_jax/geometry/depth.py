@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from occnet_jax import unreadable
+from occnet_jax.geometry import normals as normals_lib
 from occnet_jax.geometry import photos
 from occnet_jax.geometry.depth_cameras import Camera, Pose, check_pose
 
@@ -37,10 +38,12 @@ class DepthCloud(NamedTuple):
 
   Attributes:
     points: (n, 3) in the world's frame, or that of the camera without a pose.
+    normals: (n, 3) of length 1, towards the camera that saw the point.
     pixels: number of pixels by what became of them, see `describe`.
   """
 
   points: Float[np.ndarray, "n 3"]
+  normals: Float[np.ndarray, "n 3"]
   pixels: dict[str, int]
 
 
@@ -166,7 +169,7 @@ def read_views(
     raise ValueError(
       f"{len(paths)} depth images of one object without poses; want --poses=poses.json"
     )
-  clouds, pixels = [], dict.fromkeys(_OUTCOMES, 0)
+  clouds, normals, pixels = [], [], dict.fromkeys(_OUTCOMES, 0)
   for index, path in enumerate(paths):
     depth = read_depth(path, camera.scale)
     mask = _read_mask(masks[index], path, depth) if masks else None
@@ -179,13 +182,16 @@ def read_views(
       clouds.append(to_cloud(depth, camera, poses[index] if poses else None))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from error
-  points = np.concatenate(clouds)
+    eye = poses[index][:3, 3] if poses else np.zeros(3)
+    normals.append(normals_lib.estimate(clouds[-1], eye))
+  points, directions = np.concatenate(clouds), np.concatenate(normals)
   if not len(points):
     raise ValueError(f"{paths[0]}: no depth is left: {describe(pixels)}")
   if len(points) > max_points:
     rng = np.random.default_rng(seed)
-    points = points[rng.choice(len(points), max_points, replace=False)]
-  return DepthCloud(points, pixels)
+    chosen = rng.choice(len(points), max_points, replace=False)
+    points, directions = points[chosen], directions[chosen]
+  return DepthCloud(points, directions, pixels)
 
 
 def describe(pixels: Mapping[str, int]) -> str:

@@ -16,6 +16,10 @@ SAMPLE = 20_000  # points of a larger cloud that are looked at
 # Outliers do not count: points whose third neighbour is so many times as far as usual.
 ALONE = 4.0
 OUTWARD = 0.8  # share of directions above which normals point outwards
+# Where the outermost points lie at the rim of what a camera sees, their normals are
+# across the direction and say little: least cosine, 60 degrees, of those that count.
+ACROSS = 0.5
+FITTED, NEIGHBOURS = 5000, 16  # points among which planes are fitted, and of each plane
 _NAME = re.compile(r"(?:n|norm|normals?|nor:normal)[\s_.:]*([xyz012])")
 _UNIT_LENGTH = 0.02  # error of the lengths of columns that are taken for normals
 
@@ -65,9 +69,10 @@ def outward_share(
 ) -> float:
   """Share of directions in which the outermost points of a cloud have outward normals.
 
-  Of a closed surface it is 1, of one that is turned inside out 0, and of normals that
-  point to either side about a half. Thin walls and hollows do not matter, because the
-  outermost points in a direction lie on the outside.
+  Directions that these normals are across do not count. Of a closed surface it is 1, of
+  one that is turned inside out 0, and of normals that point to either side about a
+  half. Thin walls and hollows do not matter, because the outermost points in a
+  direction lie on the outside.
 
   Args:
     points: a cloud in any frame and unit.
@@ -91,21 +96,58 @@ def outward_share(
   directions = np.stack([radius * np.cos(around), radius * np.sin(around), height], 1)
   centred = points - points.mean(0)
   count = min(OUTERMOST, len(points))
-  outward = 0
-  for direction in directions:
+  cosines = np.empty(DIRECTIONS)
+  for i, direction in enumerate(directions):
     outermost = np.argpartition(centred @ direction, len(points) - count)[-count:]
-    outward += np.median(normals[outermost] @ direction) > 0
-  return outward / DIRECTIONS
+    cosines[i] = np.median(normals[outermost] @ direction)
+  clear = cosines[np.abs(cosines) > ACROSS]
+  return float((clear > 0).mean()) if len(clear) else 0.5
+
+
+def estimate(
+  points: Float[np.ndarray, "n 3"], camera: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "n 3"]:
+  """Normals of the planes through the neighbours of points, towards a camera.
+
+  What a camera sees is the outside of a solid, so they point outwards. The neighbours
+  come from a part of a dense cloud, so that they span more than a sensor's noise.
+
+  Args:
+    points: what one camera sees.
+    camera: its place, in the frame of the points.
+
+  Returns:
+    Normals of length 1, or 0 of less than three points.
+  """
+  if len(points) < 3:
+    return np.zeros_like(points)
+  part = points[:: -(-len(points) // FITTED)]
+  _, rows = cKDTree(part).query(points, k=min(NEIGHBOURS, len(part)))
+  around = part[rows] - part[rows].mean(1, keepdims=True)
+  covariances = np.einsum("nki,nkj->nij", around, around)
+  normals = np.linalg.eigh(covariances)[1][..., 0]  # of the least eigenvalue
+  facing = np.einsum("ni,ni->n", normals, camera - points)
+  return np.where(facing[:, None] < 0, -normals, normals)
 
 
 def orient(
-  points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]
+  points: Float[np.ndarray, "n 3"],
+  normals: Float[np.ndarray, "n 3"],
+  *,
+  outward: bool = False,
 ) -> tuple[Float[np.ndarray, "n 3"] | None, str]:
   """Normals that point outwards, if the file's do or are all turned round; else None.
+
+  Args:
+    points: a cloud in any frame and unit.
+    normals: of length 1, or 0 where there is none.
+    outward: whether they are known to point outwards (`Cloud.outward`).
 
   Returns:
     The normals, and what was done in words.
   """
+  if outward:
+    return normals, "normals that face the cameras are used"
   share = outward_share(points, normals)
   if share >= OUTWARD:
     return normals, "normals are used"

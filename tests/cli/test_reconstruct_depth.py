@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import igl
 import numpy as np
 import pytest
 import trimesh
@@ -11,6 +12,7 @@ from PIL import Image
 from occnet_jax.cli import occnet, stages
 from occnet_jax.data import user_inputs
 from occnet_jax.data.user_depth import DepthInputs
+from tests.helpers import ROOT
 from tests.helpers.command_line import error_of
 from tests.helpers.depth import write_json
 from tests.helpers.pretrained import install, make_model
@@ -131,6 +133,28 @@ def test_images_of_a_folder_without_poses_are_an_object_each(here, capsys, model
   write_json(here / "camera.json", CAMERA | {"depth_scale": 500})
   run("reconstruct", "views", "-o", "out", "--intrinsics", "camera.json")
   check_mesh(here / "out" / "a.glb", model.reconstruct(2 * points_of("a")))
+
+
+def test_a_network_of_scans_takes_the_side_of_the_camera_for_the_outside(here, capsys):
+  """Of a ball it sees half, at a depth that is known in closed form."""
+  v, u = np.indices((48, 64))
+  rays = np.stack([(u - 31.5) / 60, (v - 23.5) / 60, np.ones(u.shape)], -1)
+  a, b = (rays**2).sum(-1), rays[..., 2]  # |t ray - (0, 0, 1)| = 0.3
+  root = b**2 - a * (1 - 0.3**2)
+  depth = np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, 0)
+  np.save("ball.npy", depth.astype(np.float32))
+  write_json(here / "ball.json", {"fx": 60, "fy": 60, "cx": 31.5, "cy": 23.5})
+  model = f"--model={ROOT / 'occnet_jax' / 'pretrained' / 'scan-partial'}"
+  options = ("--intrinsics", "ball.json", model, "--resolution=32")
+  run("reconstruct", "ball.npy", "-o", "with.ply", *options)
+  assert "normals that face the cameras are used" in capsys.readouterr().out
+  run("reconstruct", "ball.npy", "-o", "without.ply", *options, "--ignore-normals")
+  assert "are used" not in capsys.readouterr().out
+  given, none = (trimesh.load(f"{name}.ply") for name in ("with", "without"))
+  true = 4 / 3 * np.pi * 0.3**3
+  assert abs(given.volume - true) < abs(none.volume - true)
+  inside = igl.winding_number(given.vertices, given.faces, np.array([[0, 0, 0.8]]))
+  assert inside == pytest.approx(1, abs=1e-3)
 
 
 def test_a_mask_keeps_the_object_alone(here, capsys, model):

@@ -37,7 +37,7 @@ def test_views_from_all_sides_become_one_cloud_on_the_mesh_in_the_world(tmp_path
   pytest.importorskip("embreex", reason="no Embree on this machine, so no rays to cast")
   ring = images.ring()
   paths, poses = write_views(tmp_path, ring, (0.0, 120.0, 240.0))
-  points, pixels = depth.read_views(paths, CAMERA, poses)
+  points, _, pixels = depth.read_views(paths, CAMERA, poses)
   # No camera is farther from the ring than 1.15; five standard deviations of noise.
   assert distances(ring, points).max() < 5 * images.NOISE * 1.15**2
   # Cameras from above see the upper half of the ring, all around.
@@ -51,11 +51,22 @@ def test_views_from_all_sides_become_one_cloud_on_the_mesh_in_the_world(tmp_path
   assert pixels["out of range"] == pixels["outside of masks"] == 0
 
 
+def test_normals_of_views_are_those_of_the_mesh_on_the_side_of_their_camera(tmp_path):
+  pytest.importorskip("embreex", reason="no Embree on this machine, so no rays to cast")
+  ring = images.ring()
+  paths, poses = write_views(tmp_path, ring, (0.0, 120.0))
+  points, directions, _ = depth.read_views(paths, CAMERA, poses, max_points=4000)
+  np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-6)
+  _, faces, _ = igl.point_mesh_squared_distance(points, ring.vertices, ring.faces)
+  cosines = (directions * ring.face_normals[faces]).sum(1)
+  assert np.median(cosines) > 0.97 and (cosines > 0.7).mean() > 0.95
+
+
 def test_one_view_without_a_pose_is_in_the_frame_of_its_camera(tmp_path):
   pytest.importorskip("embreex", reason="no Embree on this machine, so no rays to cast")
   ring = images.ring()
   paths, (pose,) = write_views(tmp_path, ring, (70.0,))
-  points, _ = depth.read_views(paths, CAMERA)
+  points, *_ = depth.read_views(paths, CAMERA)
   ring.apply_transform(np.linalg.inv(pose))
   assert distances(ring, points).max() < 5 * images.NOISE * 1.15**2
   assert points[:, 2].min() > 0.5  # before the camera, which looks along +z
@@ -76,9 +87,9 @@ def test_pixels_that_mix_two_surfaces_are_dropped_and_hardly_any_others(tmp_path
     assert is_flying.sum() > 100
     assert is_edge[is_flying].mean() > 0.98
     assert (~is_edge[~is_flying]).mean() > 0.95
-    kept, _ = depth.read_views([path], CAMERA, [pose])
+    kept, *_ = depth.read_views([path], CAMERA, [pose])
     assert distances(scene, kept).max() < 8 * noise.max() < off.max()
-    everything, _ = depth.read_views([path], CAMERA, [pose], edge_jump=np.inf)
+    everything, *_ = depth.read_views([path], CAMERA, [pose], edge_jump=np.inf)
     np.testing.assert_allclose(everything, points)
 
 
@@ -113,7 +124,7 @@ def test_ranges_masks_and_chance_choose_among_the_points(tmp_path):
   mask = np.zeros((48, 64), np.uint8)
   mask[10:20] = 7
   Image.fromarray(mask).save(tmp_path / "mask.png")
-  points, pixels = depth.read_views([path], camera, masks=[tmp_path / "mask.png"])
+  points, _, pixels = depth.read_views([path], camera, masks=[tmp_path / "mask.png"])
   stored = np.rint(images.SCALE * z) / images.SCALE
   is_near = (stored >= 1.1) & (stored <= 1.3)
   assert pixels == {

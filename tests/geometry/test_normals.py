@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 import occnet_jax
+from occnet_jax.data import scans
 from occnet_jax.geometry import mesh_io, normals
 from tests.helpers.gltf import write_points
 
@@ -178,3 +179,33 @@ def test_the_side_of_normals_is_found_by_the_outermost_points(name, place):
   upward = outward * np.where(outward @ [[1], [2], [3]] < 0, -1, 1)
   assert normals.orient(points, upward)[0] is None
   assert normals.orient(points, np.zeros_like(outward))[0] is None
+
+
+@pytest.mark.parametrize("name", ["ball", "table", "ring"])
+def test_the_side_of_normals_is_found_where_one_camera_sees_the_shape(name):
+  mesh = shapes()[name]
+  points, faces = trimesh.sample.sample_surface(mesh, 20_000, seed=0)
+  outward = np.array(mesh.face_normals[faces])
+  camera = np.array([1.0, 2.0, 0.5]) / np.linalg.norm([1.0, 2.0, 0.5])
+  arrays = (a.astype(np.float32) for a in (points, outward))
+  seen = np.flatnonzero(scans.visible(*arrays, camera[None].astype(np.float32)))[:3000]
+  points = points[seen] + np.random.default_rng(1).normal(0, 0.005, (len(seen), 3))
+  kept, _ = normals.orient(points, outward[seen])
+  np.testing.assert_array_equal(kept, outward[seen])
+  either = outward[seen] * np.random.default_rng(2).choice([-1, 1], (len(seen), 1))
+  assert normals.orient(points, either)[0] is None
+  fitted = normals.estimate(points, 10 * camera)
+  assert (fitted @ camera > -0.3).all()
+  cosines = np.abs((fitted * outward[seen]).sum(1))
+  assert np.median(cosines) > 0.95
+
+
+def test_normals_of_points_that_span_no_plane_are_zero():
+  assert not normals.estimate(np.ones((2, 3)), np.zeros(3)).any()
+  assert normals.estimate(np.zeros((0, 3)), np.zeros(3)).shape == (0, 3)
+
+
+def test_normals_that_face_cameras_need_no_check():
+  points = np.random.default_rng(0).standard_normal((50, 3))
+  kept, words = normals.orient(points, points[::-1], outward=True)
+  assert kept is not None and "face the cameras" in words
