@@ -145,7 +145,8 @@ def _read_attribute(
   )
   start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
   stride = view.get("byteStride", width * kind.itemsize)
-  data, count = buffers[view["buffer"]][start:], accessor["count"]
+  # A view, or each part would copy the rest of the buffer.
+  data, count = memoryview(buffers[view["buffer"]])[start:], accessor["count"]
   check_held(
     "bytes of an accessor", (count - 1) * stride + width * kind.itemsize, len(data)
   )

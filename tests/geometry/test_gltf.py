@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from occnet_jax.geometry import mesh_io, pointcloud_io
+from occnet_jax.geometry import gltf, mesh_io, pointcloud_io
 from tests.helpers.gltf import TRIANGLE, triangle_data, triangle_tree
 
 
@@ -158,3 +158,21 @@ def test_accessors_that_promise_more_than_the_buffers_hold_are_refused(tmp_path,
     mesh_io.read_mesh(path)
   assert tracemalloc.get_traced_memory()[1] < 10_000_000
   tracemalloc.stop()
+
+
+def test_the_colours_of_a_part_are_read_without_a_copy_of_the_file():
+  tree = {
+    "accessors": [{"bufferView": 0, "componentType": 5126, "count": 8, "type": "VEC3"}],
+    "bufferViews": [{"buffer": 0, "byteOffset": 4, "byteLength": 96}],
+  }
+  buffers = [bytes(4) + np.ones((8, 3), "<f4").tobytes() + bytes(20_000_000)]
+  tracemalloc.start()
+  try:
+    table = gltf._read_attribute(
+      tree, buffers, {"attributes": {"COLOR_0": 0}}, "COLOR_0"
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  np.testing.assert_array_equal(table, np.ones((8, 3)))
+  assert peak < 1_000_000

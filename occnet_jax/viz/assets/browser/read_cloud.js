@@ -1,5 +1,7 @@
 // The points of a file, as a Float64Array of x y z x y z ..., in the file's own frame.
-// XYZ text (numbers apart by blanks, commas or semicolons), and PLY as text and binary.
+// Text as text_points.js reads it, and PLY as text and binary.
+
+import { readText } from "./text_points.js";
 
 const FEWEST = 3; // points of a cloud
 
@@ -26,34 +28,19 @@ export function readCloud(name, buffer) {
   return points;
 }
 
+// Text in UTF-8, or in UTF-16 if its byte order mark says so.
 function decode(bytes) {
-  return new TextDecoder().decode(bytes);
+  const [first, second] = bytes;
+  let encoding = "utf-8";
+  if (first === 0xff && second === 0xfe) encoding = "utf-16le";
+  if (first === 0xfe && second === 0xff) encoding = "utf-16be";
+  return new TextDecoder(encoding).decode(bytes);
 }
 
 function countRows(points, isCounted) {
   let count = 0;
   for (let i = 0; i < points.length; i += 3) count += isCounted(points.subarray(i, i + 3));
   return count;
-}
-
-function readText(name, text) {
-  const numbers = [];
-  let isHeading = true; // names of columns, or a count of points, before the first row
-  for (const [index, whole] of text.split(/\r\n|\n|\r/).entries()) {
-    const line = whole.replace(/(#|\/\/).*$/, "").trim();
-    if (!line) continue;
-    const row = line.split(/[\s,;]+/).map(Number);
-    const isRow = row.length >= 3 && !row.slice(0, 3).some(Number.isNaN);
-    if (isRow) {
-      numbers.push(row[0], row[1], row[2]);
-    } else if (!isHeading) {
-      throw new Error(
-        `${name}: line ${index + 1} is "${line.slice(0, 40)}"; want numbers x y z in each line`,
-      );
-    }
-    isHeading = false;
-  }
-  return Float64Array.from(numbers);
 }
 
 function readPly(name, buffer) {
@@ -69,6 +56,7 @@ function readPly(name, buffer) {
     ? wordReader(name, decode(new Uint8Array(buffer, start)))
     : numberReader(name, new DataView(buffer, start), form === "binary_little_endian");
   for (const element of elements) {
+    if (!element.properties.length) continue; // it has no bytes, whatever its count
     const isVertex = element === vertex;
     const points = isVertex ? allocate(name, element.count, buffer) : null;
     for (let i = 0; i < element.count; i++) {
@@ -107,7 +95,7 @@ function readHeader(name, buffer) {
       elements.push({ name: words[1], count: Number(words[2]), properties: [] });
     } else if (words[0] === "property") {
       const types = words[1] === "list" ? words.slice(2, 4) : [words[1]];
-      const unknown = types.find((type) => !(type in TYPES));
+      const unknown = types.find((type) => !Object.hasOwn(TYPES, type));
       if (unknown !== undefined || !elements.length) {
         throw new Error(`${name}: the header has "${line.slice(0, 40)}", which PLY has not`);
       }
