@@ -4,8 +4,8 @@ Arguments and results are those of `conv_xla`; benchmarks/convolution.py has the
 On a CPU, XLA's gradient by the kernel of a strided convolution, and in 3D or for few
 pixels every one of the three, takes several times as long as the matrix product that it
 amounts to, and a 3 x 3 convolution of many features up to twice as long as Winograd's.
-A grid with stride 1 is convolved slice by slice: of many features as images, of few, at
-which XLA's convolution of images is slow as well, as a matrix product.
+A grid with stride 1 is convolved slice by slice, as images. Products of windows of 3^3
+cells come last also because they compile slowly, a kernel for each of 27 slices.
 """
 
 import math
@@ -18,7 +18,8 @@ from occnet_jax.nn import conv_xla, winograd
 from occnet_jax.nn.windows import window_rows
 
 FEW_WINDOWS = 64  # per image, up to which a product is faster than XLA's convolution
-FEW_FEATURES = 48  # of a grid, up to which a product is faster than convolved slices
+SMALLEST_SLICE = 16  # cells, below which a product is faster than convolved slices
+FEW_FEATURES = 48  # of a grid, up to which all slices of a kernel are convolved at once
 
 
 def convolve(
@@ -27,9 +28,9 @@ def convolve(
   """The convolution by Winograd's algorithm, by XLA or as a matrix product."""
   if _winograd_applies(x.shape[1:-1], kernel.shape, stride, padding):
     return winograd.convolve(x, kernel)
-  if _slices_apply(x.shape[1:-1], stride):
+  if _slices_apply(x.shape[1:-1], kernel.shape[0], stride):
     if _few_features(kernel.shape):
-      return _convolve_slices_by_product(x, kernel, padding)
+      return _convolve_slices_at_once(x, kernel, padding)
     return _convolve_slices(x, kernel, padding)
   windows = math.prod(-(-side // stride) for side in x.shape[1:-1])
   if x.ndim == 4 and windows > FEW_WINDOWS:
@@ -65,7 +66,7 @@ def gradient_by_kernel(
   shape = (kernel_size,) * (x.ndim - 2) + (x.shape[-1], cotangent.shape[-1])
   if _winograd_applies(x.shape[1:-1], shape, stride, padding):
     return winograd.gradient_by_kernel(x, cotangent)
-  if _slices_apply(x.shape[1:-1], stride):
+  if _slices_apply(x.shape[1:-1], kernel_size, stride):
     if _few_features(shape):
       return _slices_gradient_by_product(x, cotangent, padding, kernel_size)
     return _slices_gradient_by_kernel(x, cotangent, padding, kernel_size)
@@ -89,9 +90,10 @@ def _convolve_by_product(x, kernel, stride, padding):
   return product.reshape(*rows.shape[:-1], outputs)
 
 
-def _slices_apply(sides: tuple[int, ...], stride: int) -> bool:
+def _slices_apply(sides: tuple[int, ...], kernel_size: int, stride: int) -> bool:
   """Whether a grid is convolved slice by slice: stride 1, and slices of some size."""
-  return len(sides) == 3 and stride == 1 and math.prod(sides[1:]) > FEW_WINDOWS
+  large = math.prod(sides[1:]) >= SMALLEST_SLICE
+  return len(sides) == 3 and kernel_size > 1 and stride == 1 and large
 
 
 def _few_features(kernel: tuple[int, ...]) -> bool:
@@ -117,22 +119,25 @@ def _convolve_slices(
   return result.reshape(b, depth, *result.shape[1:])
 
 
-def _convolve_slices_by_product(
+def _convolve_slices_at_once(
   x: Float[Array, "b *s i"], kernel: Float[Array, "*w i o"], padding: int
 ) -> Float[Array, "b *t o"]:
-  """The same sum, with all slices of the kernel in one matrix (k^2 i, k o).
+  """The same sum, with all slices of the kernel side by side as one of k o features.
 
-  Rows of the windows of a slice, which are k times shorter than those of whole windows,
-  are multiplied with slices 0 .. k - 1 of the kernel at once:
+  Every padded slice is convolved with slices 0 .. k - 1 of the kernel in one call, which
+  compiles in half the time, and of few features it is as fast:
 
-    padded slice    0    1    2    3        result 0 is product 0 of slice 0, product 1
-    products       012  012  012  012       of slice 1 and product 2 of slice 2
+    padded slice    0    1    2    3        result 0 is part 0 of slice 0, part 1 of
+    parts          012  012  012  012       slice 1 and part 2 of slice 2
   """
   size, (*_, i, o) = kernel.shape[0], kernel.shape
-  rows, depth = _slice_rows(x, padding, size)
-  matrix = jnp.moveaxis(kernel, 0, 3).reshape(size**2 * i, size * o)
-  products = (rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], -1)
-  return sum(products[:, k : k + depth, ..., k * o : (k + 1) * o] for k in range(size))
+  padded = _pad_slices(x, padding)
+  b, slices, *image = padded.shape
+  depth = slices - size + 1
+  joined = jnp.moveaxis(kernel, 0, 3).reshape(size, size, i, size * o)
+  parts = conv_xla.convolve(padded.reshape(b * slices, *image), joined, 1, padding)
+  parts = parts.reshape(b, slices, *parts.shape[1:])
+  return sum(parts[:, k : k + depth, ..., k * o : (k + 1) * o] for k in range(size))
 
 
 def _slices_gradient_by_product(
@@ -141,7 +146,7 @@ def _slices_gradient_by_product(
   padding: int,
   kernel_size: int,
 ) -> Float[Array, "*w i o"]:
-  """The transpose of `_convolve_slices_by_product` as a map of the kernel."""
+  """The transpose as a map of the kernel: one product for all slices of the kernel."""
   rows, _ = _slice_rows(x, padding, kernel_size)
   last = kernel_size - 1
   columns = jnp.concatenate(

@@ -30,11 +30,9 @@ def spread(
   b, _, c = features.shape
   around = corners(points, side)
   rows = jnp.concatenate([rows.reshape(-1) for rows, _ in around])
-  parts = [
-    jnp.concatenate([(share * features[..., k]).reshape(-1) for _, share in around])
-    for k in range(c)
-  ]
-  total = jax.ops.segment_sum(jnp.stack(parts, -1), rows, b * side**3)
+  shares = jnp.concatenate([share.reshape(-1, 1) for _, share in around])
+  parts = shares * jnp.tile(features.reshape(-1, c), (len(around), 1))
+  total = jax.ops.segment_sum(parts, rows, b * side**3)
   return total.reshape(b, side, side, side, c)
 
 
@@ -47,21 +45,21 @@ def read(
     grid: values at the nodes.
     points: coordinates in units of the cube, as of `spread`.
   """
-  values = grid.reshape(-1)
-  return sum(
-    share * values.at[rows].get(mode="promise_in_bounds")
-    for rows, share in corners(points, grid.shape[1])
-  )
+  rows, shares = zip(*corners(points, grid.shape[1]), strict=True)
+  # Of all corners at once: each gather on its own is a kernel more to compile.
+  values = grid.reshape(-1).at[jnp.stack(rows)].get(mode="promise_in_bounds")
+  return sum(share * value for share, value in zip(shares, values, strict=True))
 
 
 def read_features(
   grid: Float[Array, "b r r r c"], points: Float[Array, "b t 3"]
 ) -> Float[Array, "b t c"]:
   """Trilinear interpolation of the features of the nodes; points as of `read`."""
-  rows_of = grid.reshape(-1, grid.shape[-1])
+  rows, shares = zip(*corners(points, grid.shape[1]), strict=True)
+  features = grid.reshape(-1, grid.shape[-1])
+  values = features.at[jnp.stack(rows)].get(mode="promise_in_bounds")
   return sum(
-    share[..., None] * rows_of.at[rows].get(mode="promise_in_bounds")
-    for rows, share in corners(points, grid.shape[1])
+    share[..., None] * value for share, value in zip(shares, values, strict=True)
   )
 
 
