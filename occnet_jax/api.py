@@ -23,8 +23,6 @@ from occnet_jax.geometry import mesh_io, pointcloud_io, texture
 from occnet_jax.geometry.colours import Cloud, of_mesh
 from occnet_jax.geometry.volumes import read_volume
 from occnet_jax.interop import hub, weights
-from occnet_jax.train import checkpoint
-from occnet_jax.train import state as state_lib
 from occnet_jax.trained_model import Model
 
 __all__ = [
@@ -57,6 +55,10 @@ def restore(
   Raises:
     ValueError: no such checkpoint, or it does not fit the config beside it.
   """
+  # Orbax and Optax take a while to import, and no other function here needs them.
+  from occnet_jax.train import checkpoint
+  from occnet_jax.train import state as state_lib
+
   saved = checkpoint.restore(workdir, step)
   config = config_lib.override(saved.config, config_override)
   method, specs = weights.build(config, saved.record)

@@ -272,3 +272,10 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     else:
       flat[f"{prefix}{key}"] = value
   return flat
+
+
+def first_line(error: Exception) -> str:
+  """An error's first line, without TensorStore's specification, or both its ends."""
+  lines = str(error).split(" [tensorstore_spec")[0].strip().splitlines()
+  line = lines[0] if lines else type(error).__name__
+  return line if len(line) < 200 else f"{line[:80]} ... {line[-100:]}"

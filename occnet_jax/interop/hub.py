@@ -4,9 +4,8 @@ import os
 import pathlib
 import re
 
-from occnet_jax import pretrained
+from occnet_jax import files, pretrained
 from occnet_jax.interop import weights
-from occnet_jax.train.integrity import reason
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -53,6 +52,6 @@ def _download(repository: str) -> pathlib.Path:
   except Exception as error:  # of the hub, of HTTP or of the disk, by its version
     raise ValueError(
       f"{repository}: no such directory, and the Hugging Face hub does not give it "
-      f"({type(error).__name__}: {reason(error)}); check the name and the network"
+      f"({type(error).__name__}: {files.first_line(error)}); check the name and the network"
     ) from error
   return pathlib.Path(snapshot)

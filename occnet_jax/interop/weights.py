@@ -29,7 +29,6 @@ from occnet_jax import files, ranges, unreadable
 from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop.state_dict import shorten
 from occnet_jax.models import registry
-from occnet_jax.train.integrity import reason
 from occnet_jax.types import Method, Variables
 from occnet_jax.version import __version__
 
@@ -208,7 +207,7 @@ def read(
   except Exception as error:  # whatever a builder may raise on fields of other types
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     raise ValueError(
-      f"{path}: describes no network of this version ({kind}{reason(error)}); {_AGAIN}"
+      f"{path}: describes no network of this version ({kind}{files.first_line(error)}); {_AGAIN}"
     ) from error
   if config_override is not None:
     config = config_lib.override(config, config_override)

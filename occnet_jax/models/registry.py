@@ -13,41 +13,26 @@ from typing import Any
 import jax
 
 from occnet_jax.config import lookup
-from occnet_jax.models import (
-  atlasnet,
-  convonet,
-  deepsdf,
-  dmc,
-  ifnet,
-  onet,
-  pix2mesh,
-  poco,
-  psgn,
-  r2n2,
-  sap,
-  scan,
-  single,
-  siren,
-)
 from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import BuildOptions, Field, Method, Variables
 
 BuildFn = Callable[[Mapping[str, Any], BuildOptions], Method]
-METHODS: dict[str, BuildFn] = {
-  "atlasnet": atlasnet.build,
-  "convonet": convonet.build,
-  "deepsdf": deepsdf.build,
-  "dmc": dmc.build,
-  "ifnet": ifnet.build,
-  "onet": onet.build,
-  "pix2mesh": pix2mesh.build,
-  "poco": poco.build,
-  "psgn": psgn.build,
-  "r2n2": r2n2.build,
-  "sap": sap.build,
-  "scan": scan.build,
-  "single": single.build,
-  "siren": siren.build,
+# Imported when asked for: a program that uses one system waits for no other.
+METHODS = {
+  "atlasnet": "occnet_jax.models.atlasnet:build",
+  "convonet": "occnet_jax.models.convonet:build",
+  "deepsdf": "occnet_jax.models.deepsdf:build",
+  "dmc": "occnet_jax.models.dmc:build",
+  "ifnet": "occnet_jax.models.ifnet:build",
+  "onet": "occnet_jax.models.onet:build",
+  "pix2mesh": "occnet_jax.models.pix2mesh:build",
+  "poco": "occnet_jax.models.poco:build",
+  "psgn": "occnet_jax.models.psgn:build",
+  "r2n2": "occnet_jax.models.r2n2:build",
+  "sap": "occnet_jax.models.sap:build",
+  "scan": "occnet_jax.models.scan:build",
+  "single": "occnet_jax.models.single:build",
+  "siren": "occnet_jax.models.siren:build",
 }
 
 
@@ -102,9 +87,8 @@ def _build(model: str, precision: str, options: BuildOptions) -> Method:
 
 def _find(name: str) -> BuildFn:
   """The build function of that name, in the table or as "module:function"."""
-  module, colon, function = name.partition(":")
-  if not colon:
-    return lookup(METHODS, name, "model.name")
+  place = name if ":" in name else lookup(METHODS, name, "model.name")
+  module, _, function = place.partition(":")
   try:
     return getattr(importlib.import_module(module), function)
   except (ImportError, AttributeError) as error:

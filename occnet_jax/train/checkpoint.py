@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
+from occnet_jax import files
 from occnet_jax.train import integrity, multihost
 from occnet_jax.train import state as state_lib
 from occnet_jax.train.integrity import Damaged, Restored, read
@@ -140,7 +141,7 @@ class Checkpoints:
   def _failed(self, error: Exception) -> OSError:
     return OSError(
       f"{_directory(self._workdir, 'latest').parent}: a checkpoint could not be "
-      f"written ({integrity.reason(error)}); those before it are whole: fix the disk "
+      f"written ({files.first_line(error)}); those before it are whole: fix the disk "
       "and run the same command"
     )
 

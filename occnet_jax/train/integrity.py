@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from occnet_jax import migration
+from occnet_jax import files, migration
 
 # Errors of Orbax that a file which is missing or in the place of a folder causes.
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -93,7 +93,7 @@ def _require_backend() -> None:
   except (RuntimeError, AssertionError) as error:  # assertions of JAX have no words
     raise RuntimeError(
       f"JAX finds no backend of JAX_PLATFORMS={jax.config.jax_platforms!r} "
-      f"({reason(error)}); install it, or set JAX_PLATFORMS=cpu"
+      f"({files.first_line(error)}); install it, or set JAX_PLATFORMS=cpu"
     ) from error
 
 
@@ -110,12 +110,12 @@ def _require_readable(path: pathlib.Path) -> None:
 
 
 def _incomplete(path: pathlib.Path, error: Exception) -> Damaged:
-  return Damaged(f"{path}: is not a whole checkpoint ({reason(error)})")
+  return Damaged(f"{path}: is not a whole checkpoint ({files.first_line(error)})")
 
 
 def _unreadable(path: pathlib.Path, error: OSError) -> OSError:
   return OSError(
-    f"{path}: cannot be read ({reason(error)}); nothing was changed: make its files "
+    f"{path}: cannot be read ({files.first_line(error)}); nothing was changed: make its files "
     "readable and run the same command"
   )
 
@@ -129,13 +129,6 @@ def with_digest(
     config=ocp.args.JsonSave(config),
     record=ocp.args.JsonSave({**record, "digest": digest(arrays, config, record)}),
   )
-
-
-def reason(error: Exception) -> str:
-  """An error's first line, without TensorStore's specification, or both its ends."""
-  lines = str(error).split(" [tensorstore_spec")[0].strip().splitlines()
-  line = lines[0] if lines else type(error).__name__
-  return line if len(line) < 200 else f"{line[:80]} ... {line[-100:]}"
 
 
 def digest(state: Any, config: dict[str, Any], record: dict[str, Any]) -> str:
