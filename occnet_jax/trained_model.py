@@ -18,7 +18,7 @@ import trimesh
 from jaxtyping import Array, Float, Shaped
 
 from occnet_jax import config as config_lib
-from occnet_jax import ranges, types
+from occnet_jax import kept_programs, ranges, types
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.data import user_clouds, user_inputs
 from occnet_jax.data.input_arrays import as_batch, batch_of_one
@@ -73,7 +73,7 @@ class Model:
     batch = as_batch(inputs, kind, self.observation.spec, normals=normals)
     if self.method.pads:
       batch = user_clouds.pad_clouds(batch, len(self.observation.spec))
-    return _jit(self.method.encode)(self.variables, batch)
+    return kept_programs.call(_jit(self.method.encode), self.variables, batch)
 
   def prior(
     self, count: int, *, seed: int | Sequence[int] = 0, inputs: Any = None

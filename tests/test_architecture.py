@@ -16,6 +16,7 @@ LEVELS = {
   "occnet_jax.config": 0,
   "occnet_jax.migration": 0,
   "occnet_jax.files": 0,
+  "occnet_jax.kept_programs": 0,
   "occnet_jax.ranges": 0,
   "occnet_jax.unreadable": 0,
   "occnet_jax.pretrained": 0,

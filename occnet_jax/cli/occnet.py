@@ -204,7 +204,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
   if _is_volume(arguments, source):
     _reconstruct_volume(arguments, source)
     return
-  with process.announced("starting"):
+  with process.announced("starting"), process.importing():
     from occnet_jax.cli import reconstruct as reconstruct_lib  # imports JAX
 
   reconstruct_lib.reconstruct(

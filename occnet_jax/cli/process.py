@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import gc
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -24,6 +25,7 @@ _MALLOC_SETTINGS = {
   _ARENA_MAX: 1,  # one heap for all threads: others may not grow as large as a buffer
 }
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+KEPT_VARIABLE = "OCCNET_KEPT_PROGRAMS"  # of kept_programs, which imports JAX
 CACHE_SIZE_VARIABLE = "JAX_COMPILATION_CACHE_MAX_SIZE"
 RESUMED = ("all", "prepare", "train", "generate", "evaluate", "report")
 CACHE_BYTES = 2**31  # a few hundred programs; the least recently used are removed
@@ -53,7 +55,7 @@ def enable_compilation_cache() -> None:
 
   Call it before JAX is imported. A run that resumes then begins in seconds. The
   directory is one for this version of XLA and this kind of processor, whose
-  instructions the code may use. An existing JAX_COMPILATION_CACHE_DIR is respected; set
+  instructions the code may use. Beside it are the programs of `kept_programs`. An existing JAX_COMPILATION_CACHE_DIR is respected; set
   it to "" to disable the cache. Without a directory that can be written, every process
   compiles. With the package filelock, which JAX needs for it, the cache stays below
   CACHE_BYTES, or JAX_COMPILATION_CACHE_MAX_SIZE.
@@ -68,8 +70,24 @@ def enable_compilation_cache() -> None:
   except (OSError, RuntimeError):  # RuntimeError: a user without a home directory
     return
   os.environ[CACHE_VARIABLE] = str(path)
+  os.environ[KEPT_VARIABLE] = str(path.with_name(f"programs-{path.name}"))
   if importlib.util.find_spec("filelock"):
     os.environ.setdefault(CACHE_SIZE_VARIABLE, str(CACHE_BYTES))
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+  """Imports in the body without Python's search for cycles of objects no longer used.
+
+  Modules stay; the search would look through all of them again and again, then and
+  later.
+  """
+  gc.disable()
+  try:
+    yield
+  finally:
+    gc.freeze()
+    gc.enable()
 
 
 def compute_in_caller() -> None:

@@ -30,6 +30,7 @@ import trimesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Float32, PyTree
 
+from occnet_jax import kept_programs
 from occnet_jax.extract.field_adapters import GridSource, SolidSource
 from occnet_jax.extract.point_batches import map_batches, padded_batches
 from occnet_jax.extract.point_functions import (
@@ -140,6 +141,7 @@ def decoder_field(
   return _jax_field(point_fn, points_per_batch)
 
 
+@kept_programs.named
 def _decode_point(
   decode: Callable, variables: PyTree, latent: PyTree, point: Float[Array, "3"]
 ) -> Float[Array, ""]:
@@ -167,7 +169,7 @@ shared_jit: Callable[[Callable], Callable] = functools.cache(jax.jit)
 
 def bind_shared(point_fn: Partial, kernel: Kernel) -> Callable:
   """Compiles a kernel for all functions that differ in their arrays only."""
-  return functools.partial(shared_jit(kernel), point_fn)
+  return functools.partial(kept_programs.call, shared_jit(kernel), point_fn)
 
 
 def bind_alone(point_fn: PointFn, kernel: Kernel) -> Callable:
@@ -278,9 +280,11 @@ def check_finite(
   return values
 
 
+@kept_programs.named
 def _values(point_fn: PointFn, points: Float[Array, "n 3"]) -> Float[Array, " n"]:
   return jax.vmap(functools.partial(value_at, point_fn))(points)
 
 
+@kept_programs.named
 def _gradients(point_fn: PointFn, points: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
   return jax.vmap(jax.grad(functools.partial(value_at, point_fn)))(points)

@@ -13,6 +13,8 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
+from occnet_jax import kept_programs
+
 PointFn = Callable[[Float[Array, "3"]], Any]  # one point -> one value
 NOT_TRACEABLE = (  # NumPy was given a tracer, or Python asked for a tracer's value
   jax.errors.ConcretizationTypeError,
@@ -64,7 +66,10 @@ def _trace_partial(
   """
   function = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*form) for form in forms])
   points = jax.ShapeDtypeStruct(shape, np.float32)
-  return jax.eval_shape(lambda call, x: call(x), function, points)
+  return kept_programs.recall(
+    f"output {tree} {forms} {shape}",
+    lambda: jax.eval_shape(lambda call, x: call(x), function, points),
+  )
 
 
 def is_written_for_numpy(error: Exception) -> bool:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
+from occnet_jax import kept_programs
 from occnet_jax.config import lookup
 from occnet_jax.nn import precision as precision_lib
 from occnet_jax.types import BuildOptions, Field, Method, Variables
@@ -75,10 +77,18 @@ def _build(model: str, precision: str, options: BuildOptions) -> Method:
   method = _find(fields["name"])(fields, options)
   precise = functools.partial(precision_lib.scoped, precision)
   prior = method.prior
+  init, encode, decode = method.init, precise(method.encode), precise(method.decode)
+  if fields["name"] in METHODS:  # others may change while the package does not
+    described = f"{model} {precision} {options}"
+    init, encode, decode = (
+      kept_programs.Named(function, f"{role} of {described}")
+      for role, function in (("init", init), ("encode", encode), ("decode", decode))
+    )
   return method._replace(
+    init=init,
     loss=precise(method.loss),
-    encode=precise(method.encode),
-    decode=precise(method.decode),
+    encode=encode,
+    decode=decode,
     score=precise(method.score),
     prior=prior and prior._replace(posterior=precise(prior.posterior)),
     fidelity=method.fidelity and precise(method.fidelity),
@@ -105,5 +115,10 @@ def variable_specs(method: Method, example: Mapping[str, Any]) -> Variables:
     method: a method of any kind.
     example: the arrays of a batch; only their shapes and types count.
   """
-  variables = jax.eval_shape(method.init, jax.random.PRNGKey(0), dict(example))
-  return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
+  forms = jax.tree.map(lambda x: (np.shape(x), x.dtype), dict(example))
+
+  def trace() -> Variables:
+    variables = jax.eval_shape(method.init, jax.random.PRNGKey(0), dict(example))
+    return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
+
+  return kept_programs.recall(f"{method.init!r} {forms}", trace)
