@@ -55,8 +55,9 @@ def enable_compilation_cache() -> None:
 
   Call it before JAX is imported. A run that resumes then begins in seconds. The
   directory is one for this version of XLA and this kind of processor, whose
-  instructions the code may use. Beside it are the programs of `kept_programs`. An existing JAX_COMPILATION_CACHE_DIR is respected; set
-  it to "" to disable the cache. Without a directory that can be written, every process
+  instructions the code may use. Beside it are the programs of `kept_programs`. An
+  existing JAX_COMPILATION_CACHE_DIR is respected, and nothing is kept beside it; set it
+  to "" to disable the cache. Without a directory that can be written, every process
   compiles. With the package filelock, which JAX needs for it, the cache stays below
   CACHE_BYTES, or JAX_COMPILATION_CACHE_MAX_SIZE.
   """

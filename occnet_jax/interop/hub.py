@@ -52,6 +52,7 @@ def _download(repository: str) -> pathlib.Path:
   except Exception as error:  # of the hub, of HTTP or of the disk, by its version
     raise ValueError(
       f"{repository}: no such directory, and the Hugging Face hub does not give it "
-      f"({type(error).__name__}: {files.first_line(error)}); check the name and the network"
+      f"({type(error).__name__}: {files.first_line(error)}); check the name and the "
+      "network"
     ) from error
   return pathlib.Path(snapshot)

@@ -207,7 +207,8 @@ def read(
   except Exception as error:  # whatever a builder may raise on fields of other types
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     raise ValueError(
-      f"{path}: describes no network of this version ({kind}{files.first_line(error)}); {_AGAIN}"
+      f"{path}: describes no network of this version "
+      f"({kind}{files.first_line(error)}); {_AGAIN}"
     ) from error
   if config_override is not None:
     config = config_lib.override(config, config_override)

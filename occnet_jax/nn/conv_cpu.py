@@ -124,8 +124,8 @@ def _convolve_slices_at_once(
 ) -> Float[Array, "b *t o"]:
   """The same sum, with all slices of the kernel side by side as one of k o features.
 
-  Every padded slice is convolved with slices 0 .. k - 1 of the kernel in one call, which
-  compiles in half the time, and of few features it is as fast:
+  Every padded slice is convolved with slices 0 .. k - 1 of the kernel in one call. Of
+  few features this is as fast, and it compiles in half the time:
 
     padded slice    0    1    2    3        result 0 is part 0 of slice 0, part 1 of
     parts          012  012  012  012       slice 1 and part 2 of slice 2

@@ -115,8 +115,8 @@ def _incomplete(path: pathlib.Path, error: Exception) -> Damaged:
 
 def _unreadable(path: pathlib.Path, error: OSError) -> OSError:
   return OSError(
-    f"{path}: cannot be read ({files.first_line(error)}); nothing was changed: make its files "
-    "readable and run the same command"
+    f"{path}: cannot be read ({files.first_line(error)}); nothing was changed: make "
+    "its files readable and run the same command"
   )
 
 

@@ -6,12 +6,17 @@ import pathlib
 
 import pytest
 
+from occnet_jax import kept_programs
 from occnet_jax.cli import process
 
 
 @pytest.fixture(autouse=True)
 def no_settings_of_others(monkeypatch):
-  for name in (process.CACHE_VARIABLE, process.CACHE_SIZE_VARIABLE):
+  for name in (
+    process.CACHE_VARIABLE,
+    process.CACHE_SIZE_VARIABLE,
+    process.KEPT_VARIABLE,
+  ):
     monkeypatch.setenv(name, "")  # so that monkeypatch removes what a test sets
     monkeypatch.delenv(name)
 
@@ -22,6 +27,8 @@ def test_a_directory_is_made_for_this_processor_and_compiler(monkeypatch, tmp_pa
   path = pathlib.Path(os.environ[process.CACHE_VARIABLE])
   assert path.is_dir()
   assert path.is_relative_to(tmp_path)
+  kept = pathlib.Path(os.environ[kept_programs.VARIABLE])
+  assert kept.is_relative_to(tmp_path) and path.name in kept.name and kept != path
 
 
 def test_a_setting_of_the_user_stays(monkeypatch):
@@ -29,6 +36,7 @@ def test_a_setting_of_the_user_stays(monkeypatch):
   process.enable_compilation_cache()
   assert os.environ[process.CACHE_VARIABLE] == ""
   assert process.CACHE_SIZE_VARIABLE not in os.environ
+  assert process.KEPT_VARIABLE not in os.environ
 
 
 def test_a_home_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
