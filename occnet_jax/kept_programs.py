@@ -30,7 +30,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from occnet_jax import files
 
 VARIABLE = "OCCNET_KEPT_PROGRAMS"
-MAX_FILES = 100  # of 10 MB or less; those used least recently are removed
+MAX_FILES = 50  # of 10 MB or less; those used least recently are removed
 _ADDRESS = " at 0x"  # in the description of what this process alone has
 _loaded: dict[Any, Callable] = {}
 _one_at_a_time = threading.Lock()
