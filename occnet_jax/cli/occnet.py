@@ -123,6 +123,11 @@ def make_parser() -> argparse.ArgumentParser:
     help="leave out a cloud's normals, which say which side is inside",
   )
   one.add_argument(
+    "--camera-normals",
+    action="store_true",
+    help="give depth images normals that face their cameras, for solid objects",
+  )
+  one.add_argument(
     "--preview",
     metavar="PAGE.html",
     help="write a page that shows the input beside the mesh, for a browser",
@@ -222,6 +227,7 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     preview=arguments.preview,
     texture=arguments.texture,
     ignore_normals=arguments.ignore_normals,
+    camera_normals=arguments.camera_normals,
     shard=arguments.shard,
   )
 

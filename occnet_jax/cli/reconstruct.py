@@ -39,6 +39,7 @@ def reconstruct(
   preview: str | os.PathLike | None = None,
   texture: bool = False,
   ignore_normals: bool = False,
+  camera_normals: bool = False,
   shard: str | None = None,
 ) -> None:
   """Writes meshes of the objects in a user's files.
@@ -68,6 +69,7 @@ def reconstruct(
     preview: HTML file to write for a single mesh: the input beside it, in 3D.
     texture: write the colours of clouds to GLB as a picture, see `api.write_mesh`.
     ignore_normals: leave out the normals of clouds, also for a network that takes them.
+    camera_normals: fit normals to depth images, towards their cameras.
     shard: "i/n", see `parts.parse`: the part of a folder that this call makes.
 
   Raises:
@@ -97,7 +99,7 @@ def reconstruct(
   _check_writable(target)
   if not source.exists():
     raise ValueError(f"{source}: no such file or folder")
-  depth = user_depth.open_inputs(intrinsics, poses)
+  depth = user_depth.open_inputs(intrinsics, poses, with_normals=camera_normals)
   with process.announced("loading the network"):
     model, origin = _load(workdir, pretrained or DEFAULT_MODEL, config_override)
   to_mesh.check(model.settings.generation)
@@ -114,6 +116,11 @@ def reconstruct(
   kind = model.settings.data.inputs
   if texture and (kind != "cloud" or depth is not None):
     raise ValueError("--texture is for clouds with colours; leave it out here")
+  if camera_normals and not model.method.takes_normals:
+    raise ValueError(
+      "--camera-normals is for networks of scans, and this one takes no normals; leave "
+      "it out, or name another by --model"
+    )
   looks = user_mesh.Looks(texture, ignore_normals)
   items = user_inputs.find_items(source, target, kind, masks, depth)
   if depth is not None:

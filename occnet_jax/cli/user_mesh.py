@@ -104,7 +104,7 @@ def left_out(
   names = list(observed.left_out)
   if sentence := use_of_normals(model, observed):
     yield sentence
-  elif observed.normals is not None and not observed.outward:  # a file's
+  elif observed.normals is not None:
     names.append("normals (this network takes none)")
   if observed.colours is not None and target.suffix not in mesh_io.COLOURED_SUFFIXES:
     names.append(f"colours ({target.suffix} has none)")

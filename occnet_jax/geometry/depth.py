@@ -38,12 +38,13 @@ class DepthCloud(NamedTuple):
 
   Attributes:
     points: (n, 3) in the world's frame, or that of the camera without a pose.
-    normals: (n, 3) of length 1, towards the camera that saw the point.
+    normals: (n, 3) of length 1, towards the camera that saw the point; None if they
+      were not asked for.
     pixels: number of pixels by what became of them, see `describe`.
   """
 
   points: Float[np.ndarray, "n 3"]
-  normals: Float[np.ndarray, "n 3"]
+  normals: Float[np.ndarray, "n 3"] | None
   pixels: dict[str, int]
 
 
@@ -148,6 +149,7 @@ def read_views(
   edge_jump: float = EDGE_JUMP,
   max_points: int = MAX_POINTS,
   seed: int = 0,
+  with_normals: bool = False,
 ) -> DepthCloud:
   """The cloud of one or several depth images of an object that does not move.
 
@@ -160,6 +162,7 @@ def read_views(
     edge_jump: see `find_edges`, whose pixels are left out; infinity keeps them.
     max_points: points that are drawn at random from more.
     seed: seed of the drawn points.
+    with_normals: fit normals to the points of each view.
 
   Raises:
     ValueError: a file cannot be used (the message names it), several images have no
@@ -182,15 +185,18 @@ def read_views(
       clouds.append(to_cloud(depth, camera, poses[index] if poses else None))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from error
-    eye = poses[index][:3, 3] if poses else np.zeros(3)
-    normals.append(normals_lib.estimate(clouds[-1], eye))
-  points, directions = np.concatenate(clouds), np.concatenate(normals)
+    if with_normals:
+      eye = poses[index][:3, 3] if poses else np.zeros(3)
+      normals.append(normals_lib.estimate(clouds[-1], eye))
+  points = np.concatenate(clouds)
+  directions = np.concatenate(normals) if with_normals else None
   if not len(points):
     raise ValueError(f"{paths[0]}: no depth is left: {describe(pixels)}")
   if len(points) > max_points:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(points), max_points, replace=False)
-    points, directions = points[chosen], directions[chosen]
+    points = points[chosen]
+    directions = None if directions is None else directions[chosen]
   return DepthCloud(points, directions, pixels)
 
 

@@ -146,15 +146,22 @@ def test_a_network_of_scans_takes_the_side_of_the_camera_for_the_outside(here, c
   write_json(here / "ball.json", {"fx": 60, "fy": 60, "cx": 31.5, "cy": 23.5})
   model = f"--model={ROOT / 'occnet_jax' / 'pretrained' / 'scan-partial'}"
   options = ("--intrinsics", "ball.json", model, "--resolution=32")
-  run("reconstruct", "ball.npy", "-o", "with.ply", *options)
+  run("reconstruct", "ball.npy", "-o", "with.ply", *options, "--camera-normals")
   assert "normals that face the cameras are used" in capsys.readouterr().out
-  run("reconstruct", "ball.npy", "-o", "without.ply", *options, "--ignore-normals")
+  run("reconstruct", "ball.npy", "-o", "without.ply", *options)
   assert "are used" not in capsys.readouterr().out
   given, none = (trimesh.load(f"{name}.ply") for name in ("with", "without"))
   true = 4 / 3 * np.pi * 0.3**3
   assert abs(given.volume - true) < abs(none.volume - true)
   inside = igl.winding_number(given.vertices, given.faces, np.array([[0, 0, 0.8]]))
   assert inside == pytest.approx(1, abs=1e-3)
+
+
+def test_normals_of_cameras_want_depth_images_and_a_network_that_takes_them(here):
+  command = ("reconstruct", "views/a.png", "--camera-normals")
+  assert "--camera-normals is for depth images; want --intr" in failure(*command)
+  message = failure(*command, "--intrinsics", "camera.json")
+  assert "this one takes no normals; leave it out" in message
 
 
 def test_a_mask_keeps_the_object_alone(here, capsys, model):

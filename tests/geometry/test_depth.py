@@ -55,7 +55,9 @@ def test_normals_of_views_are_those_of_the_mesh_on_the_side_of_their_camera(tmp_
   pytest.importorskip("embreex", reason="no Embree on this machine, so no rays to cast")
   ring = images.ring()
   paths, poses = write_views(tmp_path, ring, (0.0, 120.0))
-  points, directions, _ = depth.read_views(paths, CAMERA, poses, max_points=4000)
+  points, directions, _ = depth.read_views(
+    paths, CAMERA, poses, max_points=4000, with_normals=True
+  )
   np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-6)
   _, faces, _ = igl.point_mesh_squared_distance(points, ring.vertices, ring.faces)
   cosines = (directions * ring.face_normals[faces]).sum(1)

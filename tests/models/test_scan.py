@@ -24,7 +24,6 @@ SMALL = {
   "moment_sides": (8, 32),
   "poisson_side": 32,
   "fine_poisson_side": 32,
-  "normals_given": 0.0,
 }
 
 
@@ -259,7 +258,7 @@ def test_the_default_sizes_have_so_many_parameters():
   settings = config_lib.parse(config)
   method = registry.build(settings.model)
   specs = registry.variable_specs(method, example_batch(settings.data))
-  assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_794
+  assert sum(x.size for x in jax.tree.leaves(specs["params"])) == 265_602
 
 
 def test_the_card_of_a_network_of_scans_says_what_its_clouds_were(net, tmp_path):
