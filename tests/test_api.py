@@ -156,8 +156,15 @@ def test_any_function_of_points_becomes_a_mesh():
 
 
 def test_a_mesh_in_place_of_a_cloud_is_one_sentence(model):
-  with pytest.raises(ValueError, match=r"a Trimesh in place of a cloud; want an array"):
+  with pytest.raises(ValueError, match=r"a Trimesh in place of a cloud; want numbers"):
     model.reconstruct(trimesh.creation.box())
+
+
+@pytest.mark.parametrize("kind", ["complex128", "<U32"])
+def test_an_array_of_no_real_numbers_is_refused_by_its_type(model, kind):
+  cloud = np.random.default_rng(0).standard_normal((50, 3)).astype(kind)
+  with pytest.raises(ValueError, match=rf"an array of {kind} in place of a cloud"):
+    model.reconstruct(cloud)
 
 
 @pytest.mark.parametrize(

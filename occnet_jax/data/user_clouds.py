@@ -25,17 +25,20 @@ def as_cloud(observed: Any) -> Float[np.ndarray, "n 3"]:
   """A user's cloud in float64.
 
   Raises:
-    ValueError: another object than an array (n, 3) or a `Cloud`, or a cloud with NaN,
-      too few points or no extent, or many in one place.
+    ValueError: another object than real numbers (n, 3) or a `Cloud`, or a cloud with
+      NaN, too few points or no extent, or many in one place.
   """
   check_array(observed, READER)
   observed = observed.points if isinstance(observed, Cloud) else observed
   try:
-    cloud = np.asarray(observed, np.float64)
+    cloud = np.asarray(observed)
+    if cloud.dtype.kind in "cmMSU":  # NumPy would make numbers of them, with a warning
+      raise TypeError(cloud.dtype)
+    cloud = cloud.astype(np.float64)
   except (TypeError, ValueError) as error:
-    raise ValueError(
-      f"a {type(observed).__name__} in place of a cloud; want an array (n, 3)"
-    ) from error
+    dtype = getattr(observed, "dtype", None)
+    what = f"an array of {dtype}" if dtype else f"a {type(observed).__name__}"
+    raise ValueError(f"{what} in place of a cloud; want numbers (n, 3)") from error
   if cloud.ndim != 2 or cloud.shape[1] != 3:
     raise ValueError(f"a cloud of shape {cloud.shape}; want (n, 3)")
   pointcloud_io.check_cloud(cloud)

@@ -191,7 +191,10 @@ def read_views(
   points = np.concatenate(clouds)
   directions = np.concatenate(normals) if with_normals else None
   if not len(points):
-    raise ValueError(f"{paths[0]}: no depth is left: {describe(pixels)}")
+    raise ValueError(
+      f"{paths[0]}: no depth is left: {describe(pixels)}; want a depth image of the "
+      "object, or a wider depth_range, scale or mask"
+    )
   if len(points) > max_points:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(points), max_points, replace=False)
