@@ -132,6 +132,17 @@ def summarise(out: pathlib.Path) -> str:
   for split, used in count(rows).items():
     if not used:
       lines.append(f"warning: no shape for {split}; {_REMEDIES[split]}")
+  untested = [
+    category
+    for category, members in by_category.items()
+    if count(members)["train"] and not count(members)["test"]
+  ]
+  if untested and count(rows)["test"]:
+    more = ", ..." if len(untested) > 3 else ""
+    lines.append(
+      f"no test shape of {', '.join(untested[:3])}{more}, so no figures of theirs: "
+      "there are too few, or the meshes in its place were left out"
+    )
   if warned := [row for row in rows if row.get("warning")]:
     first = f"{warned[0]['category']}/{warned[0]['id']}: {warned[0]['warning']}"
     lines.append(f"warnings: {len(warned)}; the first, {first}")

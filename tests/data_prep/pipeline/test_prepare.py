@@ -13,7 +13,6 @@ from array_record.python import array_record_module
 from data_prep.pipeline import prepare as prepare_lib
 from data_prep.pipeline import report, shards, worker_pool
 from data_prep.sources.entry import MeshEntry
-from occnet_jax.data import source
 from tests.helpers.small_data import SMALL, SPLITS, read_examples
 
 
@@ -328,21 +327,3 @@ def test_an_interruption_while_meshes_are_collected_leaves_no_scratch(
   with pytest.raises(KeyboardInterrupt):
     prepare_lib.prepare(source=source, out=tmp_path, **SMALL)
   assert not list(tmp_path.rglob(".part-*"))
-
-
-def test_a_split_without_shapes_comes_with_what_to_do(tmp_path):
-  for category in ("box", "plate"):
-    (tmp_path / "meshes" / category).mkdir(parents=True)
-    for i in range(2):  # one for training, one for the test, none for validation
-      box = trimesh.creation.box((1, 2 + i, 1 if category == "box" else 0.5))
-      box.export(tmp_path / "meshes" / category / f"{i}.ply")
-  out = tmp_path / "out"
-  made = prepare_lib.prepare(source=f"folder:{tmp_path / 'meshes'}", out=out, **SMALL)
-  assert made.shapes == {"train": 2, "val": 0, "test": 2}
-  (line,) = [x for x in report.summarise(out).splitlines() if x.startswith("warning:")]
-  assert "no shape for val" in line
-  with pytest.raises(ValueError, match="has no split 'val'") as raised:
-    source.open_split(out, "val", {})
-  for text in (line, str(raised.value)):
-    assert "--config.val.split=train" in text and "prep.val_fraction" in text
-  assert len(source.open_split(out, "train", {})) == 2
