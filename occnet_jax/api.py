@@ -156,6 +156,8 @@ def write_mesh(
       two million faces.
     OSError: the file cannot be written.
   """
+  if not len(mesh.vertices):
+    raise ValueError(f"{path}: the mesh has 0 vertices, want at least 1; leave it out")
   arrays = np.asarray(mesh.vertices), np.asarray(mesh.faces)
   baked = None if texture_of is None else texture.bake(*arrays, texture_of)
   mesh_io.write_mesh(path, *arrays, mesh.vertex_normals, of_mesh(mesh), texture=baked)

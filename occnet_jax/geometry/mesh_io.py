@@ -174,8 +174,7 @@ def write_mesh(
   Raises:
     ValueError: the suffix names no format that can be written, or it is STL, which has
       no points without faces, and whose float32 would move vertices by more than COARSE
-      of the mesh's extent; no vertices, or some that are not finite in the numbers of
-      the file.
+      of the mesh's extent; vertices that are not finite in the numbers of the file.
   """
   suffix = check_written_suffix(path)
   _check_written(path, vertices, suffix)
@@ -229,7 +228,7 @@ def _check_written(
 ) -> None:
   """Raises ValueError for vertices that no program could read from the file."""
   if not len(vertices):
-    raise ValueError(f"{path}: the mesh has 0 vertices, want at least 1; leave it out")
+    return  # an empty mesh of a sequence keeps its place
   if wrong := np.count_nonzero(~np.isfinite(vertices).all(1)):
     raise ValueError(
       f"{path}: {wrong:,} of {len(vertices):,} vertices are not finite (NaN or "

@@ -55,7 +55,7 @@ def test_the_page_follows_a_training_and_ends_with_it(watched, tiny_config):
     return {}
 
   loop.train(tiny_config, workdir, evaluators=[Evaluator("page", 6, wait_for_page)])
-  lines, errors = watcher.communicate(timeout=60)
+  lines, errors = watcher.communicate(timeout=300)
   assert watcher.returncode == 0, errors
   lines = lines.splitlines()
   written = [line for line in lines if line.endswith(f": {workdir / 'report.html'}")]
@@ -75,14 +75,14 @@ def test_the_page_follows_a_training_and_ends_with_it(watched, tiny_config):
 def test_ctrl_c_ends_a_watch_as_done(watched):
   _, watcher = watched
   watcher.send_signal(signal.SIGINT)
-  _, errors = watcher.communicate(timeout=60)
+  _, errors = watcher.communicate(timeout=300)
   assert watcher.returncode == 0 and errors in ("", "starting ...\n")
 
 
 def test_a_run_that_is_gone_ends_a_watch_in_a_sentence(watched):
   workdir, watcher = watched
   shutil.rmtree(workdir)
-  _, errors = watcher.communicate(timeout=60)
+  _, errors = watcher.communicate(timeout=300)
   sentence = errors.removeprefix("starting ...\n")
   assert watcher.returncode == 1 and sentence.count("\n") == 1
   problem = "has no config.json: the run that was watched is gone"
