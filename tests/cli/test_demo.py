@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -203,6 +204,27 @@ def test_a_full_queue_says_so_and_old_jobs_are_forgotten(model, monkeypatch):
     first = wait(client, client.post("/api/jobs?name=a.xyz", content=b"?").json())
     wait(client, client.post("/api/jobs?name=b.xyz", content=b"?").json())
     assert refusal(client.get(f"/api/jobs/{first['id']}"), 404) == "no such job"
+
+
+def test_uploads_count_as_jobs_that_wait(model, monkeypatch):
+  monkeypatch.setattr(jobs_lib, "MAX_WAITING", 1)
+  app = app_lib.make_app(model, "small")
+  with testclient.TestClient(app, base_url="http://localhost") as client:
+    with app.state.jobs.room():  # as while a file comes in
+      answer = client.post("/api/jobs?name=a.xyz", content=cloud_file())
+      assert "too many files wait" in refusal(answer, 503)
+    answer = client.post("/api/jobs?name=a.xyz", content=cloud_file())
+    assert wait(client, answer.json())["state"] == "done"
+
+
+def test_a_refused_upload_leaves_no_file(model):
+  app = app_lib.make_app(model, "small", max_upload=10)
+  folder = pathlib.Path(app.state.jobs._root.name)
+  with testclient.TestClient(app, base_url="http://localhost") as client:
+    for body in (cloud_file(), iter([b"1 2 3\n"] * 10), b""):
+      answer = client.post("/api/jobs?name=a.xyz", content=body)
+      assert answer.status_code in (413, 422)
+      assert list(folder.iterdir()) == []
 
 
 def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):

@@ -185,27 +185,32 @@ class _Routes:
     if origin is not None and origin != f"http://{request.headers['host']}":
       raise Refused(403, f"a page of {origin} cannot use this server")
     try:
-      self._jobs.check_room()
+      with self._jobs.room() as folder:
+        job = await self._make_job(request, folder)
+        self._jobs.submit(job)
     except TooManyJobs as error:
       raise Refused(503, "too many files wait; try again in a while") from error
+    return job
+
+  async def _make_job(self, request: Request, folder: pathlib.Path) -> Job:
+    """A job whose file, if it has one, lies in the folder."""
     query = request.query_params
     if not ("seeds" in query or "like" in query):
       name = safe_name(
         query.get("name", ""), self._suffixes, has_level="level" in query
       )
-      job = Job(name, self._jobs.new_folder(), self._task_of(query, name))
-      await self._receive(request, job.folder / name)
+      job = Job(name, folder, self._task_of(query, name))
+      await self._receive(request, folder / name)
     elif "seeds" in query or "," in query["like"]:
       task = self._between(query)
       name = f"{task.names[0]}_{task.names[1]}_{100 * task.share:.0f}"
-      job = Job(name, self._jobs.new_folder(), task)
+      job = Job(name, folder, task)
     else:
       before = self._find_read(query["like"])
       is_volume = isinstance(before.observed, Volume)
       task = self._task_of(query, before.name, is_volume=is_volume)
-      job = Job(before.name, self._jobs.new_folder(), task)
+      job = Job(before.name, folder, task)
       job.observed = before.observed
-    self._jobs.submit(job)
     return job
 
   def _options(self, query: Any) -> dict[str, Any]:

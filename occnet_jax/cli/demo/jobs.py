@@ -129,6 +129,7 @@ class Jobs:
     self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
     self._executor = ThreadPoolExecutor(1)
     self._lock = threading.Lock()
+    self._uploads = 0  # under way
 
   def close(self) -> None:
     """Forgets what waits and removes all files."""
@@ -142,14 +143,30 @@ class Jobs:
     for job in jobs:
       job.end_streams()
 
-  def new_folder(self) -> pathlib.Path:
-    return pathlib.Path(tempfile.mkdtemp(dir=self._root.name))
+  @contextlib.contextmanager
+  def room(self) -> Iterator[pathlib.Path]:
+    """A new folder for an upload, which counts as a job that waits until the body ends.
 
-  def check_room(self) -> None:
-    """Raises TooManyJobs before an upload that could not be worked on."""
+    The folder is removed where the body raises.
+
+    Raises:
+      TooManyJobs: as many jobs and uploads wait as are accepted.
+    """
     with self._lock:
-      if sum(job.state == "waiting" for job in self._jobs.values()) >= MAX_WAITING:
+      waiting = sum(job.state == "waiting" for job in self._jobs.values())
+      if waiting + self._uploads >= MAX_WAITING:
         raise TooManyJobs
+      self._uploads += 1
+    try:
+      folder = pathlib.Path(tempfile.mkdtemp(dir=self._root.name))
+      try:
+        yield folder
+      except BaseException:  # one that is refused, or whose sender is gone
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+      with self._lock:
+        self._uploads -= 1
 
   def get(self, key: str) -> Job | None:
     with self._lock:
