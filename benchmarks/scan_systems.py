@@ -5,10 +5,11 @@
 
 The data, the draws of scans and the optimiser of configs/scan.py with
 
-  code         one code for the whole shape, as in the first paper, from 1,000 points
+  code         one code for the whole shape, from 300 points, as in the first paper
   planes       three planes, as in Convolutional Occupancy Networks
   planes_knn   the same, and the nearest input points at each query
   grid_knn     a grid of 32^3 cells, and the nearest input points
+  ifnet        the quickstart's IF-Net: grids of three sides of the points
   oriented     oriented points and a Poisson solve: the recipe's own network
 
 Each has as many steps as fit into --minutes of CPU time of its steps (all cores
@@ -38,15 +39,16 @@ from occnet_jax.files import atomic_write
 from occnet_jax.train import loop
 
 CHECKS = 4  # validations, and checkpoints, of a run
-INPUTS = ("300 points", "3,000 points", "30 % cut off")
+INPUTS = ("300 points", "3,000 points", "30 % cut off", "one view")
 _PLANES = PLANES | {"data.points": 1024}
 _GRID = {**_PLANES, "model.features": ("grid",), "model.unet3d_filters": 16}
 # The recipe, its variant, and what is changed there; None for that of configs/scan.py.
 SYSTEMS: dict[str, tuple[str | None, dict[str, Any]]] = {
-  "code": ("paper", {"data.scan.points": (1000, 1000)}),
+  "code": ("paper", {"data.scan.points": (300, 300)}),
   "planes": ("patches", _PLANES),
   "planes_knn": ("patches", {**_PLANES, "model.knn": 8}),
   "grid_knn": ("patches", {**_GRID, "model.knn": 8}),
+  "ifnet": ("local", {"optim.ema_batches": 16}),
   "oriented": (None, {}),
 }
 
@@ -60,6 +62,8 @@ def configure(
   config = recipe
   if variant is not None:
     config = quickstart.get_config(variant)
+    if variant != "paper":  # whose kernels are few
+      config.optim = recipe.optim.copy_and_resolve_references()
     config.update_from_flattened_dict(changes)
     for name in ("points", "near_fraction", "random_stretch", "cloud_points"):
       config.data[name] = recipe.data[name]
@@ -67,8 +71,6 @@ def configure(
     config.data.scan = recipe.data.scan.copy_and_resolve_references()
     config.data.scan.points = own or recipe.data.scan.points
     config.generation = recipe.generation.copy_and_resolve_references()
-    if variant != "paper":  # whose kernels are few
-      config.optim = recipe.optim.copy_and_resolve_references()
   config.data.dir = str(args.data)
   config.data.mixture = tuple((str(folder), 1) for folder in (args.hollow, args.mine))
   every = max(steps // CHECKS, 1)
