@@ -67,8 +67,10 @@ def text(result: Result) -> str:
   """Both tables, and what they are of."""
   machine, budget = result["machine"], result["rows"][0]["budget"]
   theirs = " (ours / published)" if result["table"] == "table1" else ""
-  seeds = len(result["rows"][0]["of_seeds"])
-  repeated = f", {seeds} seeds each" if seeds > 1 else ""
+  seeds = {len(row["of_seeds"]) for row in result["rows"]}
+  repeated = f", {max(seeds)} seeds each" if max(seeds) > 1 else ""
+  if len(seeds) > 1:
+    repeated = f", {max(seeds)} seeds of systems with a range"
   meshes = {int(row["meshes"]) // len(row["of_seeds"]) for row in result["rows"]}
   shapes = ", ".join(map(str, sorted(meshes)))
   lost = sum(int(row["empty"] + row["missing"]) for row in result["rows"])

@@ -55,6 +55,9 @@ def test_seeds_are_averaged_and_their_range_is_shown():
   assert "| 1,000 x 8 | 0.375 (0.250 to 0.500) | 0.250 (0.250 to 0.250) |" in text
   assert "| chair | 0.375 / 0.247 |" in text
   assert "3 seeds each, 65 test shapes, 3 of all meshes empty" in text
+  once = tables.merge(rows[:1])
+  text = table_page.text(example() | {"rows": [once, merged]})
+  assert "3 seeds of systems with a range, 65 test shapes" in text
 
 
 def test_a_table_replaces_the_one_before_on_the_page(tmp_path):
