@@ -94,24 +94,30 @@ def train(system: str, args: argparse.Namespace) -> dict[str, Any]:
 def measure(system: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
   """Mean IoU of meshes by data set, of each kind of input."""
   path = args.out / f"{system}.iou.json"
-  if path.exists():
-    return json.loads(path.read_text())
-  model = occnet_jax.restore(args.out / system)
-  means: dict[str, dict[str, float]] = {}
+  means = json.loads(path.read_text()) if path.exists() else {}
+  model = None
   for folder in (args.data, args.hollow, args.mine):
+    own = means.setdefault(folder.name, {})
+    missing = [kind for kind in INPUTS if kind not in own]
+    if not missing:
+      continue
+    model = model or occnet_jax.restore(args.out / system)
     truths = scans.load_held_out(folder)
     names = [sorted(truths)[i] for i in evenly_spaced(len(truths), args.shapes)]
-    for kind in INPUTS:
-      ious = []
-      for name in names:
-        form, seed = scans.INPUTS[kind], zlib.crc32(name.encode())
-        seen = scans.observe(truths[name], form, seed)
-        made = scans.measure(lambda o: model.reconstruct(o.cloud), seen, truths[name])
-        ious.append(float(np.nan_to_num(made["iou"])))
-      means.setdefault(folder.name, {})[kind] = statistics.mean(ious)
-  with atomic_write(path) as scratch:
-    scratch.write_text(json.dumps(means, indent=1) + "\n")
+    for kind in missing:
+      own[kind] = statistics.mean(
+        iou(model, kind, truths[name], name) for name in names
+      )
+      with atomic_write(path) as scratch:
+        scratch.write_text(json.dumps(means, indent=1) + "\n")
   return means
+
+
+def iou(model: occnet_jax.Model, kind: str, truth: scans.Truth, name: str) -> float:
+  """IoU of one shape's mesh; 0 where there is none."""
+  seen = scans.observe(truth, scans.INPUTS[kind], zlib.crc32(name.encode()))
+  made = scans.measure(lambda o: model.reconstruct(o.cloud), seen, truth)
+  return float(np.nan_to_num(made["iou"]))
 
 
 def main() -> None:
