@@ -14,8 +14,8 @@ The data, the draws of scans and the optimiser of configs/scan.py with
 
 Each has as many steps as fit into --minutes of CPU time of its steps (all cores
 together), and its schedule ends there. --data, --hollow and --mine name the prepared
-data: procedural shapes, hollow ones, and others. IoU is of meshes of the first --shapes
-test shapes of each, none of which is trained on, sampled as benchmarks.scans does.
+data: procedural shapes, hollow ones, and others. IoU is of meshes of --shapes
+test shapes of each, evenly spread and not trained on, sampled as benchmarks.scans does.
 Call it again to resume.
 """
 
