@@ -3,7 +3,8 @@
   python main.py --mode=prepare --config=configs/scan.py
   python -m benchmarks.scan_systems --out=runs/scan_systems --minutes=8
 
-The data, the draws of scans and the optimiser of configs/scan.py with
+The data, the draws of scans and the optimiser of configs/scan.py (but the code has
+that of quickstart.py:paper, and oriented points alone learn from true normals) with
 
   code         one code for the whole shape, from 300 points, as in the first paper
   planes       three planes, as in Convolutional Occupancy Networks
@@ -91,9 +92,11 @@ def train(system: str, args: argparse.Namespace) -> dict[str, Any]:
   return {"system": system, "parameters": parameters, "steps": steps}
 
 
-def measure(system: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure(
+  system: str, steps: int, args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
   """Mean IoU of meshes by data set, of each kind of input."""
-  path = args.out / f"{system}.iou.json"
+  path = args.out / f"{system}_{steps}_steps_{args.shapes}_shapes.json"
   means = json.loads(path.read_text()) if path.exists() else {}
   model = None
   for folder in (args.data, args.hollow, args.mine):
@@ -135,7 +138,7 @@ def main() -> None:
   rows = []
   for system in args.systems:
     row = train(system, args)
-    for folder, ious in measure(system, args).items():
+    for folder, ious in measure(system, row["steps"], args).items():
       rows.append({**row, "data": folder, **ious})
       shown = " | ".join(f"{ious[kind]:.3f}" for kind in INPUTS)
       print(f"| {system} | {row['steps']:,} | {folder} | {shown} |")  # noqa: T201

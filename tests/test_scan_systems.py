@@ -1,4 +1,4 @@
-"""The systems that benchmarks.scan_systems compares differ in the network alone."""
+"""The systems that benchmarks.scan_systems compares have the same data and draws."""
 
 import argparse
 import pathlib
