@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import config_flags
 
 from data_prep.pipeline import report, worker_pool
-from data_prep.pipeline.prepare import prepare_all
+from data_prep.pipeline.mixture import prepare_all
 from data_prep.pipeline.shard_jobs import (
   Resources,
   ShardJob,

@@ -7,6 +7,7 @@ Layout of the directory:
   rows/<split>-<shard>.json    the outcome of each mesh of a shard
   prepare_report.csv           the same in one table: outcome, reason, seconds, quality
   prepare.json                 the settings; a directory has one set of them
+  contents.json                in a mixture: digests of the meshes, to find them again
 
 An example is a function of the settings, its category and its id. Neither the order nor
 the number of workers nor an interruption changes it. Shards are moved into place whole,
@@ -15,7 +16,7 @@ so a second call with the same settings makes only what is missing.
 
 import contextlib
 import hashlib
-import inspect
+import itertools
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from data_prep import sources
-from data_prep.pipeline import report, shards, worker_pool
+from data_prep.pipeline import contents, report, shards, worker_pool
 from data_prep.pipeline.shard_jobs import (
   Resources,
   ShardJob,
@@ -72,33 +73,6 @@ class Prepared(NamedTuple):
   missing: int = 0
 
 
-def prepare_all(
-  *, others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), **settings: Any
-) -> list[Prepared]:
-  """Prepares a data set, and those that are mixed with it, one after the other.
-
-  Args:
-    others: by name, the settings of each that differ, `source` and `out` among them.
-    **settings: arguments of `prepare`.
-
-  Raises:
-    ValueError: a setting that `prepare` lacks, or two data sets in one directory; else
-      as `prepare`.
-  """
-  names = inspect.signature(prepare).parameters
-  directories = {pathlib.Path(settings["out"]).resolve()}
-  for name, own in others.items():
-    if unknown := own.keys() - names:
-      raise ValueError(
-        f"prep.others.{name}: {min(unknown)!r} is no setting; want some of "
-        f"{', '.join(sorted(names))}"
-      )
-    if "out" not in own or (out := pathlib.Path(own["out"]).resolve()) in directories:
-      raise ValueError(f"prep.others.{name}.out: want a directory of its own")
-    directories.add(out)
-  return [prepare(**settings | dict(own)) for own in ({}, *others.values())]
-
-
 def prepare(
   *,
   source: str = "synthetic",
@@ -128,6 +102,7 @@ def prepare(
   shard_size: int = 64,
   run: Callable[[Sequence[ShardJob], Resources], None] = run_here,
   part: tuple[int, int] = (0, 1),
+  besides: Sequence[pathlib.Path] | None = None,
 ) -> Prepared:
   """Prepares a data set, or the part of it that is missing.
 
@@ -171,6 +146,8 @@ def prepare(
       this machine.
     part: (i, n) to make every n-th shard from the i-th on. Parts may run at the same
       time, on machines that share `out`; the last one to end completes the data set.
+    besides: directories of the data sets of a mixture that were prepared before this
+      one, whose meshes it leaves out; None if it is no part of a mixture.
 
   Raises:
     ValueError: a setting is out of range, `out` holds data of other settings or has a
@@ -223,7 +200,7 @@ def prepare(
     if alone:
       files.remove_scratch(out)  # left by a run that was killed
     try:
-      missing = _make_missing(out, settings, resources, run, part)
+      missing = _make_missing(out, settings, resources, run, part, besides)
     except (ValueError, OSError):  # such as a misspelt source
       if alone:
         _remove_new(out, new)
@@ -242,6 +219,7 @@ def _make_missing(
   resources: Resources,
   run: Callable[[Sequence[ShardJob], Resources], None],
   part: tuple[int, int],
+  besides: Sequence[pathlib.Path] | None,
 ) -> int:
   """Collects the meshes, makes the shards of a part, and finishes a set that is whole.
 
@@ -264,7 +242,10 @@ def _make_missing(
     test_fraction=settings["test_fraction"],
     drop_duplicates=settings["duplicates"] == "drop",
     single_shape=settings.get("single_shape", False),
+    known=contents.read(besides or ()),
   )
+  if besides is not None:
+    contents.write(out, itertools.chain(*plan.splits.values()))
   jobs = make_shard_jobs(out, settings, plan)
   every, (number, parts) = [job for split in SPLITS for job in jobs[split]], part
   run(every[number::parts], resources)

@@ -1,13 +1,14 @@
 """Train, validation and test splits, without duplicates across them (host)."""
 
 import hashlib
-import pathlib
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.pipeline import contents
 from data_prep.pipeline.report import Row, make_row
 from data_prep.sources.entry import SPLITS, MeshEntry
 
@@ -32,13 +33,15 @@ def assign_splits(
   test_fraction: float,
   drop_duplicates: bool,
   single_shape: bool = False,
+  known: Mapping[str, str] = MappingProxyType({}),
 ) -> Splits:
   """Splits the meshes of a source.
 
   An entry keeps the split that its source fixes. The other entries of a category are
   split by the fractions: each split with a fraction above 0 gets at least one, as long
   as one is left for training. Of files with the same content only the first is kept, so
-  that no test shape is trained on.
+  that no test shape is trained on; and none with the content of a file of another data
+  set of the mixture.
 
   Args:
     entries: all meshes.
@@ -46,6 +49,7 @@ def assign_splits(
     val_fraction, test_fraction: shares of each category.
     drop_duplicates: whether files are compared by content.
     single_shape: whether all splits have the one mesh there is.
+    known: names of files of other data sets by their digests, as `contents.read` gives.
 
   Raises:
     ValueError: single_shape, and there are several meshes.
@@ -57,7 +61,7 @@ def assign_splits(
         "one file, as in prep.source=folder:one.obj"
       )
     return Splits({split: list(entries) for split in SPLITS}, [])
-  first = _find_duplicates(entries) if drop_duplicates else {}
+  first = contents.find_duplicates(entries, known) if drop_duplicates else {}
   duplicates = [
     make_row(entry, "", "duplicate", f"same content as {first[entry]}")
     for entry in entries
@@ -93,40 +97,3 @@ def make_rng(seed: int, *names: str) -> np.random.Generator:
   """A separate generator for every list of names, the same on every machine."""
   digest = hashlib.sha256("\0".join(names).encode()).digest()
   return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
-
-
-def _find_duplicates(entries: Sequence[MeshEntry]) -> dict[MeshEntry, str]:
-  """Entries whose file repeats an earlier one, with "category/id" of that one."""
-  by_size = defaultdict(list)
-  for entry in entries:
-    if size := _size(entry.path):
-      by_size[size].append(entry)
-  duplicates = {}
-  for members in by_size.values():
-    if len(members) == 1:
-      continue  # most files are never opened
-    by_digest: dict[Any, MeshEntry] = {}
-    for entry in members:
-      first = by_digest.setdefault(_digest(entry.path), entry)
-      if first is not entry:
-        duplicates[entry] = f"{first.category}/{first.model_id}"
-  return duplicates
-
-
-def _size(path: pathlib.Path) -> int:
-  """Size in bytes; 0 for a path that is no readable file, which preparation reports."""
-  try:
-    return path.stat().st_size if path.is_file() else 0
-  except OSError:
-    return 0
-
-
-def _digest(path: pathlib.Path) -> Any:
-  """A key that files with the same content share."""
-  try:
-    with path.open("rb") as stream:
-      digest = hashlib.file_digest(stream, "sha256").digest()
-  except OSError:
-    return path
-  # A .gltf has its vertices in a file beside it: compare it within its folder only.
-  return digest, path.parent if path.suffix.lower() == ".gltf" else None

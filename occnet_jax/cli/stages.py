@@ -47,7 +47,7 @@ def prepare(
     dask: address of a Dask scheduler whose workers make the shards, or "local:N"; None
       for processes of this machine.
   """
-  from data_prep.pipeline import prepare as prepare_lib
+  from data_prep.pipeline import mixture
   from data_prep.pipeline import report as report_lib
 
   settings = config["prep"] | {"part": part}
@@ -56,7 +56,7 @@ def prepare(
 
     settings["run"] = functools.partial(dask_cluster.run_dask, address=dask)
   with _timed(workdir, "prepare") if workdir else contextlib.nullcontext():
-    for prepared in prepare_lib.prepare_all(**settings):
+    for prepared in mixture.prepare_all(**settings):
       if prepared.missing:
         print(  # noqa: T201
           f"{prepared.directory}: {sum(prepared.shapes.values())} shapes are there, "
