@@ -240,7 +240,7 @@ def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):
   coloured = reading.read(named, "cloud", (32, 3))
   np.testing.assert_array_equal(coloured.colours, colours)
   with pytest.raises(ValueError, match=r"a\.xyz: not read within 0 s; want a smaller"):
-    reading.read(path, "cloud", (32, 3), seconds=0.01)
+    reading.read(path, "cloud", (32, 3), seconds=1e-6)
 
 
 def test_the_colours_of_a_cloud_reach_the_mesh(client):
