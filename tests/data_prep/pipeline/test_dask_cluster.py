@@ -15,7 +15,15 @@ from tests.data_prep.pipeline.test_prepare import _files
 from tests.helpers import ROOT
 from tests.helpers.small_data import SMALL
 
+# One shard a split: each costs a process that imports everything.
+FEW_SHARDS = SMALL | {"shard_size": 20}
 HAS_DASK = "an extra: pip install occnet-jax[dask]"
+
+
+@pytest.fixture(scope="module")
+def prepared(source, tmp_path_factory):
+  """What processes of this machine make of the source."""
+  return prepare(source=source, out=tmp_path_factory.mktemp("here"), **FEW_SHARDS)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +50,13 @@ def outcomes(directory):
 def test_a_cluster_writes_the_same_bytes_and_rows(
   source, prepared, scheduler, tmp_path
 ):
-  made = prepare(source=source, out=tmp_path / "out", run=on(scheduler), **SMALL)
+  made = prepare(source=source, out=tmp_path / "out", run=on(scheduler), **FEW_SHARDS)
   assert made._replace(directory=None) == prepared._replace(directory=None)
   assert made.rejected == 3 and _files(made.directory)
   assert _files(made.directory) == _files(prepared.directory)
   assert outcomes(made.directory) == outcomes(prepared.directory)
   kept = {path: path.stat().st_mtime_ns for path in made.directory.rglob("*")}
-  again = prepare(source=source, out=tmp_path / "out", run=on(scheduler), **SMALL)
+  again = prepare(source=source, out=tmp_path / "out", run=on(scheduler), **FEW_SHARDS)
   assert again == made
   assert {p: p.stat().st_mtime_ns for p in made.directory.rglob("*")} == kept
 
@@ -62,14 +70,14 @@ def test_only_missing_shards_are_made(source, prepared, scheduler, tmp_path):
     raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    prepare(source=source, out=tmp_path, run=stop, **SMALL)
-  prepare(source=source, out=tmp_path, run=on(scheduler), **SMALL)
+    prepare(source=source, out=tmp_path, run=stop, **FEW_SHARDS)
+  prepare(source=source, out=tmp_path, run=on(scheduler), **FEW_SHARDS)
   assert {path: path.stat().st_mtime_ns for path in kept} == kept and len(kept) == 2
   assert _files(tmp_path) == _files(prepared.directory)
 
 
 def test_a_mesh_beyond_a_limit_costs_a_cluster_that_mesh(soup, scheduler, tmp_path):
-  prepare(source=soup, out=tmp_path, run=on(scheduler), memory_limit=0.3, **SMALL)
+  prepare(source=soup, out=tmp_path, run=on(scheduler), memory_limit=0.3, **FEW_SHARDS)
   assert {row["id"]: row["outcome"] for row in outcomes(tmp_path)} == {
     "box": "ok",
     "soup": "memory",
@@ -85,7 +93,7 @@ def test_shards_that_a_worker_writes_elsewhere_are_an_error(
 
   monkeypatch.setattr(dask_cluster, "_absolute", move)
   with pytest.raises(ValueError, match="in a file system that all workers share"):
-    prepare(source=source, out=tmp_path / "out", run=on(scheduler), **SMALL)
+    prepare(source=source, out=tmp_path / "out", run=on(scheduler), **FEW_SHARDS)
 
 
 def test_a_shard_that_no_worker_can_make_is_an_error(source, scheduler, tmp_path):
@@ -96,7 +104,7 @@ def test_a_shard_that_no_worker_can_make_is_an_error(source, scheduler, tmp_path
     on(scheduler)(jobs, resources)
 
   with pytest.raises(OSError, match=r"no worker of the Dask cluster could make it .*"):
-    prepare(source=source, out=out, run=block, **SMALL)
+    prepare(source=source, out=out, run=block, **FEW_SHARDS)
 
 
 def test_the_command_prepares_by_workers_of_its_own(source, tmp_path):
@@ -123,20 +131,20 @@ def test_the_command_prepares_by_workers_of_its_own(source, tmp_path):
 def test_an_address_that_is_none_is_a_sentence(source, tmp_path, address):
   pytest.importorskip("distributed", reason=HAS_DASK)
   with pytest.raises(ValueError, match=f"--dask={address}: want the address of a sche"):
-    prepare(source=source, out=tmp_path / "out", run=on(address), **SMALL)
+    prepare(source=source, out=tmp_path / "out", run=on(address), **FEW_SHARDS)
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(source, tmp_path, monkeypatch):
   pytest.importorskip("distributed", reason=HAS_DASK)
   monkeypatch.setattr(dask_cluster, "_TIMEOUT", 1)
   with pytest.raises(OSError, match="no scheduler answers there within 1 s; start one"):
-    prepare(source=source, out=tmp_path, run=on("tcp://127.0.0.1:9"), **SMALL)
+    prepare(source=source, out=tmp_path, run=on("tcp://127.0.0.1:9"), **FEW_SHARDS)
 
 
 def test_without_dask_the_way_to_install_it_is_named(source, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "distributed", None)
   with pytest.raises(ValueError, match=r"needs Dask; run pip install 'occnet-jax\[da"):
-    prepare(source=source, out=tmp_path, run=on("local:2"), **SMALL)
+    prepare(source=source, out=tmp_path, run=on("local:2"), **FEW_SHARDS)
 
 
 def test_other_modes_refuse_a_cluster(tmp_path):
