@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from flax import serialization, struct
 
+from occnet_jax.train import initial_values
 from occnet_jax.types import Batch, Method, Variables
 
 
@@ -57,7 +58,7 @@ def create(
     ema: whether to keep an exponential moving average of the variables.
   """
   init_key, key = jax.random.split(jax.random.PRNGKey(seed))
-  variables = jax.jit(method.init)(init_key, batch)
+  variables = initial_values.draw(method, init_key, batch)
   variables = {
     "params": variables["params"],
     "batch_stats": variables.get("batch_stats", {}),
