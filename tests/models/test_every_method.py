@@ -59,6 +59,7 @@ SMALL = {  # what makes each system small, and what it needs of the data
   "dmc": {
     "data.targets": ("surface",),
     "val.select": "loss",
+    "train.batch_size": 2,
     "model.resolution": 8,
     "model.c_dim": 4,
   },
