@@ -183,9 +183,10 @@ def test_every_system_has_a_small_form_here_and_a_file_of_fields():
 
 def test_a_batch_is_as_promised_and_scores_are_per_shape(config):
   settings = config_lib.parse(config)
+  size = settings.train.batch_size
   examples = batches_lib.open_train(settings.data)
   batch = next(batches_lib.read_host_batches(settings, examples, 0))
-  example = example_batch(settings.data, 8)
+  example = example_batch(settings.data, size)
   chex.assert_trees_all_equal_shapes_and_dtypes(
     jax.tree.map(jnp.asarray, batch), example
   )
@@ -196,11 +197,11 @@ def test_a_batch_is_as_promised_and_scores_are_per_shape(config):
   # A step returns strong types: of weak ones it would be compiled a second time.
   assert not any(leaf.weak_type for leaf in jax.tree.leaves(variables))
   scores = jax.eval_shape(method.score, variables, example)
-  assert scores["loss"].shape == (8,)
+  assert scores["loss"].shape == (size,)
   if isinstance(method.output, Field) and method.output.candidates:
-    assert scores["iou"].shape == (8, len(method.output.candidates))
+    assert scores["iou"].shape == (size, len(method.output.candidates))
   elif isinstance(method.output, Field | Grid):
-    assert scores["iou"].shape == (8,)
+    assert scores["iou"].shape == (size,)
   else:
     assert "iou" not in scores
 
