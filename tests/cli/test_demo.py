@@ -15,7 +15,7 @@ from PIL import Image
 from configs import base
 from occnet_jax.cli import occnet, process, user_mesh
 from occnet_jax.cli.demo import jobs as jobs_lib
-from occnet_jax.cli.demo import reading, server
+from occnet_jax.cli.demo import server
 from occnet_jax.interop import weights
 from occnet_jax.trained_model import Model
 from tests.helpers.pretrained import (
@@ -227,22 +227,6 @@ def test_a_refused_upload_leaves_no_file(model):
       assert list(folder.iterdir()) == []
 
 
-def test_a_file_is_read_in_a_process_that_is_ended(tmp_path):
-  path = tmp_path / "a.xyz"
-  np.savetxt(path, make_cloud())
-  cloud = reading.read(path, "cloud", (32, 3))
-  np.testing.assert_allclose(cloud.points, make_cloud())
-  assert cloud.colours is None
-  colours = np.random.default_rng(0).integers(0, 256, (len(cloud), 3))
-  rows = np.concatenate([cloud.points, colours], axis=1)
-  named = tmp_path / "b.csv"
-  np.savetxt(named, rows, delimiter=",", header="x,y,z,r,g,b", comments="")
-  coloured = reading.read(named, "cloud", (32, 3))
-  np.testing.assert_array_equal(coloured.colours, colours)
-  with pytest.raises(ValueError, match=r"a\.xyz: not read within 0 s; want a smaller"):
-    reading.read(path, "cloud", (32, 3), seconds=1e-6)
-
-
 def test_the_colours_of_a_cloud_reach_the_mesh(client):
   colours = np.tile([[200, 30, 10]], (200, 1))
   buffer = io.BytesIO()
@@ -257,13 +241,6 @@ def test_the_colours_of_a_cloud_reach_the_mesh(client):
   mesh = load(client.post(address, content=buffer.getvalue()).content, "ply")
   shown = np.unique(mesh.visual.vertex_colors[:, :3], axis=0)
   np.testing.assert_array_equal(shown, [[200, 30, 10]])
-
-
-def test_reading_has_a_limit_of_memory(tmp_path, monkeypatch):
-  path = tmp_path / "a.npy"
-  np.lib.format.open_memmap(path, "w+", np.float64, (400_000_000, 3))  # sparse, 9.6 GB
-  with pytest.raises(ValueError, match=r"^a\.npy: .*(needs more memory|too large)"):
-    reading.read(path, "cloud", (32, 3))
 
 
 def test_the_command_serves_and_says_what_it_lacks(tmp_path, monkeypatch):

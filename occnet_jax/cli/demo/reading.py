@@ -55,7 +55,8 @@ class _Readers:
         self._process.stdin.flush()
         code, sentence = json.loads(self._process.stdout.readline())
       except (OSError, ValueError):  # it was ended: the next file starts another
-        code, sentence = self._process.wait() or 1, ""
+        self.close()
+        code, sentence = -signal.SIGKILL, ""
       return code, sentence
 
   def _start(self) -> None:
