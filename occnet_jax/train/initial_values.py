@@ -1,8 +1,7 @@
 """A network's initial values, drawn array by array (device).
 
-As one program, dozens of draws take longer to compile than the network takes to be
-trained for its first hundred steps. Draws of the same form are one small program here,
-which is compiled once and used for each of them.
+As one program, dozens of draws take long to compile, more so with every array. Draws of
+the same form are one small program here, which is compiled once and used for each.
 """
 
 from typing import Any
