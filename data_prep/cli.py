@@ -30,7 +30,7 @@ def defaults() -> dict[str, Any]:
   settings = {
     parameter.name: parameter.default
     for parameter in parameters
-    if parameter.name not in (*_ARGUMENTS, "solid", "run", "part")
+    if parameter.name not in (*_ARGUMENTS, "solid", "run", "part", "besides")
   }
   options = RepairOptions()._asdict()
   return settings | {f"solid.{name}": value for name, value in options.items()}
