@@ -26,10 +26,10 @@ def find_duplicates(
     if size := _size(entry.path):
       by_size[size].append(entry)
   duplicates = {}
+  first = dict(known)
   for members in by_size.values():
     if len(members) == 1 and not known:
       continue  # most files are never opened
-    first = dict(known)
     for entry in members:
       digest = _digest(entry.path)
       if digest in first:

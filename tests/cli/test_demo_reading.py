@@ -1,5 +1,7 @@
 """Uploads are read by copies of one process, each of which can be ended."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,6 +9,7 @@ import psutil
 import pytest
 
 from occnet_jax.cli.demo import reading
+from tests.helpers import ROOT
 from tests.helpers.pretrained import make_cloud
 from tests.helpers.small_data import wait_until
 
@@ -62,7 +65,13 @@ def test_a_reading_that_crashes_costs_its_file_alone(cloud, tmp_path):
 
 
 def test_the_end_of_the_program_ends_the_process(cloud):
-  reading.read(cloud, "cloud", (32, 3))
-  server = psutil.Process(reading._readers._process.pid)
-  reading._readers.close()
-  assert not server.is_running()
+  code = f"""
+import pathlib
+from occnet_jax.cli.demo import reading
+reading.read(pathlib.Path({str(cloud)!r}), "cloud", (32, 3))
+print(reading._readers._process.pid)
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+  )
+  assert not psutil.pid_exists(int(done.stdout))
