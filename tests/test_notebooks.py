@@ -174,6 +174,21 @@ def test_notebooks_are_valid_parse_and_hold_no_outputs(path):
       assert cell.execution_count is None
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_the_notebooks_import_from_here_exists(path):
+  cells = nbformat.read(path, as_version=4).cells
+  code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+  ours = [
+    node
+    for node in ast.walk(ast.parse(code))
+    if isinstance(node, ast.ImportFrom)
+    and node.module.split(".")[0] in ("configs", "data_prep", "occnet_jax")
+  ]
+  assert ours
+  for node in ours:
+    exec(ast.unparse(node), {})
+
+
 def test_there_are_three_notebooks():
   names = ["experiments", "official_checkpoint", "quickstart"]
   assert [path.stem for path in NOTEBOOKS] == names
