@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 
+from occnet_jax import kept_programs
 from occnet_jax.config import GenerationSettings
 from occnet_jax.extract import field as field_lib
 from occnet_jax.extract.device.extract import check_backend
@@ -73,7 +74,7 @@ def to_mesh(
       level = method.output.level if level is None else level
       return extract_mesh(field, level=level, on_empty=on_empty, **options)
     case Grid():
-      values = np.asarray(method.decode(variables, latent))[0]
+      values = np.asarray(_decode(method, variables, latent))[0]
       level = method.output.level if level is None else level
       vertices, faces = cell_faces(values >= level)
       if not len(faces) and on_empty == "raise":
@@ -82,12 +83,12 @@ def to_mesh(
           "it, or pass on_empty='empty'"
         )
     case Points():
-      vertices = np.asarray(method.decode(variables, latent))[0]
+      vertices = np.asarray(_decode(method, variables, latent))[0]
       if point_mesh != "none":
         return _through(vertices, point_mesh, on_empty)
       return trimesh.Trimesh(vertices, process=False)
     case CellTopologies(box):
-      occupancy, offset = (np.asarray(x)[0] for x in method.decode(variables, latent))
+      occupancy, offset = (np.asarray(x)[0] for x in _decode(method, variables, latent))
       vertices, faces = mesh_of_topologies(occupancy, offset)
       if not len(faces) and on_empty == "raise":
         raise NoSurface(
@@ -96,11 +97,16 @@ def to_mesh(
         )
       vertices = box * (vertices / (len(occupancy) - 1) - 0.5)
     case Mesh(closed):
-      vertices, faces = (np.asarray(x) for x in method.decode(variables, latent))
+      vertices, faces = (np.asarray(x) for x in _decode(method, variables, latent))
       if point_mesh != "none":
         return _through(vertices[0], point_mesh, on_empty)
       return _oriented(vertices[0], faces, closed)
   return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def _decode(method: Method, variables: Variables, latent: Latent) -> Any:
+  """`method.decode` of a latent without points, as one program."""
+  return kept_programs.call(field_lib.shared_jit(method.decode), variables, latent)
 
 
 def _oriented(

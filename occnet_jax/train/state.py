@@ -63,11 +63,18 @@ def create(
     "params": variables["params"],
     "batch_stats": variables.get("batch_stats", {}),
   }
+
+  @jax.jit  # one program in place of one for each form of an array
+  def rest(variables):
+    average = jax.tree.map(jnp.copy, variables) if ema else None
+    return optimizer.init(variables["params"]), average
+
+  opt_state, average = rest(variables)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     key=key,
-    opt_state=optimizer.init(variables["params"]),
-    ema=jax.tree.map(jnp.copy, variables) if ema else None,
+    opt_state=opt_state,
+    ema=average,
     **variables,
   )
 

@@ -5,7 +5,8 @@ import pytest
 
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.extract.to_mesh import to_mesh
-from occnet_jax.types import Field, Grid, Mesh, Method, Points
+from occnet_jax.types import CellTopologies, Field, Grid, Mesh, Method, Points
+from tests.helpers.compilations import count_compilations
 
 CORNERS = np.array([[0.0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -65,3 +66,26 @@ def test_a_closed_mesh_is_turned_outward_and_patches_are_left():
   mesh = to_mesh(patches, {}, None)
   np.testing.assert_array_equal(mesh.faces, inward)
   assert mesh.metadata["volume"] is False and "volume" not in turned.metadata
+
+
+CUBE = np.ones((1, 3, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+  ("output", "decode"),
+  [
+    (Grid(0.5), lambda v, z: 2 * z * CUBE - 1),
+    (Points(), lambda v, z: 2 * z * CORNERS[None] + 1),
+    (Mesh(), lambda v, z: (2 * z * CORNERS[None] + 1, FACES + z.astype(int))),
+    (
+      CellTopologies(1.0),
+      lambda v, z: (2 * z * CUBE - 1, z * np.tile(CUBE[:, None], (3, 1, 1, 1))),
+    ),
+  ],
+)
+def test_a_network_without_points_is_one_program(output, decode):
+  """Op by op, each of hundreds of operations would be compiled, and none fused."""
+  latent = np.float32(0)
+  with count_compilations() as compiled:
+    to_mesh(make(output, decode), {}, latent, on_empty="empty")
+  assert len(compiled) == 1
