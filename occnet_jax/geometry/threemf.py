@@ -19,6 +19,7 @@ from occnet_jax.geometry.mesh_parsers import Arrays
 
 MODEL_TYPE = "http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"
 MAX_FACES = 50_000_000  # of all instances: components of components may double for ever
+MAX_INSTANCES = 50_000
 MAX_BYTES = 2**31  # of a part of the archive
 MAX_DEPTH = 32
 _PRODUCTION = "{http://schemas.microsoft.com/3dmanufacturing/production/2015/06}path"
@@ -33,6 +34,14 @@ class _Object(NamedTuple):
   faces: Int[np.ndarray, "f 3"]
   components: list[Reference]
   is_solid: bool
+
+
+class _Size(NamedTuple):
+  """Of an object with its components, and theirs, each as often as it is placed."""
+
+  instances: int
+  faces: int
+  depth: int
 
 
 class _Model(NamedTuple):
@@ -61,14 +70,33 @@ def read_3mf(path: pathlib.Path) -> Arrays:
           models[part] = _parse_model(stream, part)
       return models[part]
 
-    def instances(reference: Reference, depth: int) -> Iterator[Arrays]:
-      part, name, placement = reference
+    def find(part: str, name: str) -> _Object:
       objects = model(part).objects
       if name not in objects:
         raise ValueError(f"names an object {name} of {part}, which is not there")
-      if depth > MAX_DEPTH:
+      return objects[name]
+
+    sizes: dict[tuple[str, str], _Size] = {}
+
+    def measure(part: str, name: str, above: frozenset[tuple[str, str]]) -> _Size:
+      """Without a walk over the instances, whose number may double with each level."""
+      if (part, name) in above or len(above) > MAX_DEPTH:
         raise ValueError("an object is a part of itself, or of too many others")
-      shape = objects[name]
+      if (part, name) not in sizes:
+        shape, inner = find(part, name), above | {(part, name)}
+        parts = [measure(*each[:2], inner) for each in shape.components]
+        sizes[part, name] = _Size(
+          1 + sum(each.instances for each in parts),
+          len(shape.faces) + sum(each.faces for each in parts),
+          1 + max((each.depth for each in parts), default=0),
+        )
+      if len(above) + sizes[part, name].depth > MAX_DEPTH:
+        raise ValueError("an object is a part of itself, or of too many others")
+      return sizes[part, name]
+
+    def instances(reference: Reference) -> Iterator[Arrays]:
+      part, name, placement = reference
+      shape = find(part, name)
       if not shape.is_solid:
         return
       if len(shape.faces):
@@ -76,19 +104,22 @@ def read_3mf(path: pathlib.Path) -> Arrays:
       for other, component, inner in shape.components:
         outer = inner @ placement[:3]
         outer[3] += placement[3]
-        yield from instances((other, component, outer), depth + 1)
+        yield from instances((other, component, outer))
 
     start = _start_part(archive, names)
-    vertices, faces, count, total, walked = [np.zeros((0, 3))], [_NO_FACES], 0, 0, 0
-    for item in model(start).items:
-      for points, triangles in instances(item, 0):
+    items = model(start).items
+    all_sizes = [measure(*item[:2], frozenset()) for item in items]
+    if (
+      sum(size.faces for size in all_sizes) > MAX_FACES
+      or sum(size.instances for size in all_sizes) > MAX_INSTANCES
+    ):
+      raise ValueError(f"has more than {MAX_FACES:,} faces or too many components")
+    vertices, faces, count = [np.zeros((0, 3))], [_NO_FACES], 0
+    for item in items:
+      for points, triangles in instances(item):
         vertices.append(points)
         faces.append(triangles + count)
         count += len(points)
-        total += len(triangles)
-        walked += 1
-        if total > MAX_FACES or walked > MAX_FACES // 1000:
-          raise ValueError(f"has more than {MAX_FACES:,} faces or too many components")
   return np.concatenate(vertices), np.concatenate(faces)
 
 

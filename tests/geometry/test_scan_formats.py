@@ -233,13 +233,23 @@ def test_a_3mf_that_holds_itself_or_doubles_for_ever_ends(tmp_path):
   path = write_3mf(tmp_path / "a.3mf", loop, '<item objectid="1"/>')
   with pytest.raises(ValueError, match="part of itself"):
     occnet_jax.read_mesh(path)
-  doubled = mesh_xml(0) + "".join(
+  doubled = "".join(
     f'<object id="{i}"><components><component objectid="{i - 1}"/>'
     f'<component objectid="{i - 1}"/></components></object>'
     for i in range(1, 30)
   )
-  path = write_3mf(tmp_path / "b.3mf", doubled, '<item objectid="29"/>')
-  with pytest.raises(ValueError, match="too many components"):
+  empty = '<object id="0"><mesh><vertices/><triangles/></mesh></object>'
+  for first in (mesh_xml(0), empty):
+    path = write_3mf(tmp_path / "b.3mf", first + doubled, '<item objectid="29"/>')
+    with pytest.raises(ValueError, match="too many components"):
+      occnet_jax.read_mesh(path)
+  chain = mesh_xml(0) + "".join(
+    f'<object id="{i}"><components><component objectid="{i - 1}"/></components></object>'
+    for i in range(1, 40)
+  )
+  items = "".join(f'<item objectid="{i}"/>' for i in range(40))  # from the inside out
+  path = write_3mf(tmp_path / "c.3mf", chain, items)
+  with pytest.raises(ValueError, match="of too many others"):
     occnet_jax.read_mesh(path)
 
 
