@@ -1,5 +1,6 @@
 """Deep Marching Cubes against recordings of the reference and independent truths."""
 
+import functools
 import itertools
 
 import jax
@@ -76,11 +77,17 @@ def test_probabilities_of_topologies_are_those_of_the_reference_and_add_up():
 
 def test_distances_of_points_are_those_of_the_reference():
   given = recorded("dmc_distance")
-  distances, pullback = jax.vjp(
-    lambda o: dmc_losses.cell_distances(o, given["in/points"]), given["in/offset"]
-  )
+
+  @jax.jit
+  def both(offset, cotangent):
+    distances, pullback = jax.vjp(
+      lambda o: dmc_losses.cell_distances(o, given["in/points"]), offset
+    )
+    return distances, pullback(cotangent)[0]
+
+  distances, slope = both(given["in/offset"], given["in/cotangent"])
   assert_near(distances, given["out/distance"])
-  assert_near(pullback(given["in/cotangent"])[0], given["grad/offset"])
+  assert_near(slope, given["grad/offset"])
 
 
 def test_the_distance_from_a_triangle_is_exact_where_the_nearest_point_is_inside():
@@ -94,14 +101,14 @@ def test_the_distance_from_a_triangle_is_exact_where_the_nearest_point_is_inside
 def test_smoothness_and_curvature_are_those_of_the_reference():
   given = recorded("dmc_smoothness")
   cells = 3**3  # the recordings are sums over them
-  value, slope = jax.value_and_grad(dmc_losses.smoothness_term)(given["in/occupancy"])
+  smoothness = jax.jit(jax.value_and_grad(dmc_losses.smoothness_term))
+  value, slope = smoothness(given["in/occupancy"])
   assert_near(cells * value, given["out/loss"])
   assert_near(cells * slope, given["grad/occupancy"])
   given = recorded("dmc_curvature")
+  curvature = jax.jit(jax.value_and_grad(dmc_losses.curvature_term))
   for kind in ("", "_sharp"):
-    value, slope = jax.value_and_grad(dmc_losses.curvature_term)(
-      given["in/offset"], given[f"in/probabilities{kind}"]
-    )
+    value, slope = curvature(given["in/offset"], given[f"in/probabilities{kind}"])
     assert_near(cells * value, given[f"out/loss{kind}"])
     assert_near(cells * slope, given[f"grad/offset{kind}"])
 
@@ -131,7 +138,8 @@ def test_curvature_is_the_sum_over_pairs_of_triangles_one_by_one():
       for i, j in np.argwhere(lower @ upper.T):
         gap = np.square(normals[number, i] - normals[other, j]).sum()
         total += p[number, i] * p[other, j] * gap
-  value = dmc_losses.curvature_term(jnp.asarray(offset), jnp.asarray(weights))
+  curvature = jax.jit(dmc_losses.curvature_term)
+  value = curvature(jnp.asarray(offset), jnp.asarray(weights))
   np.testing.assert_allclose(value, total / r**3, rtol=1e-5)
 
 
@@ -139,13 +147,19 @@ def test_losses_and_the_mesh_are_those_of_the_reference():
   given = recorded("dmc_losses")
   np.testing.assert_allclose(dmc_losses.border_weights(9), given["out/neg_weight"])
   arrays = given["in/occupancy"], given["in/offset"]
-  for name in dmc_losses.WEIGHTS:
-    value, slopes = jax.value_and_grad(
-      lambda o, f, name=name: dmc_losses.loss_terms(o, f, given["in/points"])[name],
-      argnums=(0, 1),
-    )(*arrays)
+
+  @jax.jit
+  def terms_and_slopes(*arrays):
+    def terms(*arrays):
+      return dmc_losses.loss_terms(*arrays, given["in/points"])
+
+    return terms(*arrays), jax.jacrev(terms, argnums=(0, 1))(*arrays)
+
+  values, slopes = terms_and_slopes(*arrays)
+  assert values.keys() == dmc_losses.WEIGHTS.keys()
+  for name, value in values.items():
     assert_near(value, given[f"out/{name}"])
-    for slope, kind in zip(slopes, ("occupancy", "offset"), strict=True):
+    for slope, kind in zip(slopes[name], ("occupancy", "offset"), strict=True):
       array = given[f"grad_{name}/{kind}"]
       if np.abs(array).max() > 0:
         assert_near(slope, array)
@@ -201,14 +215,14 @@ def test_the_network_its_loss_and_its_statistics_are_those_of_the_reference():
     assert_near(ours, parity.load(case, "eval/")[name], 1e-5)
 
   @jax.jit
-  @jax.value_and_grad
+  @functools.partial(jax.value_and_grad, has_aux=True)
   def step(params):
     now = {**variables, "params": params}
-    made, _ = net.apply(now, inputs, train=True, mutable=["batch_stats"])
+    made, changed = net.apply(now, inputs, train=True, mutable=["batch_stats"])
     terms = jax.vmap(dmc_losses.loss_terms)(*made, to_cells(target, 8))
-    return sum(term.mean() for term in terms.values())
+    return sum(term.mean() for term in terms.values()), changed
 
-  loss, gradients = step(variables["params"])
+  (loss, changed), gradients = step(variables["params"])
   np.testing.assert_allclose(loss, train["loss"], rtol=1e-5)
   named = dmc_weights.to_state_dict({"params": gradients})
   small = parity.load(case, "grad/")
@@ -216,13 +230,12 @@ def test_the_network_its_loss_and_its_statistics_are_those_of_the_reference():
   for name, array in small.items():
     error = np.abs(named[name].reshape(array.shape) - array).max()
     assert error < 2e-4 * max(np.abs(array).max(), 1e-2 * largest), name
-  _, changed = net.apply(variables, inputs, train=True, mutable=["batch_stats"])
   named = dmc_weights.to_state_dict({**variables, **changed})
   for name, array in parity.load(case, "after/").items():
     assert_near(named[name], array, 1e-5)
   if "loss_after_adam_step" in train:
     updates, _ = optax.adam(1e-4).update(gradients, optax.adam(1e-4).init(gradients))
-    after, _ = step(optax.apply_updates(variables["params"], updates))
+    (after, _), _ = step(optax.apply_updates(variables["params"], updates))
     np.testing.assert_allclose(after, train["loss_after_adam_step"], rtol=1e-4)
 
 
@@ -262,9 +275,9 @@ def test_the_published_network_has_its_number_of_parameters():
 def test_the_weights_of_curvature_are_a_choice_and_a_coarse_grid_is_refused():
   given = recorded("dmc_losses")
   arrays = given["in/occupancy"], given["in/offset"], given["in/points"]
+  terms = jax.jit(dmc_losses.loss_terms, static_argnames="published")
   published, own = (
-    dmc_losses.loss_terms(*arrays, published=flag)["curvature"]
-    for flag in (True, False)
+    terms(*arrays, published=flag)["curvature"] for flag in (True, False)
   )
   assert abs(float(published - own)) > 1e-3
   model = base.get_config("dmc").model.to_dict()

@@ -15,6 +15,7 @@ from occnet_jax.data.example_batch import example_batch
 from occnet_jax.interop import ifnet_weights
 from occnet_jax.models import registry
 from occnet_jax.nn.multiscale import voxelise
+from occnet_jax.train import initial_values
 from tests.helpers import ifnet_twin
 from tests.helpers.variables import draw
 
@@ -182,8 +183,8 @@ def test_clouds_of_any_size_have_the_features_of_the_grid_that_they_make():
   variables = draw(method.init, make_batch(rng, 8))
   for n in (1, 50):
     cloud = jnp.asarray(rng.uniform(-0.5, 0.5, (2, n, 3)).astype(np.float32))
-    latent = method.encode(variables, cloud)
-    expected = method.encode(variables, voxelise(cloud, 8))
+    latent = jax.jit(method.encode)(variables, cloud)
+    expected = jax.jit(method.encode)(variables, voxelise(cloud, 8))
     jax.tree.map(np.testing.assert_array_equal, latent, expected)
     assert [volume.shape for volume in latent] == [
       (2, 8, 8, 8, 1),
@@ -197,10 +198,10 @@ def test_a_logit_depends_on_the_seven_places_of_its_own_point_only():
   method, rng = make({"levels": ((2,),), "displacement": 0.5}), np.random.default_rng(0)
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 5, shapes=1))
   variables = draw(method.init, batch)
-  grid, features = method.encode(variables, batch["inputs"])
+  grid, features = jax.jit(method.encode)(variables, batch["inputs"])
   centre = jnp.zeros((1, 1, 3))  # node 2 of 5; 0.5 of half a side is one node
-  slope = jax.grad(
-    lambda grid: method.decode(variables, (grid, features), centre).sum()
+  slope = jax.jit(
+    jax.grad(lambda grid: method.decode(variables, (grid, features), centre).sum())
   )(grid)
   near = {(2, 2, 2)} | {
     tuple(np.array((2, 2, 2)) + sign * np.eye(3, dtype=int)[axis])
@@ -280,15 +281,15 @@ def test_the_coarsest_grids_alone_give_logits_that_finer_ones_do_not_change():
   batch = jax.tree.map(jnp.asarray, make_batch(rng, 8))
   method = make(model)
   variables = draw(method.init, batch)
-  whole = method.encode(variables, batch["inputs"])
+  whole = jax.jit(method.encode)(variables, batch["inputs"])
   for used in (1, 2, 3):
     method = make(model | {"levels_used": used})
-    latent = method.encode(variables, batch["inputs"])
+    latent = jax.jit(method.encode)(variables, batch["inputs"])
     for k, (grid, all_of_it) in enumerate(zip(latent, whole, strict=True)):
       np.testing.assert_array_equal(grid, all_of_it if k >= 3 - used else 0)
   np.testing.assert_array_equal(
-    method.decode(variables, latent, batch["points"]),
-    make(model).decode(variables, whole, batch["points"]),
+    jax.jit(method.decode)(variables, latent, batch["points"]),
+    jax.jit(make(model).decode)(variables, whole, batch["points"]),
   )
   with pytest.raises(ValueError, match=r"levels_used=4 .*want at most 3, the grids"):
     make(model | {"levels_used": 4})
@@ -304,7 +305,7 @@ def test_dropped_levels_train_the_coarsest_grids_to_do_without_the_others():
   score, losses = jax.jit(make(model | {"levels_used": 2}).score), []
   for share in (0.0, 1.0):
     method = make(model | {"level_dropout": share})
-    variables = jax.jit(method.init)(KEY, batch)
+    variables = initial_values.draw(method, KEY, batch)
 
     @jax.jit
     def step(variables, key, method=method):
