@@ -244,7 +244,8 @@ def test_a_3mf_that_holds_itself_or_doubles_for_ever_ends(tmp_path):
     with pytest.raises(ValueError, match="too many components"):
       occnet_jax.read_mesh(path)
   chain = mesh_xml(0) + "".join(
-    f'<object id="{i}"><components><component objectid="{i - 1}"/></components></object>'
+    f'<object id="{i}"><components><component objectid="{i - 1}"/></components>'
+    "</object>"
     for i in range(1, 40)
   )
   items = "".join(f'<item objectid="{i}"/>' for i in range(40))  # from the inside out

@@ -13,6 +13,7 @@ from occnet_jax import config as config_lib
 from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
 from occnet_jax.nn import poisson
+from tests.helpers.compilations import compiled
 from tests.helpers.variables import draw
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -31,7 +32,8 @@ SMALL = {
 
 
 def build(**fields):
-  return registry.build(base.get_config("sap").to_dict()["model"] | SMALL | fields)
+  model = base.get_config("sap").to_dict()["model"] | SMALL | fields
+  return compiled(registry.build(model))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,9 @@ def test_the_loss_compares_with_the_field_of_the_true_surface(variables, batch, 
   method = build(poisson_box=box)
   value, (_, scalars) = method.loss(variables, batch, None, True)
   field = -np.asarray(method.encode(variables, batch["inputs"])["grid"])
-  truth = poisson.indicator(batch["surface"] / box + 0.5, batch["normals"], 16, 0.0)
+  truth = jax.jit(poisson.indicator, static_argnums=(2, 3))(
+    batch["surface"] / box + 0.5, batch["normals"], 16, 0.0
+  )
   expected = np.square(np.tanh(field) - np.tanh(truth)).mean()
   np.testing.assert_allclose(value, expected, rtol=1e-4)
   scores = method.score(variables, batch)

@@ -10,6 +10,7 @@ from occnet_jax import config as config_lib
 from occnet_jax import trained_model
 from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import oriented_points, registry
+from occnet_jax.train import initial_values
 from tests.helpers.compilations import count_compilations
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -52,7 +53,7 @@ def net():
   config = make_config()
   method = registry.build(config["model"])
   # Random values everywhere, so that no part is silent.
-  variables = jax.jit(method.init)(KEY, make_batch())
+  variables = initial_values.draw(method, KEY, make_batch())
   leaves, tree = jax.tree.flatten(variables)
   keys = jax.random.split(KEY, len(leaves))
   leaves = [
@@ -116,7 +117,7 @@ def test_a_network_that_reads_normals_starts_as_one_without_and_learns_from_them
   losses, grids = {}, {}
   for share in (0.0, 0.5, 1.0):
     method = registry.build(make_config(normals_given=share)["model"])
-    variables = jax.jit(method.init)(KEY, batch)
+    variables = initial_values.draw(method, KEY, batch)
     own = variables["params"].pop("fc_given", None)
     if share:
       assert not own["kernel"].any()
@@ -125,10 +126,11 @@ def test_a_network_that_reads_normals_starts_as_one_without_and_learns_from_them
     for name, given in (("first", own), ("changed", changed if share else None)):
       params = variables["params"] | ({"fc_given": given} if share else {})
       of = variables | {"params": params}
-      encode = jax.jit(lambda cloud, of=of, method=method: method.encode(of, cloud))
-      grids[share, name] = encode(batch["inputs"])["grid"], encode(full)["grid"]
+      encode = jax.jit(method.encode)
+      grids[share, name] = encode(of, batch["inputs"])["grid"], encode(of, full)["grid"]
+    loss = jax.jit(method.loss, static_argnums=3)
     losses[share] = [
-      float(method.loss(of, batch, jax.random.key(k), train)[0])
+      float(loss(of, batch, jax.random.key(k), train)[0])
       for k, train in ((0, True), (1, True), (0, False))
     ]
   np.testing.assert_array_equal(grids[1.0, "first"][0], grids[0.0, "first"][0])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from occnet_jax.nn.fkaconv import FKAConv, FKAConvNetwork, make_pyramid
+from occnet_jax.nn import fkaconv
+from occnet_jax.nn.fkaconv import FKAConv, FKAConvNetwork
 from tests.helpers.variables import draw as draw_variables
 
+make_pyramid = jax.jit(fkaconv.make_pyramid)
 RNG = np.random.default_rng(0)
 
 
@@ -84,7 +86,7 @@ def make_conv(b=2):
 
 def test_a_convolution_is_that_of_loops():
   net, variables, args = make_conv()
-  result = net.apply(variables, *args, train=False)
+  result = jax.jit(functools.partial(net.apply, train=False))(variables, *args)
   leaves = jax.tree.map(lambda a: np.asarray(a, float), variables["params"])
   radius = float(variables["batch_stats"]["norm_radius"])
   for i in range(2):
@@ -95,7 +97,9 @@ def test_a_convolution_is_that_of_loops():
 
 def test_the_running_radius_is_the_mean_distance_of_the_farthest_neighbour():
   net, variables, args = make_conv()
-  _, changed = net.apply(variables, *args, train=True, mutable=["batch_stats"])
+  _, changed = jax.jit(
+    functools.partial(net.apply, train=True, mutable=["batch_stats"])
+  )(variables, *args)
   _, points, centres, rows = map(np.asarray, args)
   farthest = [
     np.linalg.norm(points[i][rows[i, j]] - centres[i, j], axis=1).max()
@@ -109,15 +113,14 @@ def test_the_running_radius_is_the_mean_distance_of_the_farthest_neighbour():
 
 def test_a_convolution_does_not_depend_on_the_place_of_the_cloud_or_its_order():
   net, variables, (x, points, centres, rows) = make_conv()
-  result = net.apply(variables, x, points, centres, rows, train=False)
-  moved = net.apply(variables, x, points + 3, centres + 3, rows, train=False)
+  apply = jax.jit(functools.partial(net.apply, variables, train=False))
+  result = apply(x, points, centres, rows)
+  moved = apply(x, points + 3, centres + 3, rows)
   np.testing.assert_allclose(moved, result, atol=1e-4)
   order = RNG.permutation(30)
   places = jnp.asarray(np.argsort(order).astype(np.int32))
   shuffled = (x[:, order], points[:, order], centres, places[rows])
-  np.testing.assert_allclose(
-    net.apply(variables, *shuffled, train=False), result, atol=1e-5
-  )
+  np.testing.assert_allclose(apply(*shuffled), result, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [300, 9])

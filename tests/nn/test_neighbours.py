@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,8 @@ def attend(count=5):
   )
   net = NeighbourAttention(count, 8)
   variables = jax.jit(net.init)(jax.random.key(0), q, points, features)
-  return lambda q, p, f: net.apply(variables, q, p, f), variables, (q, points, features)
+  apply = jax.jit(functools.partial(net.apply, variables))
+  return apply, variables, (q, points, features)
 
 
 def test_the_sum_over_neighbours_is_that_of_a_loop():
@@ -77,7 +80,8 @@ def test_the_order_of_the_input_points_does_not_matter():
 
 def test_the_gradient_by_a_query_is_the_slope_and_is_finite_on_a_point():
   apply, _, (q, points, features) = attend()
-  slope = jax.grad(lambda q: apply(q, points, features).sum())(q)
+  slope_at = jax.jit(jax.grad(lambda q: apply(q, points, features).sum()))
+  slope = slope_at(q)
   step = 1e-3
   for k in range(3):
     move = step * jnp.eye(3)[k].reshape(1, 1, 3)
@@ -85,7 +89,7 @@ def test_the_gradient_by_a_query_is_the_slope_and_is_finite_on_a_point():
     numeric = (high - low).sum(-1) / (2 * step)
     close = np.isclose(numeric, slope[..., k], rtol=2e-2, atol=2e-2)
     assert close.mean() > 0.7  # the others change neighbours or cross a ReLU's kink
-  on_points = jax.grad(lambda q: apply(q, points, features).sum())(points[:, :4])
+  on_points = slope_at(points[:, :4])
   assert jnp.isfinite(on_points).all()
 
 
@@ -94,7 +98,7 @@ def test_the_published_decoder_is_that_of_a_loop():
   latent = {"points": jnp.asarray(points), "features": jnp.asarray(features)}
   net = AttentionDecoder(count=5, features=4, heads=3)
   variables = jax.jit(net.init)(jax.random.key(0), jnp.asarray(q), latent)
-  result = net.apply(variables, jnp.asarray(q), latent)
+  result = jax.jit(net.apply)(variables, jnp.asarray(q), latent)
   assert result.shape == (2, 6, 2)
 
   def linear(name, x):

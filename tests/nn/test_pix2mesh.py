@@ -8,7 +8,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.spatial
 
@@ -17,6 +16,7 @@ from occnet_jax.interop import baseline_weights
 from occnet_jax.nn import graph_mesh, mesh_losses, pix2mesh
 from occnet_jax.nn.pix2mesh import Prediction
 from tests.helpers import parity
+from tests.helpers.training import adam_step
 
 SMALL = graph_mesh.make_template(12)
 TERMS = {  # ours -> the reference's
@@ -120,10 +120,12 @@ def test_a_graph_convolution_is_that_of_the_reference():
     "lin2": {"kernel": state["lin2.weight"].T},
   }
   params = jax.tree.map(jnp.asarray, params)
-  out = net.apply({"params": params}, x, stage)
+  out = jax.jit(lambda p: net.apply({"params": p}, x, stage))(params)
   assert parity.relative_error(out, parity.load(case, "eval/")["out0"]) < 1e-5
 
-  gradients = jax.grad(lambda p: as_drawn([net.apply({"params": p}, x, stage)]))(params)
+  gradients = jax.jit(
+    jax.grad(lambda p: as_drawn([net.apply({"params": p}, x, stage)]))
+  )(params)
   recorded = parity.load(case, "grad/")
   assert parity.relative_error(gradients["lin"]["bias"], recorded["lin.bias"]) < 1e-4
   for name in ("lin", "lin2"):
@@ -158,8 +160,9 @@ def test_projected_features_and_their_gradients_are_those_of_the_reference(
 
   arguments = jnp.asarray(given["points"]), maps_of(given)
   recorded = parity.load("p2m_projection", f"out{form}/")["features"]
-  assert parity.relative_error(features(*arguments), recorded) < 1e-5
-  gradients = jax.grad(lambda *a: as_drawn([features(*a)]), (0, 1))(*arguments)
+  assert parity.relative_error(jax.jit(features)(*arguments), recorded) < 1e-5
+  slopes = jax.jit(jax.grad(lambda *a: as_drawn([features(*a)]), (0, 1)))
+  gradients = slopes(*arguments)
   recorded = parity.load("p2m_projection", f"grad{form}/")
   assert parity.relative_error(gradients[0], recorded["points"]) < 1e-4
   for i, gradient in enumerate(gradients[1] if align_corners else ()):
@@ -174,7 +177,8 @@ def test_a_guarded_projection_is_finite_at_and_behind_the_camera():
   def features(points):
     return pix2mesh.project(points, jnp.eye(3)[None], maps, near=pix2mesh.NEAR)
 
-  values, gradient = features(points), jax.grad(lambda p: features(p).sum())(points)
+  values = jax.jit(features)(points)
+  gradient = jax.jit(jax.grad(lambda p: features(p).sum()))(points)
   assert np.isfinite(values).all() and np.isfinite(gradient).all()
   np.testing.assert_array_equal(values[0, :, 3], [1, 0, 1, 1])  # where it is in view
 
@@ -226,9 +230,7 @@ def test_the_decoder_s_meshes_losses_and_gradients_are_those_of_the_reference(ki
       return jax.value_and_grad(loss, has_aux=True)(params)
 
     (loss, (meshes, terms)), gradients = step(params)
-    adam = optax.adam(1e-4)
-    updates, _ = adam.update(gradients, adam.init(gradients))
-    (after, _), _ = step(optax.apply_updates(params, updates))
+    (after, _), _ = step(adam_step(params, gradients))
   recorded, train = parity.load(case, "eval/"), parity.load(case, "train/")
   for number, (vertices, before) in enumerate(meshes, start=1):
     assert parity.relative_error(vertices, recorded[f"pred_{number}"]) < 1e-5
@@ -273,11 +275,10 @@ def test_each_term_is_that_of_loops_over_vertices_and_edges():
   rng, stage = np.random.default_rng(1), SMALL.stages[0]
   vertices, before, normals = rng.standard_normal((3, 1, 12, 3)).astype(np.float32)
   surface = rng.standard_normal((1, 12, 3)).astype(np.float32)
-  terms = mesh_losses.block_terms(
+  terms = jax.jit(lambda *arrays: mesh_losses.block_terms(*arrays, stage))(
     Prediction(jnp.asarray(vertices), jnp.asarray(before)),
     jnp.asarray(surface),
     jnp.asarray(normals),
-    stage,
   )
   v, w, s = vertices[0], before[0], surface[0]
   squares = [[((a - b) ** 2).sum() for b in s] for a in v]
@@ -313,7 +314,7 @@ def test_coinciding_vertices_have_finite_gradients():
     terms = mesh_losses.block_terms(mesh, point, point, SMALL.stages[0])
     return sum(mesh_losses.weigh([terms]).values())
 
-  assert np.isfinite(jax.grad(total)(point)).all()
+  assert np.isfinite(jax.jit(jax.grad(total))(point)).all()
 
 
 def test_points_move_between_cube_and_camera_as_in_the_reference():

@@ -11,6 +11,13 @@ from scipy import ndimage
 from occnet_jax.nn import periodic, poisson
 from tests.helpers import parity_poisson
 
+# One program for each form of arguments: op by op, each operation is compiled.
+indicator = jax.jit(
+  poisson.indicator, static_argnums=(2, 3), static_argnames="corner_outside"
+)
+rasterise = jax.jit(poisson.rasterise, static_argnums=2)
+read, solve = jax.jit(periodic.read), jax.jit(poisson.solve, static_argnums=1)
+
 
 @pytest.fixture
 def rng():
@@ -46,7 +53,7 @@ def solve_by_sums(raster, sigma):
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 def test_the_solution_is_that_of_sums_over_all_waves(rng, sigma):
   raster = rng.standard_normal((2, 5, 5, 5, 3))
-  field = poisson.solve(jnp.asarray(raster), sigma)
+  field = solve(jnp.asarray(raster), sigma)
   expected = np.stack([solve_by_sums(each, sigma) for each in raster])
   np.testing.assert_allclose(field, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -58,7 +65,7 @@ def test_a_wave_of_normals_has_the_wave_that_calculus_gives(axis):
   line = np.moveaxis(np.ones((8, 8, 8)) * x, -1, axis)
   raster = np.zeros((1, 8, 8, 8, 3))
   raster[0, ..., axis] = np.cos(4 * np.pi * line)
-  field = poisson.solve(jnp.asarray(raster), 1.0)
+  field = solve(jnp.asarray(raster), 1.0)
   gaussian = np.exp(-((2 * np.pi * 2) ** 2) * (1 / np.pi / 8) ** 2 / 2)
   expected = -gaussian * np.sin(4 * np.pi * line) / (4 * np.pi)
   np.testing.assert_allclose(field[0], expected, atol=1e-6)
@@ -74,13 +81,13 @@ def test_normals_are_spread_over_the_nodes_of_their_cells(rng):
         node = np.floor(point).astype(int) + offset
         weight = np.prod(1 - np.abs(point - node))
         expected[(shape, *(node % 4))] += weight * normal
-  raster = poisson.rasterise(jnp.asarray(points), jnp.asarray(normals), 4)
+  raster = rasterise(jnp.asarray(points), jnp.asarray(normals), 4)
   np.testing.assert_allclose(raster, expected, atol=1e-5)
 
 
 def test_values_between_nodes_are_trilinear_and_go_round(rng):
   grid, points = rng.standard_normal((2, 4, 4, 4)), rng.uniform(-1, 2, (2, 30, 3))
-  values = periodic.read(jnp.asarray(grid), jnp.asarray(points))
+  values = read(jnp.asarray(grid), jnp.asarray(points))
   for shape in range(2):
     expected = ndimage.map_coordinates(
       grid[shape], 4 * points[shape].T, order=1, mode="grid-wrap"
@@ -96,7 +103,7 @@ def test_gradients_are_differences_of_nearby_values(rng):
 
     @jax.jit
     def value(points, normals, weights):
-      field = poisson.indicator(points, normals, 6, 1.0, weights)
+      field = indicator(points, normals, 6, 1.0, weights)
       return (functional * field).sum()
 
     args = tuple(map(jnp.asarray, args))
@@ -114,7 +121,7 @@ def test_gradients_are_differences_of_nearby_values(rng):
 def test_the_slope_on_a_node_is_the_one_towards_larger_coordinates(rng):
   grid = jnp.asarray(rng.standard_normal((1, 4, 4, 4)))
   at_node = jnp.asarray([[[0.25, 0.5, 0.75]]])
-  slopes = jax.grad(lambda p: periodic.read(grid, p).sum())(at_node)[0, 0]
+  slopes = jax.jit(jax.grad(lambda p: read(grid, p).sum()))(at_node)[0, 0]
   here = grid[0, 1, 2, 3]
   above = jnp.stack([grid[0, 2, 2, 3], grid[0, 1, 3, 3], grid[0, 1, 2, 0]])
   np.testing.assert_allclose(slopes, 4 * (above - here), rtol=1e-5)
@@ -122,26 +129,26 @@ def test_the_slope_on_a_node_is_the_one_towards_larger_coordinates(rng):
 
 def test_a_ball_is_where_its_points_are(rng):
   points, normals = make_ball(rng, 4000)
-  field = poisson.indicator(points, normals, 32, 2.0)
+  field = indicator(points, normals, 32, 2.0)
   assert abs(float(field[0, 0, 0, 0]) - 0.5) < 1e-6
   assert abs(float(field[0, 16, 16, 16]) + 0.5) < 0.1
-  np.testing.assert_allclose(periodic.read(field, points).mean(), 0, atol=1e-5)
+  np.testing.assert_allclose(read(field, points).mean(), 0, atol=1e-5)
   directions, _ = make_ball(rng, 500, 1.0)
   for radius, sign in ((0.3 - 0.5 / 32, -1), (0.3 + 0.5 / 32, 1)):
-    values = periodic.read(field, 0.5 + radius * (directions - 0.5))
+    values = read(field, 0.5 + radius * (directions - 0.5))
     assert (sign * values > 0).all()
 
 
 def test_the_length_of_normals_has_no_effect_and_their_side_is_the_sign(rng):
   points, normals = make_ball(rng, 300)
-  field = poisson.indicator(points, normals, 16, 2.0)
+  field = indicator(points, normals, 16, 2.0)
   close = {"rtol": 1e-4, "atol": 1e-5}
-  longer = poisson.indicator(points, 7 * normals, 16, 2.0)
+  longer = indicator(points, 7 * normals, 16, 2.0)
   np.testing.assert_allclose(longer, field, **close)
-  turned = poisson.indicator(points, -normals, 16, 2.0)
+  turned = indicator(points, -normals, 16, 2.0)
   np.testing.assert_allclose(turned, -field, **close)
   for side in (normals, -normals):
-    same = poisson.indicator(points, side, 16, 2.0, corner_outside=True)
+    same = indicator(points, side, 16, 2.0, corner_outside=True)
     np.testing.assert_allclose(same, field, **close)
 
 
@@ -149,16 +156,16 @@ def test_points_without_weight_change_nothing(rng):
   points, normals = make_ball(rng, 300)
   padding = jnp.asarray(rng.uniform(0, 1, (1, 50, 3)))
   weights = jnp.concatenate([jnp.ones((1, 300)), jnp.zeros((1, 50))], 1)
-  padded = poisson.indicator(
+  padded = indicator(
     jnp.concatenate([points, padding], 1),
     jnp.concatenate([normals, 5 * padding], 1),
     16,
     2.0,
     weights,
   )
-  alone = poisson.indicator(points, normals, 16, 2.0)
+  alone = indicator(points, normals, 16, 2.0)
   np.testing.assert_allclose(padded, alone, atol=1e-5)
-  nothing = poisson.indicator(points, normals, 16, 2.0, 0 * weights[:, :300])
+  nothing = indicator(points, normals, 16, 2.0, 0 * weights[:, :300])
   np.testing.assert_array_equal(nothing, 0)
 
 

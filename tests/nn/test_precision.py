@@ -8,6 +8,7 @@ import pytest
 from configs.models import onet
 from occnet_jax.models import registry
 from occnet_jax.nn import precision
+from occnet_jax.train import initial_values
 from tests.helpers import ROOT
 
 MODEL = onet.get_config().to_dict() | {
@@ -31,7 +32,7 @@ def run():
   methods = {
     name: registry.build(MODEL, precision=name) for name in ("float32", "bfloat16")
   }
-  variables = methods["float32"].init(jax.random.key(0), batch)
+  variables = initial_values.draw(methods["float32"], jax.random.key(0), batch)
   leaves, tree = jax.tree.flatten(variables["params"])
   keys = jax.random.split(jax.random.key(1), len(leaves))
   leaves = [
@@ -42,8 +43,12 @@ def run():
 
 
 def logits(method, variables, batch):
-  latent = method.encode(variables, batch["inputs"])
-  return np.asarray(method.decode(variables, latent, batch["points"]))
+  @jax.jit  # traced anew by each call
+  def run(variables, batch):
+    latent = method.encode(variables, batch["inputs"])
+    return method.decode(variables, latent, batch["points"])
+
+  return np.asarray(run(variables, batch))
 
 
 def gradient_of(method):
@@ -71,7 +76,7 @@ def test_rounding_flips_labels_only_near_the_level(run):
 def test_gradients_are_those_of_float32_up_to_rounding(run):
   methods, variables, batch = run
   exact, rounded = (
-    gradient_of(methods[name])(variables["params"], variables, batch)
+    jax.jit(gradient_of(methods[name]))(variables["params"], variables, batch)
     for name in ("float32", "bfloat16")
   )
   exact, rounded = (
