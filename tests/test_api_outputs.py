@@ -1,5 +1,6 @@
 """`Model` for methods whose outputs are no fields."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ def test_points_come_back_in_the_frame_of_the_cloud():
 
 def test_a_cloud_without_a_surface_is_named_in_its_batch():
   def filled_where_far(variables, latent):
-    return np.where(np.abs(latent).max() < 1.5, one_cell(variables, latent), -1.0)
+    return jnp.where(jnp.abs(latent).max() < 1.5, one_cell(variables, latent), -1.0)
 
   model = make_model(Grid(0.0), filled_where_far)
   clouds = [factor * CLOUD for factor in (0.1, 0.15, 0.1)]
@@ -56,7 +57,7 @@ def test_an_error_of_another_kind_gets_the_index_as_a_note():
   model = make_model(Grid(0.0), no_memory)
   with pytest.raises(MemoryError, match="2 TB") as raised:
     next(model.reconstruct_batch([CLOUD]))
-  assert raised.value.__notes__ == ["in observed[0]"]
+  assert raised.value.__notes__[-1] == "in observed[0]"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
