@@ -8,6 +8,8 @@ from scipy import ndimage
 
 from occnet_jax.nn import interpolate
 
+linear = jax.jit(interpolate.linear, static_argnames="border")
+
 
 @pytest.mark.parametrize("sides", [(5, 7), (4, 6, 3)])
 @pytest.mark.parametrize("border", [True, False])
@@ -17,7 +19,7 @@ def test_linear_interpolation_equals_scipys(sides, border):
   t = 200
   positions = rng.uniform(-2, 9, (2, t, len(sides))).astype(np.float32)
   positions[:, :9] = np.round(positions[:, :9])  # on nodes, inside and outside
-  result = interpolate.linear(jnp.asarray(grid), jnp.asarray(positions), border=border)
+  result = linear(jnp.asarray(grid), jnp.asarray(positions), border=border)
   for shape in range(2):
     for feature in range(3):
       expected = ndimage.map_coordinates(
@@ -35,13 +37,13 @@ def test_the_gradient_is_that_of_the_cell():
   positions = jnp.asarray(rng.uniform(0.1, 2.9, (1, 20, 3)), jnp.float32)
 
   def total(positions):
-    return interpolate.linear(grid, positions).sum()
+    return linear(grid, positions).sum()
 
-  gradient = jax.grad(total)(positions)
+  gradient = jax.jit(jax.grad(total))(positions)
   step = 1e-2
   for axis in range(3):
     shift = (np.eye(3, dtype=np.float32)[axis] * step).reshape(1, 1, 3)
-    values = [interpolate.linear(grid, positions + s * shift) for s in (1, -1)]
+    values = [linear(grid, positions + s * shift) for s in (1, -1)]
     same_cell = np.floor(positions + shift) == np.floor(positions - shift)
     slope = ((values[0] - values[1]) / (2 * step))[..., 0]
     rows = same_cell.all(-1)
