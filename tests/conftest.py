@@ -121,7 +121,7 @@ def tiny_data(made_once, write_meshes):
 
 @pytest.fixture(scope="session")
 def tiny_views(made_once, write_meshes):
-  """Eight boxes and eight ellipsoids with three views of 32 x 32 pixels each."""
+  """Eight boxes and eight ellipsoids with three views of 64 x 64 pixels each."""
   from data_prep.pipeline.prepare import prepare
 
   def make(directory):
@@ -130,9 +130,10 @@ def tiny_views(made_once, write_meshes):
       out=directory / "data",
       points=2000,
       surface_points=1000,
+      near_points=500,
       voxel_side=16,
       views=3,
-      view_side=32,
+      view_side=64,
       val_fraction=0.25,
       test_fraction=0.25,
       workers=1,
@@ -147,6 +148,23 @@ def tiny_run(made_once, tiny_data):
   from occnet_jax.train import loop
 
   return made_once("tiny_run", lambda path: loop.train(_tiny_config(tiny_data), path))
+
+
+@pytest.fixture(scope="session")
+def tiny_task(made_once, tiny_views):
+  """A function variant of configs/onet.py -> config and workdir of a small run of it.
+
+  For every kind of input beside clouds: images, grids, nothing.
+  """
+  from occnet_jax.cli import stages
+  from tests.helpers.small_tasks import make_config
+
+  def get(variant):
+    config = make_config(variant, tiny_views)
+    name = f"tiny_task_{variant}"
+    return config, made_once(name, lambda path: stages.train(config, path))
+
+  return get
 
 
 @pytest.fixture

@@ -2,90 +2,23 @@
 
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 import occnet_jax
-from configs import onet
 from occnet_jax.cli import stages
+from tests.helpers.small_tasks import make_config
 
 VARIANTS = ("image", "images", "voxels", "unconditional", "autodecoder")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, write_meshes):
-  """Eight boxes and eight ellipsoids with views and a grid of 16^3."""
-  from data_prep.pipeline.prepare import prepare
-
-  where = tmp_path_factory.mktemp("views")
-  prepare(
-    source=f"folder:{write_meshes(where / 'meshes', 8)}",
-    out=where / "data",
-    points=2000,
-    surface_points=1000,
-    near_points=500,
-    voxel_side=16,
-    views=3,
-    view_side=64,
-    val_fraction=0.25,
-    test_fraction=0.25,
-    workers=1,
-  )
-  return where / "data"
-
-
-def make_config(variant, data, **changed):
-  config = onet.get_config(variant)
-  fields = {
-    "prep.voxel_side": 16,
-    "data.dir": str(data),
-    "data.points": 64,
-    "data.workers": 0,
-    "data.image_side": 64,
-    "data.image_views": 2,
-    "model.hidden_size": 16,
-    "optim.learning_rate": 3e-3,
-    "train.steps": 20,
-    "train.log_every": 5,
-    "train.batch_size": 4,
-    "train.validate_every": 20,
-    "val.batch_size": 4,
-    "test.samples": 500,
-    "generation.resolution_0": 8,
-    "generation.upsampling_steps": 1,
-    "report.shapes": 2,
-  }
-  if variant != "unconditional":
-    fields["model.c_dim"] = 16
-  if variant == "autodecoder":
-    fields["train.steps"] = 60  # fitting starts from codes that mean something
-  if "image" in variant:
-    fields["model.encoder"] = "simple_conv"  # compiles sooner than a ResNet
-  config.update_from_flattened_dict({**fields, **changed})
-  return config.to_dict()
-
-
-@pytest.fixture(scope="module")
-def runs(data, tmp_path_factory):
-  """Trained runs by variant, each made when it is first asked for."""
-  made = {}
-
-  def get(variant):
-    if variant not in made:
-      workdir = tmp_path_factory.mktemp(variant)
-      config = make_config(variant, data)
-      stages.train(config, workdir)
-      made[variant] = config, workdir
-    return made[variant]
-
-  return get
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_task_goes_all_the_way(runs, variant):
-  config, workdir = runs(variant)
+def test_a_task_goes_all_the_way(tiny_task, variant, tmp_path):
+  config, trained = tiny_task(variant)
+  workdir = shutil.copytree(trained, tmp_path / "run")
   rows = (workdir / "logs" / "metrics.jsonl").read_text().splitlines()
   losses = [row["train/loss"] for row in map(json.loads, rows) if "train/loss" in row]
   assert losses[-1] < losses[0]
@@ -104,8 +37,8 @@ def test_a_task_goes_all_the_way(runs, variant):
     assert (workdir / "report.html").stat().st_size > 10_000
 
 
-def test_samples_are_drawn_and_latents_are_readable(runs):
-  _, workdir = runs("unconditional")
+def test_samples_are_drawn_and_latents_are_readable(tiny_task):
+  _, workdir = tiny_task("unconditional")
   model = occnet_jax.restore(workdir)
   latent = model.prior(3, seed=1)
   assert latent.z.shape == (3, 128)
@@ -120,8 +53,9 @@ def test_samples_are_drawn_and_latents_are_readable(runs):
   )
 
 
-def test_an_interpolation_begins_and_ends_at_its_shapes(runs):
-  config, workdir = runs("voxels")
+def test_an_interpolation_begins_and_ends_at_its_shapes(tiny_task, tmp_path):
+  config, trained = tiny_task("voxels")
+  workdir = shutil.copytree(trained, tmp_path / "run")
   stages.interpolate(config, workdir, steps=3)
   (pair,) = [path for path in (workdir / "interpolation").iterdir() if path.is_dir()]
   assert [path.name for path in sorted(pair.iterdir())] == [
@@ -134,8 +68,8 @@ def test_an_interpolation_begins_and_ends_at_its_shapes(runs):
     stages.interpolate(config, workdir, steps=1)
 
 
-def test_a_model_without_z_says_so(runs):
-  config, workdir = runs("voxels")
+def test_a_model_without_z_says_so(tiny_task):
+  config, workdir = tiny_task("voxels")
   model = occnet_jax.restore(workdir)
   with pytest.raises(ValueError, match="has no random z"):
     model.prior(2)
@@ -146,8 +80,8 @@ def test_a_model_without_z_says_so(runs):
     model.encode(np.zeros((1, 32, 32, 32)))
 
 
-def test_a_code_is_fitted_to_a_shape_that_training_never_saw(runs):
-  model = occnet_jax.restore(runs("autodecoder")[1])
+def test_a_code_is_fitted_to_a_shape_that_training_never_saw(tiny_task):
+  model = occnet_jax.restore(tiny_task("autodecoder")[1])
   points = np.random.default_rng(0).uniform(-0.55, 0.55, (1, 3000, 3))
   inside = (np.abs(points) < [0.5, 0.3, 0.35]).all(-1)
 
@@ -162,8 +96,8 @@ def test_a_code_is_fitted_to_a_shape_that_training_never_saw(runs):
   assert loss(model.fit(points, inside)) < 0.9 * loss(start)
 
 
-def test_a_grid_of_another_side_is_one_sentence(data, tmp_path):
-  config = make_config("voxels", data, **{"data.voxel_side": 32})
+def test_a_grid_of_another_side_is_one_sentence(tiny_views, tmp_path):
+  config = make_config("voxels", tiny_views, **{"data.voxel_side": 32})
   with pytest.raises(ValueError, match=r"grid of 16 cells a side, want 32"):
     stages.train(config, tmp_path)
 
@@ -174,7 +108,7 @@ def test_data_without_views_are_one_sentence(tiny_data, tmp_path):
     stages.train(config, tmp_path)
 
 
-def test_a_stretched_shape_has_no_view(data, tmp_path):
-  config = make_config("image", data, **{"data.random_stretch": 0.2})
+def test_a_stretched_shape_has_no_view(tiny_views, tmp_path):
+  config = make_config("image", tiny_views, **{"data.random_stretch": 0.2})
   with pytest.raises(ValueError, match=r"'image' cannot be deformed"):
     stages.train(config, tmp_path)
