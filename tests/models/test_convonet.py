@@ -12,8 +12,9 @@ from occnet_jax import api
 from occnet_jax import config as config_lib
 from occnet_jax.data.example_batch import example_batch
 from occnet_jax.models import registry
+from occnet_jax.train import initial_values
 from occnet_jax.types import Windows
-from tests.helpers.compilations import count_compilations
+from tests.helpers.compilations import compiled, count_compilations
 from tests.helpers.variables import draw
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -159,8 +160,8 @@ def test_every_field_of_windows_and_their_unet_changes_the_network(change):
   batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
   logits = []
   for fields in (small, small | change):
-    method = build(**fields)
-    variables = jax.jit(method.init)(jax.random.key(1), batch)
+    method = compiled(build(**fields))
+    variables = initial_values.draw(method, jax.random.key(1), batch)
     latent = method.encode(variables, points)
     logits.append(method.decode(variables, latent, points))
   assert float(abs(logits[0] - logits[1]).max()) > 1e-5
@@ -171,8 +172,8 @@ def test_features_of_the_cube_are_read_where_read_at_says():
   batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
   logits = []
   for read_at in ("nodes", "cells"):
-    method = build(features=("grid",), unet3d_levels=0, read_at=read_at)
-    variables = jax.jit(method.init)(jax.random.key(1), batch)
+    method = compiled(build(features=("grid",), unet3d_levels=0, read_at=read_at))
+    variables = initial_values.draw(method, jax.random.key(1), batch)
     latent = method.encode(variables, points)
     logits.append(method.decode(variables, latent, points))
   assert float(abs(logits[0] - logits[1]).max()) > 1e-5
@@ -197,7 +198,7 @@ def test_points_outside_of_a_window_have_no_effect():
   ],
 )
 def test_rows_of_nan_have_no_effect(fields):
-  method = build(unet_depth=0, unet3d_levels=0, **fields)
+  method = compiled(build(unet_depth=0, unet3d_levels=0, **fields))
   points = jax.random.uniform(jax.random.key(0), (2, 70, 3), minval=-0.03, maxval=0.03)
   batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
   variables = draw(method.init, batch)

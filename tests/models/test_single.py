@@ -8,9 +8,10 @@ import pytest
 from configs.models import single as fields
 from occnet_jax import config as config_lib
 from occnet_jax.models import registry
-from occnet_jax.train import optimizers
+from occnet_jax.train import initial_values, optimizers
 from occnet_jax.train import state as state_lib
 from occnet_jax.train import step as step_lib
+from tests.helpers.compilations import compiled
 
 RADIUS = 0.35
 SMALL = {
@@ -69,12 +70,11 @@ def test_every_encoding_fits_a_ball_at_points_that_it_was_not_trained_on(
 ):
   method, variables = train(make_model(encoding, loss))
   batch = ball(-1 % 2**32, b=2)
-  scores = method.score(variables, batch)
+  scores = jax.jit(method.score)(variables, batch)
   assert scores["iou"].shape == scores["loss"].shape == (2,)
   assert (scores["iou"] > 0.9).all()
-  values = method.decode(
-    variables, method.encode(variables, batch["inputs"]), batch["points"]
-  )
+  latent = method.encode(variables, batch["inputs"])
+  values = jax.jit(method.decode)(variables, latent, batch["points"])
   np.testing.assert_array_equal(values[0, :5].shape, (5,))
   inside = np.asarray(values) >= method.output.level
   agreement = (inside == np.asarray(batch["occupancies"], bool)).mean()
@@ -89,7 +89,7 @@ def test_every_prefix_of_the_grids_decodes_and_errors_fall_with_levels():
   _, variables = train(model, steps=300)
   batch, errors, decoded = ball(1 << 20, t=8192), [], []
   for used in (1, 2, 3):
-    method = registry.build(model | {"levels_used": used})
+    method = compiled(registry.build(model | {"levels_used": used}))
     values = np.asarray(method.decode(variables, None, batch["points"]))
     errors.append(np.square(values + np.asarray(batch["distances"])).mean())
     np.testing.assert_allclose(
@@ -97,26 +97,28 @@ def test_every_prefix_of_the_grids_decodes_and_errors_fall_with_levels():
     )
     decoded.append(values)
   assert errors[0] > errors[1] > errors[2]
-  finest = registry.build(model).decode(variables, None, batch["points"])
+  decode = jax.jit(registry.build(model).decode)
+  finest = decode(variables, None, batch["points"])
   np.testing.assert_array_equal(finest, decoded[-1])
 
 
 def test_the_loss_of_the_grids_is_the_sum_over_their_levels():
   model, batch = make_model("grids", "squared"), ball(3)
-  variables = registry.build(model).init(jax.random.key(0), batch)
+  method = compiled(registry.build(model))
+  variables = initial_values.draw(method, jax.random.key(0), batch)
   scores = [
-    registry.build(model | {"levels_used": used}).score(variables, batch)["loss"][0]
+    compiled(registry.build(model | {"levels_used": used})).score(variables, batch)
     for used in (1, 2, 3)
   ]
-  value, _ = registry.build(model).loss(variables, batch, None, True)
-  np.testing.assert_allclose(value, np.sum(scores), rtol=1e-5)
+  value, _ = method.loss(variables, batch, None, True)
+  np.testing.assert_allclose(value, sum(each["loss"][0] for each in scores), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "relative_l1", "squared"])
 def test_each_loss_is_its_formula(loss):
   model, batch = make_model("none", loss), ball(4)
-  method = registry.build(model)
-  variables = jax.jit(method.init)(jax.random.key(0), batch)
+  method = compiled(registry.build(model))
+  variables = initial_values.draw(method, jax.random.key(0), batch)
   values = np.asarray(method.decode(variables, None, batch["points"]), np.float64)
   inside, true = (
     np.asarray(batch[k], np.float64) for k in ("occupancies", "distances")

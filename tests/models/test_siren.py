@@ -8,7 +8,9 @@ import pytest
 from configs.models import siren as fields
 from occnet_jax.models import registry, siren
 from occnet_jax.nn.point_mlp import PointMLP
+from occnet_jax.train import initial_values
 from tests.helpers import parity_apart
+from tests.helpers.compilations import compiled
 
 
 @pytest.mark.parametrize("case", parity_apart.SIREN)
@@ -48,7 +50,8 @@ def test_layers_of_sines_pass_on_a_variance_of_a_half():
 
 
 def make(**changed):
-  return registry.build(fields.get_config().to_dict() | {"hidden_size": 8} | changed)
+  model = fields.get_config().to_dict() | {"hidden_size": 8} | changed
+  return compiled(registry.build(model))
 
 
 def random_batch(rng, n=5, t=7):
@@ -66,7 +69,7 @@ def test_the_loss_is_the_sum_of_its_terms_by_finite_differences():
   rng = np.random.default_rng(0)
   batch, chosen = random_batch(rng), (2.0, 3.0, 5.0, 7.0)
   method = make(loss_weights=chosen, omega=3.0)
-  variables = jax.jit(method.init)(jax.random.key(0), batch)
+  variables = initial_values.draw(method, jax.random.key(0), batch)
   value, (_, scalars) = method.loss(variables, batch, None, True)
 
   with jax.enable_x64(True):  # differences of float32 would be noise
@@ -100,7 +103,7 @@ def test_the_loss_is_the_sum_of_its_terms_by_finite_differences():
 def test_scores_are_those_of_each_shape_alone():
   batch = random_batch(np.random.default_rng(1))
   method = make()
-  variables = jax.jit(method.init)(jax.random.key(0), batch)
+  variables = initial_values.draw(method, jax.random.key(0), batch)
   scores = method.score(variables, batch)
   for shape in range(2):
     alone = {name: array[shape : shape + 1] for name, array in batch.items()}
@@ -112,7 +115,7 @@ def test_scores_are_those_of_each_shape_alone():
 def test_a_batch_without_surface_names_the_way_out():
   batch = random_batch(np.random.default_rng(0))
   method = make()
-  variables = jax.jit(method.init)(jax.random.key(0), batch)
+  variables = initial_values.draw(method, jax.random.key(0), batch)
   del batch["surface"]
   with pytest.raises(ValueError, match=r"config\.data\.targets lacks 'surface'"):
     method.loss(variables, batch, None, True)

@@ -42,8 +42,12 @@ def test_max_pool_is_that_of_flax_with_its_gradient(sides, kernel_size, padding)
     return nn.max_pool(x, (kernel_size,) * axes, (2,) * axes, pads)
 
   def found(pool):
-    y, pull = jax.vjp(pool, x)
-    return y, pull(jnp.arange(1.0, y.size + 1).reshape(y.shape))
+    @jax.jit
+    def both(x):
+      y, pull = jax.vjp(pool, x)
+      return y, pull(jnp.arange(1.0, y.size + 1).reshape(y.shape))
+
+    return both(x)
 
   chex.assert_trees_all_close(
     found(lambda x: max_pool(x, kernel_size, padding)), found(by_flax), rtol=1e-6
@@ -84,12 +88,12 @@ def test_a_convolution_on_a_cpu_is_that_of_xla_with_its_gradient(
   kernel = rng.standard_normal((kernel_size,) * len(sides) + features)
 
   def found(convolve):
-    y, pull = jax.vjp(
-      lambda *args: convolve(*args, stride, padding),
-      x,
-      jnp.asarray(kernel, jnp.float32),
-    )
-    return y, pull(jnp.cos(y))
+    @jax.jit
+    def both(*args):
+      y, pull = jax.vjp(lambda *args: convolve(*args, stride, padding), *args)
+      return y, pull(jnp.cos(y))
+
+    return both(x, jnp.asarray(kernel, jnp.float32))
 
   chex.assert_trees_all_close(
     found(conv.convolve),
@@ -120,7 +124,7 @@ def test_every_input_of_a_transposed_convolution_adds_its_kernel(
     )
   inner = [slice(padding, side - padding) for side in sides]
   np.testing.assert_allclose(
-    net.apply(variables, x), wanted[:, *inner] + bias, rtol=1e-4, atol=1e-5
+    jax.jit(net.apply)(variables, x), wanted[:, *inner] + bias, rtol=1e-4, atol=1e-5
   )
 
 
@@ -137,9 +141,12 @@ def test_the_gradient_of_a_transposed_convolution_is_that_of_xla():
   sides = (6, 8, 4)
 
   def gradients(transposed):
-    args = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    y, pull = jax.vjp(transposed, *args)
-    return y, pull(jnp.cos(y))
+    @jax.jit
+    def both(*args):
+      y, pull = jax.vjp(transposed, *args)
+      return y, pull(jnp.cos(y))
+
+    return both(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32))
 
   def by_xla(x, kernel):
     return lax.conv_transpose(
