@@ -38,14 +38,6 @@ def make_run(optimizer=None, ema=False):
   return method, optimizer, state
 
 
-@jax.jit
-def adam_step(params, gradients):
-  """Parameters after the first step of Adam with a rate of 1e-4, as in recordings."""
-  adam = optax.adam(1e-4)
-  updates, _ = adam.update(gradients, adam.init(gradients))
-  return optax.apply_updates(params, updates)
-
-
 def assert_close(a, b, **tolerance):
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
     np.testing.assert_allclose(x, y, **tolerance)

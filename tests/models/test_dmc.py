@@ -28,7 +28,6 @@ from occnet_jax.nn.dmc import (
 )
 from occnet_jax.types import CellTopologies, Method
 from tests.helpers import parity
-from tests.helpers.training import adam_step
 
 
 def recorded(case):
@@ -234,7 +233,7 @@ def test_the_network_its_loss_and_its_statistics_are_those_of_the_reference():
   for name, array in parity.load(case, "after/").items():
     assert_near(named[name], array, 1e-5)
   if "loss_after_adam_step" in train:
-    (after, _), _ = step(adam_step(variables["params"], gradients))
+    (after, _), _ = step(parity.adam_step(variables["params"], gradients))
     np.testing.assert_allclose(after, train["loss_after_adam_step"], rtol=1e-4)
 
 

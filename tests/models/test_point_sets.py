@@ -23,7 +23,6 @@ from occnet_jax.nn.chamfer import chamfer, chamfer_terms, nearest
 from occnet_jax.nn.pointnet import ResnetPointnet
 from occnet_jax.nn.psgn import PointSetDecoder, TwoBranchDecoder, TwoBranchEncoder
 from tests.helpers import parity
-from tests.helpers.training import adam_step
 from tests.helpers.variables import draw
 
 NETWORKS = {  # case -> network, and the module that knows the layout of its files
@@ -102,7 +101,7 @@ def test_outputs_gradients_and_statistics_are_those_of_the_reference(case):
     ours = np.linalg.norm(named[name].astype(np.float64))
     np.testing.assert_allclose(ours, norm, rtol=5e-4, atol=1e-4 * largest)
 
-  (after, _), _ = step(adam_step(variables["params"], gradients))
+  (after, _), _ = step(parity.adam_step(variables["params"], gradients))
   np.testing.assert_allclose(after, train["loss_after_adam_step"], rtol=1e-4)
   if statistics := parity.load(case, "after/"):
     named = layout.to_state_dict({**variables, **changed})

@@ -16,7 +16,6 @@ from occnet_jax.interop import baseline_weights
 from occnet_jax.nn import graph_mesh, mesh_losses, pix2mesh
 from occnet_jax.nn.pix2mesh import Prediction
 from tests.helpers import parity
-from tests.helpers.training import adam_step
 
 SMALL = graph_mesh.make_template(12)
 TERMS = {  # ours -> the reference's
@@ -230,7 +229,7 @@ def test_the_decoder_s_meshes_losses_and_gradients_are_those_of_the_reference(ki
       return jax.value_and_grad(loss, has_aux=True)(params)
 
     (loss, (meshes, terms)), gradients = step(params)
-    (after, _), _ = step(adam_step(params, gradients))
+    (after, _), _ = step(parity.adam_step(params, gradients))
   recorded, train = parity.load(case, "eval/"), parity.load(case, "train/")
   for number, (vertices, before) in enumerate(meshes, start=1):
     assert parity.relative_error(vertices, recorded[f"pred_{number}"]) < 1e-5
