@@ -84,7 +84,8 @@ def read_3mf(path: pathlib.Path) -> Arrays:
         raise ValueError("an object is a part of itself, or of too many others")
       if (part, name) not in sizes:
         shape, inner = find(part, name), above | {(part, name)}
-        parts = [measure(*each[:2], inner) for each in shape.components]
+        placed = shape.components if shape.is_solid else []
+        parts = [measure(*each[:2], inner) for each in placed]
         sizes[part, name] = _Size(
           1 + sum(each.instances for each in parts),
           len(shape.faces) + sum(each.faces for each in parts),

@@ -202,10 +202,13 @@ def test_a_3mf_is_what_its_build_places(tmp_path):
     f'<component objectid="1" transform="{turned}"/></components></object>'
     + mesh_xml(3)  # in no item
     + mesh_xml(4, "support")
+    + '<object id="5" type="support"><components><component objectid="77"/>'
+    "</components></object>"  # of no object, which does not matter
   )
   build = (
     '<item objectid="2" transform="1 0 0 0 1 0 0 0 1 0 0 5"/>'
     f'<item objectid="1" transform="{mirrored}"/><item objectid="4"/>'
+    '<item objectid="5"/>'
   )
   mesh = occnet_jax.read_mesh(write_3mf(tmp_path / "a.3mf", resources, build))
   assert len(mesh.faces) == 3 * 12
