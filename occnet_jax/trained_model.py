@@ -7,7 +7,6 @@ Shape letters: b shapes, n input points, t query points, z latent.
 
 import contextlib
 import copy
-import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from occnet_jax.data.input_arrays import as_batch, batch_of_one
 from occnet_jax.extract.batch import windows
 from occnet_jax.extract.batch.parallel import map_in_order, naming_errors
 from occnet_jax.extract.batch.shared_field import SharedEvaluator
-from occnet_jax.extract.field import Field, decoder_field
+from occnet_jax.extract.field import Field, decoder_field, shared_jit
 from occnet_jax.extract.to_mesh import mesh_from_frame, settings_of, to_mesh
 from occnet_jax.geometry.colours import Cloud, colour_mesh
 from occnet_jax.interop import cards, weights
@@ -73,7 +72,7 @@ class Model:
     batch = as_batch(inputs, kind, self.observation.spec, normals=normals)
     if self.method.pads:
       batch = user_clouds.pad_clouds(batch, len(self.observation.spec))
-    return kept_programs.call(_jit(self.method.encode), self.variables, batch)
+    return kept_programs.call(shared_jit(self.method.encode), self.variables, batch)
 
   def prior(
     self, count: int, *, seed: int | Sequence[int] = 0, inputs: Any = None
@@ -107,7 +106,7 @@ class Model:
     inputs = np.zeros((len(points), 0), np.float32) if inputs is None else inputs
     batch = {"points": points, "occupancies": occupancies, "inputs": inputs}
     batch = {name: ranges.to_finite(x, np.float32, name) for name, x in batch.items()}
-    return _jit(prior.posterior)(self.variables, batch)
+    return shared_jit(prior.posterior)(self.variables, batch)
 
   def with_z(self, latent: Latent, z: Float[np.ndarray | Array, "b z"]) -> Latent:
     """The latent with this z in it."""
@@ -162,7 +161,7 @@ class Model:
     if np.ndim(points) != 3 or np.shape(points)[-1] != 3:
       raise ValueError(f"points of shape {np.shape(points)}; want (b, t, 3)")
     points = ranges.to_finite(points, np.float32, "points")
-    return _jit(self.method.decode)(self.variables, latent, points)
+    return shared_jit(self.method.decode)(self.variables, latent, points)
 
   def field(self, latent: Latent, points_per_batch: int | None = None) -> Field:
     """One shape's values as a field of points (t, 3) -> (t,), for `extract_mesh`.
@@ -344,7 +343,3 @@ class Model:
     weights.write(
       directory, self.variables, self.config, self.record, card, dtype=dtype
     )
-
-
-# One compiled function for all models of one method, which `registry.build` makes once.
-_jit: Any = functools.cache(jax.jit)

@@ -164,6 +164,7 @@ def _jax_field(point_fn: PointFn, points_per_batch: int | None) -> "JaxField":
   return JaxField(bind, points_per_batch or default)
 
 
+# One compiled function for all who ask: `registry.build` makes those of a method once.
 shared_jit: Callable[[Callable], Callable] = functools.cache(jax.jit)
 
 

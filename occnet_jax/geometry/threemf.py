@@ -19,7 +19,7 @@ from occnet_jax.geometry.mesh_parsers import Arrays
 
 MODEL_TYPE = "http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"
 MAX_FACES = 50_000_000  # of all instances: components of components may double for ever
-MAX_INSTANCES = 50_000
+MAX_INSTANCES = 200_000  # with the objects that only hold others
 MAX_BYTES = 2**31  # of a part of the archive
 MAX_DEPTH = 32
 _PRODUCTION = "{http://schemas.microsoft.com/3dmanufacturing/production/2015/06}path"
