@@ -307,11 +307,16 @@ class Model:
       yield from map_in_order(reconstruct, observed, threads=threads)
 
   def replicas(self) -> list["Model"]:
-    """The model on each local device; the copies share their compiled functions."""
+    """The model on each local device; the copies share their compiled functions.
+
+    Variables that are on a device stay as they are: `device_put` would commit them to
+    it, and for committed arrays everything is compiled again.
+    """
     copies = []
     for device in jax.local_devices():
       copies.append(copy.copy(self))
-      copies[-1].variables = jax.device_put(self.variables, device)
+      if any(leaf.devices() != {device} for leaf in jax.tree.leaves(self.variables)):
+        copies[-1].variables = jax.device_put(self.variables, device)
     return copies
 
   def extraction_settings(self) -> dict[str, Any]:

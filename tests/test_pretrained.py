@@ -8,6 +8,7 @@ import pytest
 import occnet_jax
 from occnet_jax import config as config_lib
 from occnet_jax.interop import weights
+from tests.helpers.compilations import count_compilations
 from tests.helpers.pretrained import make_cloud, make_model
 
 CLOUD = make_cloud()
@@ -70,3 +71,14 @@ def test_a_run_becomes_a_model_of_its_best_checkpoint(tiny_run, tmp_path):
   assert model.settings == config_lib.parse(weights.shareable(run.config))
   assert model.method.decode is run.method.decode  # nothing is compiled twice
   jax.tree.map(np.testing.assert_array_equal, model.variables, run.variables)
+
+
+def test_the_copy_on_the_device_of_the_model_compiles_nothing_again(model):
+  first, second = model.replicas()
+  latent = model.encode(CLOUD[None])
+  with count_compilations() as compiled:
+    again = first.encode(CLOUD[None])
+  assert compiled == []
+  jax.tree.map(np.testing.assert_array_equal, latent, again)
+  (leaf, *_) = jax.tree.leaves(second.encode(CLOUD[None]))
+  assert leaf.devices() == {jax.local_devices()[1]}
