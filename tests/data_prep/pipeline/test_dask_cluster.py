@@ -17,6 +17,7 @@ from tests.helpers.small_data import SMALL
 
 # One shard a split: each costs a process that imports everything.
 FEW_SHARDS = SMALL | {"shard_size": 20}
+ONE_SHARD = FEW_SHARDS | {"val_fraction": 0.0, "test_fraction": 0.0}
 HAS_DASK = "an extra: pip install occnet-jax[dask]"
 
 
@@ -77,7 +78,7 @@ def test_only_missing_shards_are_made(source, prepared, scheduler, tmp_path):
 
 
 def test_a_mesh_beyond_a_limit_costs_a_cluster_that_mesh(soup, scheduler, tmp_path):
-  prepare(source=soup, out=tmp_path, run=on(scheduler), memory_limit=0.3, **FEW_SHARDS)
+  prepare(source=soup, out=tmp_path, run=on(scheduler), memory_limit=0.3, **ONE_SHARD)
   assert {row["id"]: row["outcome"] for row in outcomes(tmp_path)} == {
     "box": "ok",
     "soup": "memory",
@@ -93,7 +94,7 @@ def test_shards_that_a_worker_writes_elsewhere_are_an_error(
 
   monkeypatch.setattr(dask_cluster, "_absolute", move)
   with pytest.raises(ValueError, match="in a file system that all workers share"):
-    prepare(source=source, out=tmp_path / "out", run=on(scheduler), **FEW_SHARDS)
+    prepare(source=source, out=tmp_path / "out", run=on(scheduler), **ONE_SHARD)
 
 
 def test_a_shard_that_no_worker_can_make_is_an_error(source, scheduler, tmp_path):
@@ -104,14 +105,14 @@ def test_a_shard_that_no_worker_can_make_is_an_error(source, scheduler, tmp_path
     on(scheduler)(jobs, resources)
 
   with pytest.raises(OSError, match=r"no worker of the Dask cluster could make it .*"):
-    prepare(source=source, out=out, run=block, **FEW_SHARDS)
+    prepare(source=source, out=out, run=block, **ONE_SHARD)
 
 
 def test_the_command_prepares_by_workers_of_its_own(source, tmp_path):
   """Into a directory of a relative name, which workers have in no other place."""
   pytest.importorskip("distributed", reason=HAS_DASK)
-  fields = ("points", "surface_points", "voxel_side")
-  flags = [f"--config.prep.{name}={SMALL[name]}" for name in fields]
+  fields = ("points", "surface_points", "voxel_side", "val_fraction", "test_fraction")
+  flags = [f"--config.prep.{name}={ONE_SHARD[name]}" for name in fields]
   command = [sys.executable, "-m", "occnet_jax", "prepare", source, *flags]
   for where in (["--out=here"], ["--out=cluster", "--dask=local:2"]):
     done = subprocess.run(
@@ -131,20 +132,20 @@ def test_the_command_prepares_by_workers_of_its_own(source, tmp_path):
 def test_an_address_that_is_none_is_a_sentence(source, tmp_path, address):
   pytest.importorskip("distributed", reason=HAS_DASK)
   with pytest.raises(ValueError, match=f"--dask={address}: want the address of a sche"):
-    prepare(source=source, out=tmp_path / "out", run=on(address), **FEW_SHARDS)
+    prepare(source=source, out=tmp_path / "out", run=on(address), **ONE_SHARD)
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(source, tmp_path, monkeypatch):
   pytest.importorskip("distributed", reason=HAS_DASK)
   monkeypatch.setattr(dask_cluster, "_TIMEOUT", 1)
   with pytest.raises(OSError, match="no scheduler answers there within 1 s; start one"):
-    prepare(source=source, out=tmp_path, run=on("tcp://127.0.0.1:9"), **FEW_SHARDS)
+    prepare(source=source, out=tmp_path, run=on("tcp://127.0.0.1:9"), **ONE_SHARD)
 
 
 def test_without_dask_the_way_to_install_it_is_named(source, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "distributed", None)
   with pytest.raises(ValueError, match=r"needs Dask; run pip install 'occnet-jax\[da"):
-    prepare(source=source, out=tmp_path, run=on("local:2"), **FEW_SHARDS)
+    prepare(source=source, out=tmp_path, run=on("local:2"), **ONE_SHARD)
 
 
 def test_other_modes_refuse_a_cluster(tmp_path):
