@@ -171,12 +171,12 @@ def test_settings_that_do_not_agree_are_refused(field, value, message):
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    ({"data.inputs": "none"}, "'pointnet_resnet', which reads cloud, but .* 'none'"),
+    ({"data.inputs": "none"}, "'pointnet_simple', which reads cloud, but .* 'none'"),
     ({"data.inputs": "voxels"}, "reads cloud, but .* is 'voxels'"),
     ({"model.encoder": "voxel_simple"}, "reads voxels, but .* is 'cloud'"),
     ({"model.encoder": "resnet18"}, "reads image or images, but .* is 'cloud'"),
     ({"model.encoder": "code_table"}, "reads index, but .* is 'cloud'"),
-    ({"model.c_dim": 0}, "c_dim is 0 with the encoder 'pointnet_resnet'; want 1"),
+    ({"model.c_dim": 0}, "c_dim is 0 with the encoder 'pointnet_simple'; want 1"),
   ],
 )
 def test_no_encoder_is_trained_on_inputs_that_it_does_not_read(

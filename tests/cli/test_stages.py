@@ -68,7 +68,7 @@ def test_a_call_that_failed_before_its_first_checkpoint_claims_no_workdir(
     stages.train(wrong, tmp_path)
   config_lib.check_workdir(tiny_config, tmp_path)
   (tmp_path / "checkpoints" / "latest" / "4").mkdir(parents=True)
-  with pytest.raises(ValueError, match=r"encoder is 'foo', there 'pointnet_resnet'"):
+  with pytest.raises(ValueError, match=r"encoder is 'foo', there 'pointnet_simple'"):
     config_lib.check_workdir(wrong, tmp_path)
 
 

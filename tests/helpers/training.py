@@ -1,5 +1,7 @@
 """A small network on balls, and comparisons of trees."""
 
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -8,7 +10,11 @@ from configs.models import onet
 from occnet_jax.models import registry
 from occnet_jax.train import state as state_lib
 
+# The encoder and the decoder with conditional norms that have fewest parameters: each
+# costs compilation of a step. The paper's are in tests/models and tests/nn.
+SMALL_MODEL = {"encoder": "pointnet_simple", "decoder": "cbatchnorm_noresnet"}
 MODEL = onet.get_config().to_dict() | {
+  **SMALL_MODEL,
   "encoder_hidden_size": 8,
   "c_dim": 8,
   "hidden_size": 16,
@@ -29,13 +35,23 @@ def make_batch(seed, b=4, t=32, n=16):
   }
 
 
-def make_run(optimizer=None, ema=False):
-  optimizer = optimizer or optax.sgd(1e-3)  # Adam would hide a factor in the gradient
+SGD = optax.sgd(1e-3)  # Adam would hide a factor in the gradient
+
+
+def make_run(optimizer=SGD, ema=False):
+  """A method, its optimiser and a fresh state, whose arrays are nobody else's."""
+  method, state = _method_and_state(optimizer, ema)
+  return method, optimizer, jax.device_put(jax.tree.map(np.copy, state))
+
+
+@functools.cache
+def _method_and_state(optimizer, ema):
   method = registry.build(MODEL)
   state = state_lib.create(method, optimizer, make_batch(0), seed=0, ema=ema)
+  state = jax.device_get(state)
   # Zero layers would leave the encoder without a gradient at first.
-  state = state.replace(params=jax.tree.map(lambda a: a + 0.01, state.params))
-  return method, optimizer, state
+  params = jax.tree.map(lambda a: a + np.float32(0.01), state.params)
+  return method, state.replace(params=params)
 
 
 def assert_close(a, b, **tolerance):

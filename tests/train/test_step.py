@@ -15,6 +15,23 @@ from occnet_jax.train import step as step_lib
 from tests.helpers.training import MODEL, assert_close, make_batch, make_run
 
 OPTIM = config_lib.OptimSettings(**base.get_config().to_dict()["optim"])
+ADAM, DECAY = optax.adam(3e-3), 0.9
+
+
+def step_on_all_devices():
+  """A step whose statistics and gradients are those of all devices."""
+  method = registry.build(MODEL, axis_name=step_lib.AXIS)
+  return step_lib.make_step(method, ADAM, ema_decay=DECAY)
+
+
+@functools.cache  # compiled once for all tests here
+def mapped_step():
+  return step_lib.data_parallel(step_on_all_devices())
+
+
+@functools.cache
+def step_alone():
+  return jax.jit(step_lib.make_step(registry.build(MODEL), ADAM, ema_decay=DECAY))
 
 
 def test_rows_of_a_code_table_have_a_rate_of_their_own():
@@ -62,7 +79,7 @@ def test_statistics_are_those_of_all_devices_only_if_the_axis_is_named():
   for each in (method, both):
     step = step_lib.data_parallel(step_lib.make_step(each, optimizer))
     new, _ = step(step_lib.replicate(jax.device_get(state)), batch, 0, None)
-    stats.append(np.asarray(new.batch_stats["decoder"]["bn"]["bn"]["var"]))
+    stats.append(np.asarray(new.batch_stats["decoder"]["bn_5"]["bn"]["var"]))
   assert np.abs(stats[0] - stats[1]).max() > 1e-7
 
 
@@ -78,10 +95,8 @@ def test_every_device_draws_a_z_of_its_own():
   variables = jax.device_put({"params": kept.params, "batch_stats": kept.batch_stats})
   half = jax.tree.map(lambda x: jnp.asarray(x[:2]), batch)
   key = jax.random.fold_in(kept.key, 0)
-  losses = [
-    float(method.loss(variables, half, jax.random.fold_in(key, device), True)[0])
-    for device in (0, 1)
-  ]
+  loss = jax.jit(lambda key: method.loss(variables, half, key, True)[0])
+  losses = [float(loss(jax.random.fold_in(key, device))) for device in (0, 1)]
   assert abs(losses[0] - losses[1]) > 1e-4
   np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)
 
@@ -106,21 +121,21 @@ def test_the_mapped_step_compiles_once():
 
 
 def test_the_average_of_variables_follows_its_formula():
-  method, optimizer, state = make_run(ema=True)
-  step = step_lib.make_step(method, optimizer, ema_decay=0.9)
-  new, _ = jax.jit(step)(state, make_batch(0), 0)
+  _, _, state = make_run(ADAM, ema=True)
+  new, _ = step_alone()(state, make_batch(0), 0)
   now = {"params": new.params, "batch_stats": new.batch_stats}
-  wanted = jax.tree.map(lambda old, x: 0.9 * old + 0.1 * x, state.ema, now)
+  wanted = jax.tree.map(
+    lambda old, x: 0.9 * np.asarray(old) + 0.1 * np.asarray(x), state.ema, now
+  )
   assert_close(new.ema, wanted, rtol=1e-5, atol=1e-6)
   assert new.variables is new.ema
 
 
 def test_training_lowers_the_loss_of_a_batch():
-  method, optimizer, state = make_run(optax.adam(3e-3))
-  step = jax.jit(step_lib.make_step(method, optimizer))
+  _, _, state = make_run(ADAM, ema=True)
   losses = []
   for number in range(60):
-    state, scalars = step(state, make_batch(0), number)
+    state, scalars = step_alone()(state, make_batch(0), number)
     losses.append(float(scalars["loss"]))
   assert losses[-1] < 0.5 * losses[0]
 
@@ -131,44 +146,40 @@ def test_devices_that_do_not_divide_the_batch_are_an_error():
 
 
 def test_several_steps_in_one_call_are_those_steps():
-  _, optimizer, state = make_run(optax.adam(1e-3), ema=True)
-  both = registry.build(MODEL, axis_name=step_lib.AXIS)
-  step = step_lib.make_step(both, optimizer, ema_decay=0.9)
+  _, _, state = make_run(ADAM, ema=True)
   batches = [step_lib.split_over_devices(make_batch(seed), 2) for seed in range(3)]
   single, scanned = (step_lib.replicate(jax.device_get(state)) for _ in range(2))
-  losses, one = [], step_lib.data_parallel(step)
+  losses = []
   for number, batch in enumerate(batches):
-    single, scalars = one(single, batch, number, None)
+    single, scalars = mapped_step()(single, batch, np.int32(number), None)
     losses.append(scalars["loss"])
   together = jax.tree.map(lambda *each: np.stack(each, axis=1), *batches)
-  scanned, scalars = step_lib.data_parallel(step, steps=3)(scanned, together, 0, None)
+  several = step_lib.data_parallel(step_on_all_devices(), steps=3)
+  scanned, scalars = several(scanned, together, 0, None)
   np.testing.assert_allclose(scalars["loss"], losses, rtol=1e-5)
   assert_close(single, scanned, rtol=1e-3, atol=1e-4)
 
 
 def test_shard_map_takes_the_very_same_steps_as_pmap():
   """The twin that data_parallel can become when pmap goes."""
-  _, optimizer, state = make_run(optax.adam(1e-3), ema=True)
-  both = registry.build(MODEL, axis_name=step_lib.AXIS)
-  step = step_lib.make_step(both, optimizer, ema_decay=0.9)
+  _, _, state = make_run(ADAM, ema=True)
   axis = jax.sharding.PartitionSpec(step_lib.AXIS)
   whole = jax.sharding.PartitionSpec()
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (step_lib.AXIS,))
   twin = jax.jit(
     jax.shard_map(
-      functools.partial(step, axis=step_lib.AXIS),
+      functools.partial(step_on_all_devices(), axis=step_lib.AXIS),
       mesh=mesh,
       in_specs=(whole, axis, whole),
       out_specs=(whole, whole),
       check_vma=False,
     )
   )
-  mapped = step_lib.data_parallel(step)
   states = [step_lib.replicate(jax.device_get(state)) for _ in range(2)]
   for number in range(3):
     batch = make_batch(number)
     split = step_lib.split_over_devices(batch, 2)
-    states[0], scalars = mapped(states[0], split, np.int32(number), None)
+    states[0], scalars = mapped_step()(states[0], split, np.int32(number), None)
     states[1], others = twin(states[1], batch, np.int32(number))
     assert_close(scalars, others, rtol=0, atol=0)
   assert_close(*states, rtol=0, atol=0)
@@ -179,8 +190,8 @@ def poisoned(seed):
 
 
 def test_a_step_that_is_not_finite_leaves_the_state_as_it_was_before():
-  method, optimizer, state = make_run(optax.adam(1e-3), ema=True)
-  step = jax.jit(step_lib.make_step(method, optimizer, ema_decay=0.9))
+  _, _, state = make_run(ADAM, ema=True)
+  step = step_alone()
   state, _ = step(state, make_batch(0), 0)
   before = jax.device_get(state)
   state, scalars = step(state, poisoned(1), 1)
@@ -191,10 +202,8 @@ def test_a_step_that_is_not_finite_leaves_the_state_as_it_was_before():
 
 
 def test_a_step_that_is_not_finite_can_be_skipped_and_is_counted():
-  method, optimizer, state = make_run(optax.adam(1e-3), ema=True)
-  step = jax.jit(
-    step_lib.make_step(method, optimizer, ema_decay=0.9, skip_nonfinite=True)
-  )
+  method, _, state = make_run(ADAM, ema=True)
+  step = jax.jit(step_lib.make_step(method, ADAM, ema_decay=DECAY, skip_nonfinite=True))
   before = jax.device_get(state)
   state, scalars = step(state, poisoned(0), 0)
   assert scalars["skipped"] == 1
