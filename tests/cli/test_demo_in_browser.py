@@ -12,7 +12,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from occnet_jax.cli.demo import server
-from tests.helpers.browser import picture, started, wait
+from tests.helpers.browser import WITHOUT_VIEWERS, picture, started, wait
 from tests.helpers.pretrained import (
   SEEDS,
   make_cloud,
@@ -20,9 +20,6 @@ from tests.helpers.pretrained import (
   make_random_model,
 )
 
-# A window that ends above them: viewers load where they can be seen, and draw slowly
-# without a graphics card.
-WITHOUT_VIEWERS = 1100, 450
 uvicorn = pytest.importorskip("uvicorn", reason="the extra demo is missing")
 
 
@@ -93,6 +90,7 @@ def test_a_file_goes_up_and_its_mesh_is_shown_and_offered(address, tmp_path):
     page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/events"]})
 
     # A coarser grid, by the slider, from the same file.
+    page.set_window_size(*WITHOUT_VIEWERS)
     page.execute_script(
       "const s = document.getElementById('resolution'); s.value = 32;"
       "s.dispatchEvent(new Event('input'))"

@@ -15,6 +15,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 PATIENCE = 60  # seconds; without a graphics card, on a busy machine
+# Size of a window that ends above the viewers of the demo and of an exported page. They
+# load where they can be seen, and each draws for seconds without a graphics card.
+WITHOUT_VIEWERS = 1100, 450
 FLAGS = """
 --headless --no-sandbox --disable-gpu --disable-quic --no-first-run
 --disable-background-networking --disable-component-update --disable-sync

@@ -1,6 +1,7 @@
 """Small forms of the paper's tasks, one for each kind of input."""
 
 from configs import onet
+from tests.helpers.training import SMALL_MODEL
 
 
 def make_config(variant, data, **changed):
@@ -15,10 +16,10 @@ def make_config(variant, data, **changed):
     "data.image_views": 2,
     "model.hidden_size": 16,
     "optim.learning_rate": 3e-3,
-    "train.steps": 20,
-    "train.log_every": 5,
+    "train.steps": 12,
+    "train.log_every": 3,
     "train.batch_size": 4,
-    "train.validate_every": 20,
+    "train.validate_every": 12,
     "val.batch_size": 4,
     "test.samples": 500,
     "generation.resolution_0": 8,
@@ -27,6 +28,7 @@ def make_config(variant, data, **changed):
   }
   if variant != "unconditional":
     fields["model.c_dim"] = 16
+    fields["model.decoder"] = SMALL_MODEL["decoder"]
   if variant == "autodecoder":
     fields["train.steps"] = 60  # fitting starts from codes that mean something
   if "image" in variant:

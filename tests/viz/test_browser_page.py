@@ -23,7 +23,13 @@ from occnet_jax.interop import exports, weights
 from occnet_jax.trained_model import Model
 from occnet_jax.viz import browser_page
 from tests.helpers import ROOT, npm
-from tests.helpers.browser import PageUser, picture, started, wait
+from tests.helpers.browser import (
+  WITHOUT_VIEWERS,
+  PageUser,
+  picture,
+  started,
+  wait,
+)
 from tests.helpers.pretrained import make_config, make_model, random_variables
 
 PLACE = np.array([1000.0, -2000.0, 0.0])
@@ -173,6 +179,7 @@ def test_a_cloud_becomes_the_mesh_of_the_python_example(folder, tmp_path, monkey
     wait(page, lambda: all(picture(viewer).std() > 5 for viewer in viewers))
 
     # Another number of cells and another threshold, of the same cloud.
+    page.set_window_size(*WITHOUT_VIEWERS)
     user.slide("cells", 40)
     wait(page, lambda: user.faces() > 3 * len(expected.faces))
     fine = user.download()
@@ -261,6 +268,7 @@ def test_a_random_code_is_at_the_mean_of_its_prior(runtime, tmp_path):
   browser_page.write(tmp_path / "page", "random", browser_page.read_runtime(runtime))
   np.savetxt(tmp_path / "scan.xyz", make_cloud())
   with served(tmp_path / "page") as (address, _), started(tmp_path) as page:
+    page.set_window_size(*WITHOUT_VIEWERS)
     page.get(address)
     user = PageUser(page, tmp_path)
     user.choose(tmp_path / "scan.xyz")
