@@ -16,12 +16,12 @@ from occnet_jax.models import registry
 from occnet_jax.train import checkpoint
 from occnet_jax.train import state as state_lib
 from tests.helpers.compilations import count_compilations
-from tests.helpers.parity import OPTIMISED
 from tests.helpers.training import make_batch
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
-STEPS = 200
+STEPS = 100  # of the training of the network
+FURTHER = 100  # on a cloud, in every test: one program
 
 
 def make_config():
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
   """A workdir with the network."""
   config = make_config()
   method = registry.build(config["model"])
-  batches = [make_batch(seed, t=128, n=128) for seed in range(20)]
+  batches = [make_batch(seed, t=64, n=128) for seed in range(20)]
   batches = jax.tree.map(lambda *arrays: np.stack(arrays), *batches)
   optimizer = optax.adam(1e-2)
   example = jax.tree.map(lambda a: a[0], batches)
@@ -61,11 +61,7 @@ def run(tmp_path_factory):
 
   start = state.params, state.opt_state
   batches = jax.tree.map(jnp.asarray, batches)
-  # So many steps are faster with LLVM's optimisations, which other tests do without.
-  train = jax.jit(
-    lambda start: jax.lax.scan(update, start, jnp.arange(STEPS)),
-    compiler_options=OPTIMISED,
-  )
+  train = jax.jit(lambda start: jax.lax.scan(update, start, jnp.arange(STEPS)))
   (params, _), values = train(start)
   assert values[-20:].mean() < 0.3 * values[0]
   workdir = tmp_path_factory.mktemp("balls")
@@ -95,11 +91,19 @@ def distance(points, mesh):
   return KDTree(surface).query(points)[0].mean()
 
 
-def test_training_on_a_cloud_brings_the_surface_to_its_other_points(model, clouds):
-  cloud, held_out = clouds
+@pytest.fixture(scope="module")
+def tuned(model, clouds):
+  """The network's values, and meshes of the first cloud before and after training."""
   before = jax.tree.map(np.array, model.variables)
-  plain = model.reconstruct(cloud)
-  tuned = model.reconstruct(cloud, finetune_steps=200)
+  plain = model.reconstruct(clouds[0])
+  return before, plain, model.reconstruct(clouds[0], finetune_steps=FURTHER)
+
+
+def test_training_on_a_cloud_brings_the_surface_to_its_other_points(
+  model, clouds, tuned
+):
+  cloud, held_out = clouds
+  before, plain, tuned = tuned
   assert tuned.is_watertight and tuned.volume > 0
   assert distance(held_out, tuned) < 0.6 * distance(held_out, plain)
   # The network stays, and so does what it makes of the cloud.
@@ -115,22 +119,22 @@ def test_training_on_a_cloud_lowers_the_loss_on_its_other_points(model, clouds):
   def loss(network):
     latent = network.encode(inputs[None])
     on, off = (network.decode(latent, p)[0] for p in (held_out[None], elsewhere))
-    return float(losses.sign_agnostic_cross_entropy(on, off))
+    return float(jax.jit(losses.sign_agnostic_cross_entropy)(on, off))
 
-  assert loss(model.finetuned(inputs, cloud, 200)) < 0.7 * loss(model)
+  assert loss(model.finetuned(inputs, cloud, FURTHER)) < 0.7 * loss(model)
 
 
+@pytest.mark.usefixtures("tuned")
 def test_a_second_cloud_compiles_nothing(model, clouds):
-  model.reconstruct(clouds[0], finetune_steps=2)
   with count_compilations() as compiled:
-    model.reconstruct(clouds[1][:700], finetune_steps=2)
+    model.reconstruct(clouds[1][:700], finetune_steps=FURTHER)
   assert not compiled
 
 
 def test_the_command_line_trains_on_the_cloud_that_it_reads(run, clouds, tmp_path):
   np.savetxt(tmp_path / "box.xyz", clouds[0])
   volumes = []
-  for steps in (0, 100):
+  for steps in (0, FURTHER):
     config = make_config()
     config["generation"]["finetune_steps"] = steps
     target = tmp_path / f"{steps}.ply"

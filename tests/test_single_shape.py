@@ -1,7 +1,9 @@
 """configs/single.py from one mesh file to its mesh, in small."""
 
 import csv
+import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -29,6 +31,16 @@ SMALL = {
   "generation.upsampling_steps": 1,
 }
 
+SMALLER = {  # what else makes a variant quick
+  "hashgrid": {
+    "data.points": 256,
+    "model.levels": 4,
+    "model.finest_resolution": 64,
+  },
+  "multires": {"data.points": 256, "model.levels": 3},
+  "siren": {"data.points": 256, "train.steps": 200},
+}
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -42,12 +54,28 @@ def make_config(variant, data, **changed):
   config = single.get_config(variant)
   fields = {
     **SMALL,
+    **SMALLER.get(variant, {}),
     "prep.source": f"folder:{data / 'one.obj'}",
     "prep.out": str(data / "prepared"),
     **changed,
   }
   config.update_from_flattened_dict(fields)
   return config.to_dict()
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+  """A function variant -> config, workdir and scores of a run of it, made once.
+
+  Tests only read what lies there; one that changes it works on a copy.
+  """
+
+  @functools.cache
+  def get(variant):
+    config, workdir = make_config(variant, data), tmp_path_factory.mktemp(variant)
+    return config, workdir, run(config, workdir)
+
+  return get
 
 
 def run(config, workdir):
@@ -62,22 +90,20 @@ def run(config, workdir):
   ("variant", "least"),
   [("hashgrid", 0.8), ("fourier", 0.8), ("siren", 0.5), ("multires", 0.8)],
 )
-def test_one_mesh_becomes_a_field_and_a_mesh_again(data, tmp_path, variant, least):
-  changed = {"siren": {"train.steps": 200, "data.points": 256}}.get(variant, {})
-  config = make_config(variant, data, **changed)
-  row = run(config, tmp_path)
+def test_one_mesh_becomes_a_field_and_a_mesh_again(trained, variant, least):
+  config, workdir, row = trained(variant)
   assert (row["category"], row["id"]) == ("one", "one")
   assert float(row["iou"]) > least
-  stages.report(config, tmp_path)
-  assert (tmp_path / "report.html").exists()
-  model = occnet_jax.restore(tmp_path)
+  stages.report(config, workdir)
+  assert (workdir / "report.html").exists()
+  model = occnet_jax.restore(workdir)
   mesh = model.extract(model.encode(np.zeros((1, 0))))
   assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=2 * (1 - least))
   with pytest.raises(ValueError, match="no points whose labels a latent could be fit"):
     model.fit(np.zeros((1, 5, 3)), np.zeros((1, 5)))
 
 
-def test_all_splits_have_the_shape_with_samples_of_their_own(data, tmp_path):
+def test_all_splits_have_the_shape_with_samples_of_their_own(data):
   stages.prepare(make_config("hashgrid", data), None)
   examples = read_examples(data / "prepared")
   assert {split for split, _ in examples} == {"train", "val", "test"}
@@ -87,22 +113,21 @@ def test_all_splits_have_the_shape_with_samples_of_their_own(data, tmp_path):
   assert len({example["voxels"] for example in examples.values()}) == 1
 
 
-def test_a_trained_network_generates_at_another_level_of_detail(data, tmp_path):
-  config = make_config("multires", data, **{"train.steps": 10})
-  for stage in (stages.prepare, stages.train, stages.generate):
-    stage(config, tmp_path)
-  path = tmp_path / "meshes" / "one" / "one.ply"
+def test_a_trained_network_generates_at_another_level_of_detail(trained, tmp_path):
+  config, made, _ = trained("multires")
+  workdir = shutil.copytree(made, tmp_path / "run")
+  path = workdir / "meshes" / "one" / "one.ply"
   finest = path.read_bytes()
   coarse = {**config, "model": {**config["model"], "levels_used": 1}}
-  stages.generate(coarse, tmp_path)
+  stages.generate(coarse, workdir)
   assert path.read_bytes() != finest
-  model = occnet_jax.restore(tmp_path, config_override=coarse)
+  model = occnet_jax.restore(workdir, config_override=coarse)
   assert model.settings.model["levels_used"] == 1
   points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 9, 3))
   latent = model.encode(np.zeros((1, 0)))
-  whole = occnet_jax.restore(tmp_path).decode(latent, points)
+  whole = occnet_jax.restore(workdir).decode(latent, points)
   assert np.abs(model.decode(latent, points) - whole).max() > 1e-4
-  stages.generate(config, tmp_path)
+  stages.generate(config, workdir)
   assert path.read_bytes() == finest
 
 
@@ -120,12 +145,9 @@ def test_an_unknown_variant_is_named():
     single.get_config("hash")
 
 
-def test_the_log_has_every_term_of_sirens_loss(data, tmp_path):
-  changed = {"train.steps": 10, "train.save_every": 10, "train.validate_every": 10}
-  config = make_config("siren", data, **changed)
-  stages.prepare(config, None)
-  stages.train(config, tmp_path)
-  row = json.loads((tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()[0])
+def test_the_log_has_every_term_of_sirens_loss(trained):
+  _, workdir, _ = trained("siren")
+  row = json.loads((workdir / "logs" / "metrics.jsonl").read_text().splitlines()[0])
   terms = [row[f"train/{n}"] for n in ("surface", "off_surface", "normal", "eikonal")]
   weighted = np.dot(terms, [3000, 100, 100, 50])
   assert row["train/loss"] == pytest.approx(weighted, rel=1e-4)

@@ -14,7 +14,6 @@ from configs import pix2mesh as configs
 from occnet_jax import config as config_lib
 from occnet_jax.cli import reconstruct, stages
 from occnet_jax.data import batches
-from occnet_jax.data.example_batch import example_batch
 from occnet_jax.data.user_inputs import find_items
 from occnet_jax.extract.to_mesh import to_mesh
 from occnet_jax.geometry import cameras
@@ -41,32 +40,44 @@ def make_inputs(seed=0):
   camera_mat = cameras.square_camera_matrix(cameras.camera_matrix(32), (0, 0, 32, 32))
   views = [cameras.world_matrix(angle, 25.0, 2.0) for angle in (10.0, 200.0)]
   return {
-    "image": jnp.asarray(rng.random((2, 32, 32, 3), np.float32)),
-    "world_mat": jnp.asarray(np.stack(views), jnp.float32),
-    "camera_mat": jnp.asarray(np.stack([camera_mat] * 2), jnp.float32),
+    "image": rng.random((2, 32, 32, 3), np.float32),
+    "world_mat": np.stack(views).astype(np.float32),
+    "camera_mat": np.stack([camera_mat] * 2).astype(np.float32),
   }
 
 
-def constant(method, batch, result):
+@pytest.fixture(scope="module")
+def variables():
+  """Initial values, which are those of every network here: none has other layers."""
+  return initial_values.draw(build(), jax.random.key(0), {"inputs": make_inputs()})
+
+
+def constant(variables, result):
   """Variables whose blocks all give this result for every vertex."""
-  variables = initial_values.draw(method, jax.random.key(0), batch)
-  decoder = variables["params"]["decoder"]
+  decoder = dict(variables["params"]["decoder"])
   for name in ("gc3", "gc6", "gc9"):
-    decoder[name] = jax.tree.map(jnp.zeros_like, decoder[name])
-    decoder[name]["lin"]["bias"] = jnp.array(result)
-  return variables
+    lin = {**decoder[name]["lin"], "bias": jnp.array(result)}
+    lin["kernel"] = np.zeros_like(lin["kernel"])
+    lin2 = jax.tree.map(np.zeros_like, decoder[name]["lin2"])
+    decoder[name] = {"lin": lin, "lin2": lin2}
+  return {**variables, "params": {**variables["params"], "decoder": decoder}}
 
 
 def run(method, variables, inputs):
-  decode = jax.jit(lambda v, x: method.decode(v, method.encode(v, x)))
-  return decode(variables, inputs)
+  """Vertices of both shapes, and the faces; one by one, as `to_mesh` takes them."""
+  encode, decode = jax.jit(method.encode), jax.jit(method.decode)
+  vertices = []
+  for i in range(2):
+    latent = encode(variables, jax.tree.map(lambda x, i=i: x[i : i + 1], inputs))
+    shape, faces = decode(variables, latent)
+    vertices.append(np.asarray(shape))
+  return np.concatenate(vertices), np.asarray(faces)
 
 
 def test_the_network_has_as_many_parameters_as_that_of_the_reference():
   config = configs.get_config().to_dict()
-  inputs = jax.tree.map(np.asarray, make_inputs())
   method = registry.build(config["model"])
-  params = registry.variable_specs(method, {"inputs": inputs})["params"]
+  params = registry.variable_specs(method, {"inputs": make_inputs()})["params"]
   counts = {
     name: sum(leaf.size for leaf in jax.tree.leaves(part))
     for name, part in params.items()
@@ -75,64 +86,64 @@ def test_the_network_has_as_many_parameters_as_that_of_the_reference():
   assert sum(counts.values()) == 16_839_545
 
 
-def test_offsets_of_zero_leave_the_template_in_the_middle_of_the_cube():
+def test_offsets_of_zero_leave_the_template_in_the_middle_of_the_cube(variables):
   """The image's camera moves it out and back, and does not turn what it sees."""
   method, inputs = build(), make_inputs()
-  variables = constant(method, {"inputs": inputs}, [0.0, 0.0, 0.0])
+  variables = constant(variables, [0.0, 0.0, 0.0])
   vertices, faces = run(method, variables, inputs)
   template = graph_mesh.make_template(12)
   assert faces.shape == (320, 3) and vertices.shape == (2, 162, 3)
   np.testing.assert_allclose(vertices.mean(1), 0, atol=0.01)
   for shape, world_mat in zip(vertices, inputs["world_mat"], strict=True):
-    turned = template.vertices @ np.asarray(world_mat[:, :3])  # R^T of each
+    turned = template.vertices @ world_mat[:, :3]  # R^T of each
     np.testing.assert_allclose(shape[:12], turned, atol=1e-5)
   latent = jax.jit(method.encode)(variables, jax.tree.map(lambda x: x[:1], inputs))
   mesh = to_mesh(method, variables, latent)
   assert mesh.is_watertight and mesh.volume > 0
 
 
-def test_published_blocks_give_positions_in_the_frame_of_the_camera():
+def test_published_blocks_give_positions_in_the_frame_of_the_camera(variables):
   method, inputs = build(published=True), make_inputs()
   position = [0.1, -0.2, 1.5]
-  variables = constant(method, {"inputs": inputs}, position)
-  vertices, _ = run(method, variables, inputs)
-  for shape, world_mat in zip(vertices, np.asarray(inputs["world_mat"]), strict=True):
+  vertices, _ = run(method, constant(variables, position), inputs)
+  for shape, world_mat in zip(vertices, inputs["world_mat"], strict=True):
     place = world_mat[:, :3].T @ (np.array(position) - world_mat[:, 3])
     np.testing.assert_allclose(shape, np.repeat(place[None], 162, 0), atol=1e-5)
 
 
-def test_a_target_that_is_the_mesh_itself_has_no_distance_in_any_frame():
+def test_a_target_that_is_the_mesh_itself_has_no_distance_in_any_frame(variables):
   method, inputs = build(), make_inputs()
-  variables = initial_values.draw(method, jax.random.key(1), {"inputs": inputs})
   vertices, _ = run(method, variables, inputs)
   batch = {"inputs": inputs, "surface": vertices, "normals": vertices}
   score, loss_of = jax.jit(method.score), jax.jit(method.loss, static_argnums=3)
   np.testing.assert_allclose(score(variables, batch)["loss"], 0, atol=1e-9)
-  loss, (_, scalars) = loss_of(variables, batch, jax.random.key(0), True)
+  loss, (_, scalars) = loss_of(variables, batch, None, True)
   assert scalars.keys() > {"chamfer_to", "chamfer_from", "edge", "laplacian", "move"}
   total = sum(float(x) for name, x in scalars.items() if name != "loss")
   np.testing.assert_allclose([loss, scalars["loss"]], total, rtol=1e-6)
-  unit = jnp.array([0.0, 1.0, 0.0]).reshape(1, 1, 3)
-  moved = {**batch, "surface": vertices + 5 * unit}  # far above: one nearest each way
+  # Far above: one nearest each way.
+  moved = {**batch, "surface": vertices + np.float32([0, 5, 0])}
   scores = np.asarray(score(variables, moved)["loss"])
-  for score, shape in zip(scores, np.asarray(vertices), strict=True):
+  for score, shape in zip(scores, vertices, strict=True):
     squares = ((shape[:, None] - shape[None] - 5 * np.eye(3)[1]) ** 2).sum(-1)
     naive = squares.min(0).mean() + squares.min(1).mean()
     np.testing.assert_allclose(score, naive, rtol=1e-4)
 
 
-def test_every_option_of_the_published_code_changes_the_loss():
+def test_every_option_of_the_published_code_changes_the_mesh_or_the_loss(variables):
   inputs = make_inputs()
-  surface = np.random.default_rng(3).uniform(-0.4, 0.4, (2, 50, 3))
-  surface = jnp.asarray(surface, jnp.float32)
+  meshes = [
+    run(build(**x), variables, inputs)[0] for x in ({}, {"align_corners": False})
+  ]
+  assert np.isfinite(meshes).all() and np.abs(meshes[0] - meshes[1]).max() > 1e-5
+  # As many points as the mesh has in the test above, whose program serves here, too.
+  surface = np.random.default_rng(3).uniform(-0.4, 0.4, (2, 162, 3)).astype(np.float32)
   batch = {"inputs": inputs, "surface": surface, "normals": surface}
-  variables = initial_values.draw(build(), jax.random.key(0), batch)
-  plain, *others = (
+  losses = [
     float(jax.jit(method.loss, static_argnums=3)(variables, batch, None, True)[0])
-    for method in (build(), build(align_corners=False), build(adjust_losses=False))
-  )
-  for loss in others:
-    assert np.isfinite(loss) and abs(loss / plain - 1) > 1e-6
+    for method in (build(), build(adjust_losses=False))
+  ]
+  assert np.isfinite(losses).all() and abs(losses[1] / losses[0] - 1) > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -162,24 +173,22 @@ def test_inputs_without_a_camera_are_one_sentence_before_training(tiny_views, tm
     stages.train(config, tmp_path)
 
 
-@pytest.fixture
-def imported(tmp_path, tiny_views):
-  """A run with random weights of a file in the reference's form, and that file."""
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory, tiny_views, variables):
+  """A run with the weights of a file in the reference's form, and that file."""
   config = make_config("pix2mesh", tiny_views)
   config["model"]["published"] = True
-  method = registry.build(config["model"])
-  example = example_batch(config_lib.parse(config).data)
-  variables = initial_values.draw(method, jax.random.key(4), example)
-  path, workdir = tmp_path / "pix2mesh.pt", tmp_path / "run"
+  folder = tmp_path_factory.mktemp("imported")
+  path, workdir = folder / "pix2mesh.pt", folder / "run"
   runs.FILES["pix2mesh"].write(path, variables, step=7, best=0.25)
   runs.import_torch(config, workdir, str(path))
-  return workdir, path, variables
+  return workdir, path
 
 
 def test_weights_of_the_reference_s_form_make_a_run_and_come_out_again(
-  imported, tmp_path
+  imported, variables, tmp_path
 ):
-  workdir, path, variables = imported
+  workdir, path = imported
   model = occnet_jax.restore(workdir)
   assert model.record["step"] == 7 and model.record["loss"] == 0.25
   for ours, theirs in zip(
@@ -203,7 +212,9 @@ def test_weights_of_the_reference_s_form_make_a_run_and_come_out_again(
   )
 
 
-def test_a_bad_step_is_kept_with_its_cameras_and_can_be_repeated(tiny_views, tmp_path):
+def test_a_bad_step_is_kept_with_its_cameras_and_can_be_repeated(
+  tiny_views, variables, tmp_path
+):
   config = make_config("pix2mesh", tiny_views)
   settings = config_lib.parse(config)
   examples = batches.open_train(settings.data)
@@ -211,6 +222,7 @@ def test_a_bad_step_is_kept_with_its_cameras_and_can_be_repeated(tiny_views, tmp
   batch["inputs"]["camera_mat"][3, 0, 0] = np.nan
   optimizer = optimizers.make(settings.optim, 24)
   method = registry.build(config["model"])
+  method = method._replace(init=lambda key, batch: variables)  # are there already
   state = state_lib.create(method, optimizer, batch, seed=0, ema=False)
   nonfinite.dump(tmp_path, state, config, batch, [])
   first, inputs, *_ = nonfinite.diagnose(tmp_path / "failures" / "step_0")
@@ -248,12 +260,11 @@ def test_an_image_is_reconstructed_with_its_camera_and_no_other_way(imported, tm
     model.reconstruct({"image": image, **camera, "world_mat": np.eye(4)})
 
 
-def test_an_exported_program_takes_images_with_their_cameras(tmp_path):
+def test_an_exported_program_takes_images_with_their_cameras(variables, tmp_path):
   config = configs.get_config()
   config.data.image_side = 32
   config.model.update(SMALL)
   method, inputs = registry.build(config.model.to_dict()), make_inputs()
-  variables = initial_values.draw(method, jax.random.key(5), {"inputs": inputs})
   path = exports.write(tmp_path, "stablehlo", method, variables, config.to_dict())
   about = json.loads(path.read_text())
   assert about["output"] == "mesh" and about["observation"] == "image_camera"

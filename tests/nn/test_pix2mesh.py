@@ -75,7 +75,8 @@ def test_the_template_is_that_of_the_recipe():
       dense = np.zeros((len(stage.degrees),) * 2)
       rows, columns = recorded[f"support_index_{number}"].T
       dense[rows, columns] = recorded[f"support_value_{number}"]
-      ours = graph_mesh.multiply_laplacian(jnp.eye(len(dense))[None], stage)[0]
+      multiply = jax.jit(lambda x, stage=stage: graph_mesh.multiply_laplacian(x, stage))
+      ours = multiply(np.eye(len(dense), dtype=np.float32)[None])[0]
       np.testing.assert_allclose(ours, dense, atol=1e-6)
 
 
@@ -203,17 +204,24 @@ def test_the_encoder_s_maps_and_gradients_are_those_of_the_reference():
   check_gradients(case, "encoder", gradients)
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_the_decoder_s_meshes_losses_and_gradients_are_those_of_the_reference(kind):
-  """Rounding to float32 changes gradients by 1e-4; those of the reference likewise."""
+@pytest.fixture(scope="module")
+def decoder():
+  """A decoder, its recorded weights, its arguments and the target of its loss."""
   case, net = "p2m_decoder_small", pix2mesh.MeshDecoder(16, published=True)
   given = parity.load(case, "in/")
-  template = jnp.asarray(SMALL.vertices) + jnp.array([graph_mesh.CENTRE])
-  template = jnp.repeat(template[None], 2, axis=0)
+  template = jnp.asarray([SMALL.vertices] * 2) + jnp.array([[graph_mesh.CENTRE]])
   arguments = maps_of(given), jnp.asarray(given["camera_mat"]), template
   specs = functools.partial(net.init, jax.random.key(0), *arguments, SMALL.stages)
-  params = weights(case, "decoder", specs)["params"]
   target = given["gt_points"], given["gt_normals"]
+  return net, weights(case, "decoder", specs)["params"], arguments, target
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_decoder_s_meshes_losses_and_gradients_are_those_of_the_reference(
+  kind, decoder
+):
+  """Rounding to float32 changes gradients by 1e-4; those of the reference likewise."""
+  case, (net, params, arguments, target) = "p2m_decoder_small", decoder
   with jax.enable_x64(kind is np.float64):
     arrays = jax.tree.map(lambda x: jnp.asarray(x, kind), (params, arguments, target))
     params, arguments, target = arrays
