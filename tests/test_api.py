@@ -1,3 +1,4 @@
+import functools
 import itertools
 import re
 
@@ -14,24 +15,41 @@ from tests.helpers.compilations import count_compilations
 RNG = np.random.default_rng(0)
 
 
+restore_once = functools.cache(occnet_jax.restore)
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-  return tmp_path_factory.mktemp("run")
+  return tmp_path_factory.mktemp("api") / "run"
 
 
 @pytest.fixture
 def model(workdir, tiny_config):
-  """Restored from a short training on boxes and ellipsoids; trained once."""
-  tiny_config["train"].update(steps=200, validate_every=100, save_every=100)
-  loop.train(tiny_config, workdir)
-  return occnet_jax.restore(workdir)
+  """Restored from a short training on boxes and ellipsoids; trained and read once."""
+  if not workdir.exists():
+    tiny_config["train"].update(steps=100, validate_every=100, save_every=100)
+    loop.train(tiny_config, workdir)
+  return restore_once(workdir)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cloud():
   ball = trimesh.creation.icosphere(3)
   ball.apply_scale((0.5, 0.3, 0.3))
   return np.asarray(ball.sample(400, seed=0))
+
+
+def stretched(cloud, stretch):
+  """The cloud, longer along y by so many tenths."""
+  return cloud * (1, 1 + stretch / 10, 1)
+
+
+@pytest.fixture(scope="module")
+def alone(workdir, cloud):
+  """A function stretch -> the mesh of the stretched cloud, reconstructed by itself."""
+  return functools.cache(
+    lambda stretch: restore_once(workdir).reconstruct(stretched(cloud, stretch))
+  )
 
 
 def test_encode_and_decode_have_the_promised_shapes(model, cloud):
@@ -81,18 +99,18 @@ def assert_same_surface(mesh, want):
   assert apart.max() < 0.5 * want.extents.max() / want.metadata["resolution"]
 
 
-def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
+def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud, alone):
   assert len(jax.local_devices()) == 2
   taken = []
 
   def observed():
     for stretch in itertools.count(1):
       taken.append(stretch)
-      yield cloud * (1, 1 + stretch / 10, 1)
+      yield stretched(cloud, stretch)
 
   found = model.reconstruct_batch(observed(), threads=2)
   for stretch, mesh in zip((1, 2, 3, 4, 5), found, strict=False):
-    want = model.reconstruct(cloud * (1, 1 + stretch / 10, 1))
+    want = alone(stretch)
     np.testing.assert_array_equal(mesh.faces, want.faces)
     assert_same_surface(mesh, want)
     assert len(taken) <= stretch + 4
@@ -100,14 +118,15 @@ def test_a_batch_streams_the_meshes_of_single_reconstructions(model, cloud):
 
 
 def test_shapes_evaluated_together_give_the_meshes_of_single_reconstructions(
-  model, cloud
+  model, cloud, alone
 ):
-  clouds = [cloud * (1, 1 + stretch / 10, 1) for stretch in range(5)]
+  clouds = [stretched(cloud, stretch) for stretch in range(5)]
   found = list(model.reconstruct_batch(clouds, together=2))
-  for mesh, one in zip(found, clouds, strict=True):
-    want = model.reconstruct(one)
+  for stretch, mesh in enumerate(found):
+    want = alone(stretch)
     np.testing.assert_array_equal(mesh.faces, want.faces)
     assert_same_surface(mesh, want)
+  assert len(found) == len(clouds)
   with pytest.raises(ValueError, match="together=0"):
     next(model.reconstruct_batch(clouds, together=0))
 
@@ -140,7 +159,7 @@ def test_clouds_that_show_nothing_are_refused(model, cloud, words):
 
 
 def test_a_step_can_be_named_and_a_missing_one_is_an_error(workdir, model):
-  assert occnet_jax.restore(workdir, step=200).record["step"] == 200
+  assert occnet_jax.restore(workdir, step=100).record["step"] == 100
   with pytest.raises(ValueError, match="no checkpoint of step 7"):
     occnet_jax.restore(workdir, step=7)
 

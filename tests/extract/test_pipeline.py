@@ -10,6 +10,7 @@ from occnet_jax.extract.extraction import MAX_RESOLUTION
 from occnet_jax.extract.field import decoder_field
 from occnet_jax.extract.mesh.checks import count_open_edges
 from occnet_jax.extract.pipeline import NoSurface, extract_mesh
+from tests.helpers.variables import draw
 
 
 def norm(x):
@@ -201,16 +202,17 @@ def test_a_network_is_extracted_at_its_own_level():
       return nn.Dense(1)(hidden)[..., 0]
 
   net = Net()
-  code = jax.random.normal(jax.random.key(1), (1, 32))
-  variables = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, 1, 3)), code)
+  code = np.random.default_rng(1).standard_normal((1, 32)).astype(np.float32)
+  variables = draw(net.init, np.zeros((1, 1, 3), np.float32), code)
 
+  @jax.jit
   def decode(variables, latent, points):
     return net.apply(variables, points, latent)
 
   field = decoder_field(decode, variables, code)
-  level = float(decode(variables, code, jnp.zeros((1, 1, 3)))[0, 0])
+  level = float(decode(variables, code, np.zeros((1, 1, 3), np.float32))[0, 0])
   mesh = extract_mesh(field, level=level, resolution_0=8)
-  logits = decode(variables, code, jnp.asarray(mesh.vertices, jnp.float32)[None])[0]
+  logits = decode(variables, code, mesh.vertices[None].astype(np.float32))[0]
   inner = np.abs(mesh.vertices).max(1) < 0.549
   assert mesh.is_watertight and inner.sum() > 100
   assert np.abs(logits - level)[inner].mean() < 5e-3

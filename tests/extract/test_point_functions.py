@@ -9,6 +9,7 @@ from configs import base
 from occnet_jax.extract.batch.shared_field import jit_many
 from occnet_jax.extract.field import _gradients, _values, decoder_field
 from occnet_jax.models import registry
+from tests.helpers.variables import draw
 
 RNG = np.random.default_rng(0)
 COUNT = 2**11  # a batch on a CPU
@@ -20,15 +21,11 @@ def network():
   config = base.get_config().to_dict()["model"]
   config |= {"encoder_hidden_size": 16, "c_dim": 512, "hidden_size": 256}
   method = registry.build({**config, "decoder": "cbatchnorm"})
-  inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
-  batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
-  variables = jax.jit(method.init)(
-    jax.random.key(0), {**batch, "occupancies": jnp.zeros((1, 1))}
-  )
-  leaves, tree = jax.tree.flatten(variables["params"])
-  leaves = [x + 0.02 * RNG.normal(size=x.shape).astype(np.float32) for x in leaves]
-  variables = {**variables, "params": jax.tree.unflatten(tree, leaves)}
-  return method.decode, variables, method.encode(variables, inputs)
+  inputs = RNG.uniform(-0.5, 0.5, (1, 40, 3)).astype(np.float32)
+  points = np.zeros((1, 1, 3), np.float32)
+  batch = {"points": points, "inputs": inputs, "occupancies": points[..., 0]}
+  variables = draw(method.init, batch)
+  return method.decode, variables, jax.jit(method.encode)(variables, inputs)
 
 
 @pytest.fixture(scope="module")

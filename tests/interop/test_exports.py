@@ -1,6 +1,5 @@
 """Exported networks give what the networks give, where there is no package of ours."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -15,9 +14,11 @@ from occnet_jax import config as config_lib
 from occnet_jax.cli import occnet, process
 from occnet_jax.data import inputs as inputs_lib
 from occnet_jax.interop import exports, stablehlo, weights
+from occnet_jax.models import registry
 from occnet_jax.types import Field
 from tests.helpers.pretrained import install, make_model, random_variables
 
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 SMALL = {"encoder_hidden_size": 12, "c_dim": 8, "hidden_size": 16}
 
 
@@ -37,6 +38,25 @@ def close(actual, expected):
 
 def draw(*shape, seed=0):
   return np.random.default_rng(seed).uniform(-0.5, 0.5, shape).astype(np.float32)
+
+
+def fill(array, *shape):
+  """The array, repeated along its axes until it has a larger shape."""
+  added = [(0, size - own) for size, own in zip(shape, array.shape, strict=True)]
+  return np.pad(array, added, mode="wrap")
+
+
+def compile_network(method):
+  """One program (variables, observed, points, z or nothing) -> logits."""
+
+  @jax.jit
+  def logits(variables, observed, points, *z):
+    latent = method.encode(variables, observed)
+    if z:
+      latent = method.prior.insert(latent, *z)
+    return method.decode(variables, latent, points)
+
+  return logits
 
 
 def run_onnx(folder, name, arrays):
@@ -69,20 +89,25 @@ def test_graphs_give_the_logits_of_the_network_for_any_sizes(model, tmp_path):
   pytest.importorskip("onnx", reason="the extra onnx is missing")
   path = exports.write(tmp_path, "onnx", method, variables, config)
   about = json.loads(path.read_text())
-  for b, n, t in ((1, 9, 5), (2, 30, 7)):
+  network, largest = compile_network(method), (2, 30, 7)
+  for b, n, t in ((1, 9, 5), largest):
     sizes = {"b": b, "n": n, "t": t}
     observed = draw(b, n, 3) if config["data"]["inputs"] == "cloud" else draw(b, 0)
-    latent, arrays = jax.jit(method.encode)(variables, observed), {"inputs": observed}
+    points, arrays = draw(b, t, 3, seed=2), {"inputs": observed}
     if model.get("z_dim"):
       arrays["z"] = draw(b, 4, seed=1)
-      latent = method.prior.insert(latent, jax.numpy.asarray(arrays["z"]))
     arrays = {name: arrays[name] for name in about["inputs"]}
     folded = run_onnx(tmp_path, "encoder", arrays)
     for name, shape in about["latent"].items():
       assert folded[name].shape == tuple(sizes.get(size, size) for size in shape)
-    points = draw(b, t, 3, seed=2)
     decoded = run_onnx(tmp_path, "decoder", {"points": points, **folded})
-    close(decoded["logits"], jax.jit(method.decode)(variables, latent, points))
+    # The network's own program has one size; what is missing is there twice, which
+    # the encoders do not notice, because they take the maximum over a cloud's points.
+    bs, ns, ts = largest
+    whole = fill(observed, *((bs, ns, 3) if observed.ndim == 3 else (bs, 0)))
+    z = [fill(arrays["z"], bs, 4)] if model.get("z_dim") else []
+    expected = network(variables, whole, fill(points, bs, ts, 3), *z)
+    close(decoded["logits"], expected[:b, :t])
 
 
 def keep_size(kernel):
@@ -116,8 +141,7 @@ def test_graphs_encode_images_and_grids(encoder, side, tmp_path):
   folded = run_onnx(tmp_path, "encoder", {"inputs": observed})
   points = draw(2, 7, 3, seed=2)
   decoded = run_onnx(tmp_path, "decoder", {"points": points, **folded})
-  latent = jax.jit(method.encode)(variables, observed)
-  expected = jax.jit(method.decode)(variables, latent, points)
+  expected = compile_network(method)(variables, observed, points)
   assert np.ptp(expected) > 1e-2 * np.abs(expected).max()
   close(decoded["logits"], expected)
 
@@ -131,20 +155,21 @@ def test_the_papers_network_at_its_full_size_is_the_same_graph(tmp_path):
   cloud, points = draw(1, 300, 3), draw(1, 64, 3, seed=1)
   folded = run_onnx(tmp_path, "encoder", {"inputs": cloud})
   decoded = run_onnx(tmp_path, "decoder", {"points": points, **folded})
-  expected = jax.jit(method.decode)(small, jax.jit(method.encode)(small, cloud), points)
+  expected = compile_network(method)(small, cloud, points)
   close(decoded["logits"], expected)
 
 
 def test_networks_that_graphs_cannot_hold_are_refused(tmp_path):
-  method, variables, config = make_network(base.get_config("ifnet"))
+  config = base.get_config("ifnet").to_dict()
+  method = registry.build(config["model"])
   with pytest.raises(
     ValueError,
     match=r"this is ifnet and inputs of shape .*; --format=stablehlo has every",
   ):
-    exports.write(tmp_path, "onnx", method, variables, config)
+    exports.write(tmp_path, "onnx", method, {}, config)
   assert not list(tmp_path.iterdir())
   with pytest.raises(ValueError, match=r"format 'caffe'; want one of: stablehlo, onnx"):
-    exports.write(tmp_path, "caffe", method, variables, config)
+    exports.write(tmp_path, "caffe", method, {}, config)
 
 
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
@@ -154,26 +179,39 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
     exports.write(tmp_path, "onnx", method, variables, config)
 
 
-def test_programs_give_the_bits_of_the_network_for_any_sizes(tmp_path):
+@pytest.fixture(scope="module")
+def small_programs(tmp_path_factory):
+  """A small network: method, variables, and the folder of its programs."""
   config = base.get_config()
   config.model.update(SMALL)
   method, variables, config = make_network(config)
-  variables = jax.device_put(variables)
-  exports.write(tmp_path, "stablehlo", method, variables, config)
+  folder = tmp_path_factory.mktemp("programs")
+  exports.write(folder, "stablehlo", method, variables, config)
+  return method, jax.device_put(variables), folder
+
+
+def test_programs_give_the_bits_of_the_network_for_any_sizes(small_programs):
+  method, variables, folder = small_programs
   encoder, decoder = (
-    export.deserialize(bytearray((tmp_path / f"{name}.stablehlo").read_bytes()))
+    export.deserialize(bytearray((folder / f"{name}.stablehlo").read_bytes()))
     for name in ("encoder", "decoder")
   )
   assert set(encoder.platforms) == set(decoder.platforms) == {"cpu", "cuda", "tpu"}
+
+  @jax.jit
+  def exported(cloud, points):
+    latent = encoder.call(cloud)
+    return latent["c"], decoder.call(latent, points)
+
+  @jax.jit
+  def own(cloud, points):
+    latent = method.encode(variables, cloud)
+    return latent.c, method.decode(variables, latent, points)
+
   for b, n, t in ((1, 300, 50), (3, 20, 7)):
-    cloud, points = draw(b, n, 3), draw(b, t, 3, seed=1)
-    latent = jax.jit(encoder.call)(cloud)
-    own = jax.jit(functools.partial(method.encode, variables))(cloud)
-    np.testing.assert_array_equal(latent["c"], own.c)
-    np.testing.assert_array_equal(
-      jax.jit(decoder.call)(latent, points),
-      jax.jit(functools.partial(method.decode, variables))(own, points),
-    )
+    arrays = draw(b, n, 3), draw(b, t, 3, seed=1)
+    for found, expected in zip(exported(*arrays), own(*arrays), strict=True):
+      np.testing.assert_array_equal(found, expected)
 
 
 def shrink(config, **fields):
@@ -226,26 +264,31 @@ def test_every_kind_of_network_becomes_programs(name):
   observed = np.zeros((b, *spec.shape), spec.dtype)
   if spec.dtype == np.float32:
     observed = draw(*observed.shape)
-  latent = jax.jit(programs.encoder.call)(observed)
-  assert latent.keys() == programs.latent.keys()
-  own = jax.jit(method.encode)(variables, observed)
-  for key, expected in zip(
-    stablehlo.latent_names(own), jax.tree.leaves(own), strict=True
-  ):
-    close(np.asarray(latent[key]), expected)
   points = [draw(b, 9, 3, seed=1)] if isinstance(method.output, Field) else []
-  values = jax.jit(programs.decoder.call)(latent, *points)
-  expected = jax.jit(method.decode)(variables, own, *points)
+
+  @jax.jit
+  def exported(observed, *points):
+    latent = programs.encoder.call(observed)
+    return latent, programs.decoder.call(latent, *points)
+
+  @jax.jit
+  def network(variables, observed, *points):
+    latent = method.encode(variables, observed)
+    return latent, method.decode(variables, latent, *points)
+
+  latent, values = exported(observed, *points)
+  assert latent.keys() == programs.latent.keys()
+  own, expected = network(variables, observed, *points)
+  for key, array in zip(stablehlo.latent_names(own), jax.tree.leaves(own), strict=True):
+    close(np.asarray(latent[key]), array)
   jax.tree.map(close, jax.tree.map(np.asarray, values), expected)
 
 
-def test_programs_need_no_package_of_ours(tmp_path):
-  config = base.get_config()
-  config.model.update(SMALL)
-  exports.write(tmp_path, "stablehlo", *make_network(config))
+def test_programs_need_no_package_of_ours(small_programs, tmp_path):
+  folder = small_programs[2]
   program = (
     "import pathlib, sys, numpy, jax; from jax import export\n"
-    f"path = pathlib.Path({str(tmp_path)!r}) / 'encoder.stablehlo'\n"
+    f"path = pathlib.Path({str(folder)!r}) / 'encoder.stablehlo'\n"
     "encoder = export.deserialize(bytearray(path.read_bytes()))\n"
     "print(encoder.call(numpy.zeros((1, 9, 3), 'float32'))['c'].shape)\n"
     "print('occnet_jax' in sys.modules)"
@@ -258,33 +301,34 @@ def test_programs_need_no_package_of_ours(tmp_path):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-  """The current directory; the package has one small model, scan."""
-  install(make_model(), tmp_path / "package", monkeypatch)
+  """The current directory and the package's one small model, scan."""
+  model = make_model()
+  install(model, tmp_path / "package", monkeypatch)
   monkeypatch.setattr(process, "keep_freed_memory", lambda: None)
   monkeypatch.chdir(tmp_path)
-  return tmp_path
+  return tmp_path, model
 
 
 def test_the_command_writes_every_format(here, tiny_run, capsys):
+  folder, model = here
   for name in ("onnx", "stablehlo"):
     occnet.main(["export", f"--format={name}", "-o", name])
-    about = json.loads((here / name / "network.json").read_text())
-    assert about["format"] == name and about["level"] == pytest.approx(
-      make_model().level
-    )
+    about = json.loads((folder / name / "network.json").read_text())
+    assert about["format"] == name
+    assert about["level"] == pytest.approx(model.level)
     assert about["inputs"] == {"inputs": ["b", "n", 3]} and about["cells"] == 16
-    assert (here / name / f"encoder.{name}").exists()
-  size = (here / "onnx" / "decoder.onnx").stat().st_size
+    assert (folder / name / f"encoder.{name}").exists()
+  size = (folder / "onnx" / "decoder.onnx").stat().st_size
   assert f"decoder.onnx: {size / 1e3:.0f} kB\n" in capsys.readouterr().out
   run = ["--workdir", str(tiny_run)]
   occnet.main(["export", *run, "--format=safetensors", "-o", "weights"])
-  assert (here / "weights" / "model.safetensors").exists()
+  assert (folder / "weights" / "model.safetensors").exists()
   occnet.main(["export", *run, "--format=torch", "-o", "network.pt"])
-  assert (here / "network.pt").stat().st_size > 10_000
+  assert (folder / "network.pt").stat().st_size > 10_000
   for wrong, message in {
     ("--format=torch",): "want --workdir=DIR",
     ("--format=onnx", "--model=scan", *run): "name two networks; want one",
   }.items():
     with pytest.raises(SystemExit, match=message):
       occnet.main(["export", *wrong, "-o", "out"])
-  assert not (here / "out").exists()
+  assert not (folder / "out").exists()

@@ -46,8 +46,8 @@ def template(truth):
 @pytest.mark.parametrize("form", ["zip", "legacy"])
 def test_an_imported_network_computes_what_it_did_in_pytorch(form, truth, template):
   found = onet_weights.read_checkpoint(DATA / f"checkpoint_{form}.pt", template)
-  variables = jax.device_put(found.variables)
-  logits = Network().apply(variables, truth["points"], truth["inputs"])
+  apply = jax.jit(Network().apply)
+  logits = apply(found.variables, truth["points"], truth["inputs"])
   np.testing.assert_allclose(logits, truth["logits"], rtol=1e-5, atol=1e-6)
   assert (found.step, found.epoch, found.best) == (1234, 3, 0.5)
   assert (found.adam is None) == (form == "zip")

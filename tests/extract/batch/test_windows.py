@@ -1,20 +1,23 @@
 """Scenes taken apart into windows, against the scene as one window and recordings."""
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from scipy.spatial import cKDTree
 
 from configs import base
 from occnet_jax.extract.batch import windows
+from occnet_jax.extract.field import decoder_field
 from occnet_jax.extract.pipeline import NoSurface
 from occnet_jax.models import registry
 from occnet_jax.nn import crops
-from occnet_jax.types import Field, Method, Windows
-from tests.helpers import parity
+from occnet_jax.types import Windows
+from tests.helpers import nearest_points, parity
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 SMALL = {
@@ -40,29 +43,19 @@ def make_network(**fields):
 
 
 def make_variables(method):
-  points = jnp.zeros((1, 8, 3))
+  """Random weights so large that values differ from place to place.
+
+  Drawn by NumPy: the program that starts the network takes seconds to compile.
+  """
+  points, rng = np.zeros((1, 8, 3), np.float32), np.random.default_rng(3)
   batch = {"inputs": points, "points": points, "occupancies": points[..., 0]}
-  variables = jax.jit(method.init)(jax.random.key(3), batch)
-  # Started networks decode to nearly the same value everywhere; larger weights do not.
-  return jax.tree.map(lambda w: 1.7 * w, variables)
 
+  def draw(spec):
+    size = 1.7 * np.prod(spec.shape[:-1]) ** -0.5 if len(spec.shape) > 1 else 0.1
+    return (size * rng.standard_normal(spec.shape)).astype(spec.dtype)
 
-def nearest_point_method(level=-0.03):
-  """A local method with a closed form: minus the distance from the nearest point."""
-
-  def decode(variables, latent, points):
-    distances = jnp.linalg.norm(points[:, :, None] - latent[:, None], axis=-1)
-    return -distances.min(-1)
-
-  return Method(
-    init=None,
-    loss=None,
-    encode=lambda variables, inputs: jnp.asarray(inputs),
-    decode=decode,
-    output=Field(level),
-    score=None,
-    windows=Windows(unit_size=0.02, side=14, query=9, stride=8),
-  )
+  variables = jax.tree.map(draw, registry.variable_specs(method, batch))
+  return jax.device_put(variables)
 
 
 def random_walk(rng, count=150):
@@ -76,10 +69,10 @@ def test_windows_together_are_the_scene_as_one_window():
   assert method.windows == Windows(unit_size=0.1, side=40, query=17, stride=16)
   variables = make_variables(method)
   cloud = np.random.default_rng(0).uniform(-0.35, 1.15, (200, 3))
-  points = jnp.asarray(cloud[None], jnp.float32)
-  centres = (jnp.floor(points / 0.1) + 0.5) * 0.1  # of cells, as the lattice has them
-  latent = jax.jit(method.encode)(variables, points)
-  level = float(np.median(jax.jit(method.decode)(variables, latent, centres)))
+  centres = (np.floor(cloud / 0.1) + 0.5) * 0.1  # of cells, as the lattice has them
+  latent = windows.encode_window(method, variables, cloud)
+  field = decoder_field(method.decode, variables, latent)
+  level = float(np.median(field.values(centres)))
   several = windows.reconstruct_scene(
     method, variables, cloud, level=level, points_per_cell=1
   )
@@ -105,7 +98,7 @@ def test_windows_together_are_the_scene_as_one_window():
 def test_a_scene_far_from_the_origin_is_the_surface_of_a_closed_form():
   rng = np.random.default_rng(1)
   cloud = random_walk(rng) + np.array([4e5, -7.0, 30.0])
-  mesh = windows.reconstruct_scene(nearest_point_method(), {}, cloud)
+  mesh = windows.reconstruct_scene(nearest_points.make_method(), {}, cloud)
   assert mesh.metadata["windows"] > 8
   assert mesh.is_watertight and mesh.volume > 0
   distance, _ = cKDTree(cloud).query(mesh.vertices)
@@ -120,9 +113,9 @@ def test_a_scene_far_from_the_origin_is_the_surface_of_a_closed_form():
 def test_points_far_away_change_nothing_nearby():
   rng = np.random.default_rng(2)
   cloud, far = random_walk(rng, 40), np.array([[90.0, 3.0, -40.0]])
-  alone = windows.reconstruct_scene(nearest_point_method(), {}, cloud)
+  alone = windows.reconstruct_scene(nearest_points.make_method(), {}, cloud)
   both = windows.reconstruct_scene(
-    nearest_point_method(), {}, np.concatenate([cloud, far])
+    nearest_points.make_method(), {}, np.concatenate([cloud, far])
   )
   near = both.vertices[(np.abs(both.vertices - far) > 1).any(1)]
   assert len(near) == len(alone.vertices) < len(both.vertices)
@@ -131,7 +124,7 @@ def test_points_far_away_change_nothing_nearby():
 
 
 def test_the_surface_is_closed_where_windows_without_points_begin():
-  method = nearest_point_method(level=-9.0)  # all that is decoded is inside
+  method = nearest_points.make_method(level=-9.0)  # all that is decoded is inside
   cloud = np.array([[0.1, 0.2, 0.3], [0.11, 0.2, 0.3], [0.1, 0.21, 0.3]])
   mesh = windows.reconstruct_scene(method, {}, cloud)
   assert mesh.is_watertight and mesh.volume > 0
@@ -152,7 +145,7 @@ def test_overlapping_windows_weigh_one_together():
 
 
 def test_the_cells_size_sets_the_unit():
-  method, rng = nearest_point_method(), np.random.default_rng(4)
+  method, rng = nearest_points.make_method(), np.random.default_rng(4)
   cloud = random_walk(rng, 30)
   mesh = windows.reconstruct_scene(method, {}, cloud)
   in_millimetres = windows.reconstruct_scene(method, {}, 1000 * cloud, cell_size=20.0)
@@ -182,21 +175,21 @@ def test_the_cells_size_sets_the_unit():
 def test_a_scene_that_cannot_be_made_is_one_sentence(settings, message):
   cloud = random_walk(np.random.default_rng(5), 30)
   with pytest.raises(ValueError, match=message):
-    windows.reconstruct_scene(nearest_point_method(), {}, cloud, **settings)
+    windows.reconstruct_scene(nearest_points.make_method(), {}, cloud, **settings)
 
 
 def test_a_stray_point_beyond_the_keys_is_one_sentence():
   cloud = np.concatenate([random_walk(np.random.default_rng(6), 5), [[1e6, 0, 0]]])
   with pytest.raises(ValueError, match=r"points of the lattice long; .*stray points"):
-    windows.reconstruct_scene(nearest_point_method(), {}, cloud)
+    windows.reconstruct_scene(nearest_points.make_method(), {}, cloud)
 
 
 def test_an_empty_scene_may_be_a_mesh_without_faces():
   cloud = random_walk(np.random.default_rng(7), 5)
   with pytest.raises(NoSurface, match="no surface"):
-    windows.reconstruct_scene(nearest_point_method(), {}, cloud, level=9.0)
+    windows.reconstruct_scene(nearest_points.make_method(), {}, cloud, level=9.0)
   mesh = windows.reconstruct_scene(
-    nearest_point_method(), {}, cloud, level=9.0, on_empty="empty"
+    nearest_points.make_method(), {}, cloud, level=9.0, on_empty="empty"
   )
   assert not len(mesh.faces)
 
@@ -214,7 +207,10 @@ def test_published_windows_have_the_values_of_the_reference(monkeypatch):
   case = "conv_crop_sliding"
   given, recorded = parity.load(case, "in/"), parity.load(case, "eval/")
   net = parity.family(case).network(parity.SPEC[case]["about"])
-  variables = parity.as_variables(parity.state_dict(parity.SPEC[case]))
+  weights = parity.state_dict(parity.SPEC[case])
+  variables = traverse_util.unflatten_dict(
+    dict(parity.place(*named) for named in weights.items())
+  )
   cloud, counts = given["inputs"][0], recorded["axis_n_crop"]
   # There cells begin at the cloud's box, but positions within them at the origin.
   phase = recorded["input_vol"][0, 0] + 14 * 0.02
@@ -224,9 +220,7 @@ def test_published_windows_have_the_values_of_the_reference(monkeypatch):
     return cells - jnp.floor(cells)
 
   monkeypatch.setitem(crops.COORDINATES, "local", within_cell)
-  apply = jax.jit(
-    lambda points, queries: net.apply(variables, points, queries, train=False)
-  )
+  apply = jax.jit(functools.partial(net.apply, train=False))
   errors = []
   for number, (i, j, k) in enumerate(np.ndindex(*counts)):
     lower, upper = recorded["input_vol"][number]
@@ -235,7 +229,7 @@ def test_published_windows_have_the_values_of_the_reference(monkeypatch):
     points = np.full((1, len(cloud), 3), 9, np.float32)
     points[0, inside.nonzero()[0]] = cloud[inside] - centre
     queries = recorded["points_first"] - recorded["query_vol"][0].mean(0)
-    logits, _ = apply(points, queries[None].astype(np.float32))
+    logits, _ = apply(variables, points, queries[None].astype(np.float32))
     block = tuple(slice(8 * n, 8 * n + 8) for n in (i, j, k))
     expected = recorded["grid"][block]
     errors.append(np.abs(np.asarray(logits[0]).reshape(8, 8, 8) - expected))

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -59,13 +60,12 @@ def assert_hold(function, centres, half, tolerance=1e-5):
 
 @functools.cache
 def network(seed, activation, layers=3, width=20):
-  keys = jax.random.split(jax.random.key(seed), layers + 1)
-  sizes = [3, *[width] * (layers - 1), 1]
+  rng, sizes = np.random.default_rng(seed), [3, *[width] * (layers - 1), 1]
   weights = [
-    3 / np.sqrt(a) * jax.random.normal(key, (a, b))
-    for key, a, b in zip(keys[1:], sizes[:-1], sizes[1:], strict=True)
+    (3 / np.sqrt(a) * rng.normal(size=(a, b))).astype(np.float32)
+    for a, b in itertools.pairwise(sizes)
   ]
-  shifts = 0.3 * jax.random.normal(keys[0], (layers, width))
+  shifts = (0.3 * rng.normal(size=(layers, width))).astype(np.float32)
 
   def field(points):
     x = points
@@ -120,12 +120,16 @@ FUNCTIONS = {
 }
 
 
+@functools.cache
+def operation(name):
+  """The same function for boxes of any size, so that it is compiled once."""
+  return lambda points: FUNCTIONS[name](*points.T)
+
+
 @pytest.mark.parametrize("half", [0.01, 0.2])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_bounds_enclose_all_values_of_every_operation(name, half):
-  def field(points):
-    return FUNCTIONS[name](*points.T)
-
+  field = operation(name)
   centres = RNG.uniform(-0.4, 0.4, (20, 3))
   low, high = assert_hold(field, centres, half)
   assert np.isfinite(low).all() and np.isfinite(high).all()
@@ -191,6 +195,21 @@ def test_an_operation_without_a_rule_is_named(function, words):
     bounds_of(function, np.zeros((1, 3)), 0.1)
 
 
+def draw(path, spec):
+  """A random array of a network: kernels as large as those of a started one.
+
+  Drawn by NumPy: the program that starts a network takes seconds to compile.
+  """
+  module, leaf = (part.key for part in path[-2:])
+  noise = RNG.normal(size=spec.shape)
+  if leaf == "kernel":
+    noise *= 0.1 + spec.shape[0] ** -0.5 * (module != "conv_gamma")
+  else:
+    noise *= 0.1
+  around_one = leaf in ("var", "scale") or (module, leaf) == ("conv_gamma", "bias")
+  return (noise + around_one).astype(spec.dtype)
+
+
 def decoder_of(decoder, octaves, leaky):
   """A small network with weights away from zero, as a field of one shape."""
   from configs import base
@@ -200,14 +219,12 @@ def decoder_of(decoder, octaves, leaky):
   method = registry.build(
     config | {"decoder": decoder, "fourier_octaves": octaves, "decoder_leaky": leaky}
   )
-  inputs = jnp.asarray(RNG.uniform(-0.5, 0.5, (1, 40, 3)), jnp.float32)
-  batch = {"points": jnp.zeros((1, 1, 3)), "inputs": inputs}
-  batch["occupancies"] = jnp.zeros((1, 1))
-  variables = jax.jit(method.init)(jax.random.key(0), batch)
-  leaves, tree = jax.tree.flatten(variables["params"])
-  leaves = [x + 0.1 * RNG.normal(size=x.shape).astype(np.float32) for x in leaves]
-  variables = {**variables, "params": jax.tree.unflatten(tree, leaves)}
-  latent = method.encode(variables, inputs)
+  inputs = RNG.uniform(-0.5, 0.5, (1, 40, 3)).astype(np.float32)
+  points = np.zeros((1, 1, 3), np.float32)
+  batch = {"points": points, "inputs": inputs, "occupancies": points[..., 0]}
+  specs = registry.variable_specs(method, batch)
+  variables = jax.device_put(jax.tree_util.tree_map_with_path(draw, specs))
+  latent = jax.jit(method.encode)(variables, inputs)
   return lambda points: method.decode(variables, latent, points[None])[0]
 
 

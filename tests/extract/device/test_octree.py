@@ -9,19 +9,16 @@ from occnet_jax.extract.device.octree import fill_unknown, sample_surface
 from tests.extract.grid.test_mise import naive_octree, random_array
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 4))
 def sample_array(array, cells, steps, level, size):
   """The device's octree of an array of values."""
-  array = jnp.asarray(array, jnp.float32)
 
   def evaluate(points, count):
     # Places beyond the count hold what should not matter.
     values = array[tuple(jnp.minimum(points, len(array) - 1).T)]
     return jnp.where(jnp.arange(len(points)) < count, values, 1e9)
 
-  sample = functools.partial(
-    sample_surface, evaluate, cells, steps, split_rule=None, size=size
-  )
-  return jax.jit(sample)(jnp.float32(level))
+  return sample_surface(evaluate, cells, steps, level, split_rule=None, size=size)
 
 
 @pytest.mark.parametrize("size", [7, 5000])
@@ -29,8 +26,8 @@ def sample_array(array, cells, steps, level, size):
 def test_the_points_are_those_of_a_literal_octree(seed, size):
   # Rounded, so that many points are exactly at the level.
   array = np.round(random_array(17, seed, 3.0), 0 if seed else 3)
-  table = sample_array(array, 2, 3, 0.0, size)
-  known = {tuple(p): array[tuple(p)] for p in np.argwhere(np.asarray(table.signs) > 0)}
+  table = jax.device_get(sample_array(array.astype(np.float32), 2, 3, 0.0, size))
+  known = {tuple(p): array[tuple(p)] for p in np.argwhere(table.signs > 0)}
   assert known.keys() == naive_octree(array, 2, 3, 0.0).keys()
   for point, value in known.items():
     assert table.values[point] == np.float32(value)
@@ -38,8 +35,9 @@ def test_the_points_are_those_of_a_literal_octree(seed, size):
 
 def test_points_that_are_not_known_get_the_side_of_their_voxel():
   array = random_array(17, 0, 3.0)
-  table = sample_array(array, 2, 3, 0.2, 5000)
-  filled, known = np.asarray(fill_unknown(table, 2, 3)), np.asarray(table.signs) > 0
+  table = sample_array(array.astype(np.float32), 2, 3, 0.2, 5000)
+  fill = jax.jit(fill_unknown, static_argnums=(1, 2))
+  filled, known = np.asarray(fill(table, 2, 3)), np.asarray(table.signs) > 0
   assert 0.1 < known.mean() < 0.9
   np.testing.assert_array_equal(filled[known], array.astype(np.float32)[known])
   # A step between neighbours of different sides is between two known points.
@@ -50,5 +48,5 @@ def test_points_that_are_not_known_get_the_side_of_their_voxel():
 
 
 def test_values_that_are_not_numbers_end_the_search():
-  table = sample_array(np.full((9, 9, 9), np.nan), 2, 2, 0.0, 100)
+  table = sample_array(np.full((9, 9, 9), np.nan, np.float32), 2, 2, 0.0, 100)
   assert np.isnan(table.values[0, 0, 0])
