@@ -23,7 +23,6 @@ CATEGORIES, SHAPES = ("car", "sofa"), 5
 POINTS, NEAR_POINTS, SURFACE_POINTS = 2000, 500, 1000
 SIZES = {{
   "model.encoder": "pointnet_simple",
-  "model.decoder": "cbatchnorm_noresnet",
   "model.encoder_hidden_size": 16,
   "model.c_dim": 16,
   "model.hidden_size": 16,

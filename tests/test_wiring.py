@@ -168,7 +168,7 @@ def test_points_of_a_batch_are_those_of_the_field(tiny_run):
 
 def test_steps_on_a_cloud_change_its_mesh(tiny_run):
   cloud = RNG.uniform(-0.4, 0.4, (40, 3))
-  plain, tuned = (model_of(tiny_run, finetune_steps=steps) for steps in (0, 1))
+  plain, tuned = (model_of(tiny_run, finetune_steps=steps) for steps in (0, 3))
   inputs = cloud[:32].astype(np.float32)[None]
   level = float(np.median(plain.decode(plain.encode(inputs), inputs)))
   meshes = [model.reconstruct(cloud, level=level) for model in (plain, tuned)]

@@ -39,10 +39,12 @@ def serving(model):
   serving = server.make_server(app)
   thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
   thread.start()
-  yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-  serving.should_exit = True
-  thread.join()
-  listener.close()
+  try:
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+  finally:  # a thread that is left would keep the process from its end
+    serving.should_exit = True
+    thread.join()
+    listener.close()
 
 
 def requested(page):

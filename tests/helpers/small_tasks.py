@@ -1,7 +1,6 @@
 """Small forms of the paper's tasks, one for each kind of input."""
 
 from configs import onet
-from tests.helpers.training import SMALL_MODEL
 
 
 def make_config(variant, data, **changed):
@@ -28,7 +27,6 @@ def make_config(variant, data, **changed):
   }
   if variant != "unconditional":
     fields["model.c_dim"] = 16
-    fields["model.decoder"] = SMALL_MODEL["decoder"]
   if variant == "autodecoder":
     fields["train.steps"] = 60  # fitting starts from codes that mean something
   if "image" in variant:

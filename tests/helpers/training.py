@@ -12,9 +12,9 @@ from occnet_jax.train import state as state_lib
 
 # The encoder and the decoder with conditional norms that have fewest parameters: each
 # costs compilation of a step. The paper's are in tests/models and tests/nn.
-SMALL_MODEL = {"encoder": "pointnet_simple", "decoder": "cbatchnorm_noresnet"}
 MODEL = onet.get_config().to_dict() | {
-  **SMALL_MODEL,
+  "encoder": "pointnet_simple",
+  "decoder": "cbatchnorm_noresnet",
   "encoder_hidden_size": 8,
   "c_dim": 8,
   "hidden_size": 16,

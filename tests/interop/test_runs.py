@@ -84,8 +84,8 @@ def test_export_of_import_is_the_same_file(file, tmp_path):
 def test_an_imported_run_trains_on(file, tmp_path, tiny_config):
   path, _, adam = file
   config = tiny_config
-  config["model"].update(encoder="pointnet_resnet", decoder="cbatchnorm")
-  config["model"].update(encoder_hidden_size=8, c_dim=6, hidden_size=8)
+  config["model"].update(encoder="pointnet_resnet", encoder_hidden_size=8)
+  config["model"].update(c_dim=6, hidden_size=8)
   config["optim"]["ema_decay"] = 0.0
   config["train"].update(steps=1236, validate_every=10_000)
   config["val"]["shapes"] = 4

@@ -15,10 +15,9 @@ from occnet_jax.data import loader
 from occnet_jax.evaluation import evaluate, resume_log
 from occnet_jax.train import checkpoint, metric_log, multihost
 from tests.helpers import ROOT
-from tests.helpers.training import SMALL_MODEL
 
 CONFIG = {
-  **{f"model.{name}": value for name, value in SMALL_MODEL.items()},
+  "model.encoder": "pointnet_simple",
   "data.points": 128,
   "data.cloud_points": 32,
   "model.encoder_hidden_size": 16,
@@ -99,7 +98,7 @@ def test_two_processes_train_what_one_does(runs):
         np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-5)
   saved = [checkpoint.restore(run, 8) for run in runs]
   for name in ("params", "batch_stats"):
-    kernels = [each.state[name]["decoder"]["bn_5"] for each in saved]
+    kernels = [each.state[name]["decoder"]["bn"] for each in saved]
     flat = [np.concatenate([np.ravel(x) for x in _leaves(each)]) for each in kernels]
     np.testing.assert_allclose(*flat, rtol=1e-3, atol=1e-4)
   assert saved[0].record["level"] == saved[1].record["level"]

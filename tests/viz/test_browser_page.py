@@ -65,9 +65,11 @@ def served(folder):
     server.paths = []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/", server.paths
-    server.shutdown()
-    thread.join()
+    try:
+      yield f"http://127.0.0.1:{server.server_port}/", server.paths
+    finally:  # a thread that is left would keep the process from its end
+      server.shutdown()
+      thread.join()
 
 
 def make_cloud():
