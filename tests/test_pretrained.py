@@ -8,8 +8,9 @@ import pytest
 import occnet_jax
 from occnet_jax import config as config_lib
 from occnet_jax.interop import weights
+from occnet_jax.models import registry
 from tests.helpers.compilations import count_compilations
-from tests.helpers.pretrained import make_cloud, make_model
+from tests.helpers.pretrained import make_cloud, make_config, make_model
 
 CLOUD = make_cloud()
 HALF_SPACING = 2.0**-11  # largest relative error of rounding to float16
@@ -82,3 +83,10 @@ def test_the_copy_on_the_device_of_the_model_compiles_nothing_again(model):
   jax.tree.map(np.testing.assert_array_equal, latent, again)
   (leaf, *_) = jax.tree.leaves(second.encode(CLOUD[None]))
   assert leaf.devices() == {jax.local_devices()[1]}
+
+
+def test_fields_in_another_order_are_the_same_functions():
+  fields = dict(make_config()["model"])
+  other = dict(reversed(fields.items()))
+  assert list(other) != list(fields)
+  assert registry.build(other).decode is registry.build(fields).decode

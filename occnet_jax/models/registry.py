@@ -60,8 +60,10 @@ def build(
     ValueError: a name that no table has, or fields that do not go together.
   """
   resolved = precision_lib.resolve(precision)
-  # JSON, because a key must be hashable and configs hold lists and dicts.
-  method = _build(json.dumps(dict(model)), resolved, BuildOptions(**options))
+  # JSON, because a key must be hashable and configs hold lists and dicts; sorted, since
+  # a config that comes from a file has its fields in another order.
+  fields = json.dumps(dict(model), sort_keys=True)
+  method = _build(fields, resolved, BuildOptions(**options))
   if (
     level is not None
     and isinstance(method.output, Field)

@@ -223,7 +223,8 @@ def inside_faces(samples: Samples, level: float):
       for plane in (0, samples.resolution):
         # The upper face of a voxel is `size` above its lowest corner.
         on_plane = corners[:, axis] + size * (plane > 0) == plane
-        yield size, axis, plane, corners[on_plane], inner[on_plane]
+        if on_plane.any():  # else a face of size^2 points would be made for nothing
+          yield size, axis, plane, corners[on_plane], inner[on_plane]
 
 
 def border_leaves(samples: Samples) -> list[tuple[int, Int[np.ndarray, "v 3"]]]:
