@@ -16,7 +16,10 @@ from jaxtyping import Array, Bool, Float
 from occnet_jax.nn import periodic
 
 LEAST_COUNT = 1e-3  # of neighbours, for points that do not count themselves
-LEAST_VARIANCE = 1e-9  # of coordinates, whose own rounding is about 1e-8
+# Variance of coordinates that counts as rounding and is added in all directions. A mean
+# of squares below 1/4 is wrong by 3e-8, which is all the variance of a point that is
+# alone: relative to itself it would be any matrix.
+ROUNDING = 3e-7
 ROUND = 0.02  # share of the variance that is added in all directions, so none is flat
 
 
@@ -57,9 +60,10 @@ def measure(
   mean, (x, y, z) = means[..., :3], (means[..., axis] for axis in range(3))
   squares = (x * x, y * y, z * z, x * y, x * z, y * z)
   covariance = means[..., 3:] - jnp.stack(squares, -1)
-  variance = jnp.maximum(covariance[..., :3].sum(-1), LEAST_VARIANCE)
+  variance = jnp.maximum(covariance[..., :3].sum(-1), ROUNDING)
+  share = ROUND + ROUNDING / variance
   return Moments(
-    projector=_inverse(covariance / variance[..., None]),
+    projector=_inverse(covariance / variance[..., None], share),
     offset=(mean - centred) * side,
     spread=jnp.sqrt(variance)[..., None] * side,
     count=count,
@@ -76,9 +80,11 @@ def multiply(
   return jnp.stack([*product, xz * x + yz * y + zz * z], -1)
 
 
-def _inverse(matrix: Float[Array, "b n 6"]) -> Float[Array, "b n 6"]:
-  """The inverse of a symmetric matrix of trace 1 plus `ROUND`, scaled to trace 1."""
-  xx, yy, zz = (matrix[..., k] + ROUND for k in range(3))
+def _inverse(
+  matrix: Float[Array, "b n 6"], added: Float[Array, "b n"]
+) -> Float[Array, "b n 6"]:
+  """The inverse of a symmetric matrix with more on its diagonal, scaled to trace 1."""
+  xx, yy, zz = (matrix[..., k] + added for k in range(3))
   xy, xz, yz = (matrix[..., k] for k in range(3, 6))
   cofactors = (
     *(yy * zz - yz * yz, xx * zz - xz * xz, xx * yy - xy * xy),

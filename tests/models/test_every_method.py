@@ -147,11 +147,11 @@ def make_config(name, data):
       "data.workers": 0,
       "data.placement": "stream",
       "optim.learning_rate": 3e-3,
-      "train.steps": 20,
+      "train.steps": 24,
       "train.batch_size": 8,
       "train.log_every": 4,
-      "train.save_every": 10,
-      "train.validate_every": 10,
+      "train.save_every": 12,
+      "train.validate_every": 12,
       "train.preview_shapes": 0,
       "val.points": 500,
       "val.shapes": 4,
@@ -212,7 +212,9 @@ def test_steps_lower_a_finite_loss_and_what_was_saved_is_what_is_loaded(
   stages.train(config, tmp_path)
   rows = metric_log.read(tmp_path / "logs" / "metrics.jsonl")
   steps, losses = metric_log.curve(rows, "train/loss")  # each a mean over four steps
-  assert steps[-1] == 20 and np.isfinite(losses).all() and losses[-1] < losses[0]
+  assert steps[-1] == 24 and np.isfinite(losses).all()
+  early, late = np.mean(losses[: len(losses) // 2]), np.mean(losses[len(losses) // 2 :])
+  assert late < early
   stages.generate(config, tmp_path)
   stages.evaluate(config, tmp_path)
   stages.report(config, tmp_path)

@@ -63,6 +63,17 @@ def test_the_projector_of_a_plane_finds_its_normal(normal):
   assert np.linalg.norm(beside, axis=1).max() < 0.25
 
 
+def test_points_that_are_alone_have_a_projector_without_direction():
+  """Their variance is rounding, in another direction with every move."""
+  places = np.stack(np.meshgrid(*[np.linspace(0.1, 0.9, 8)] * 3, indexing="ij"), -1)
+  points = places.reshape(1, -1, 3) + RNG.uniform(-0.02, 0.02, (1, 512, 3))
+  valid = jnp.ones((1, 512), bool)
+  for moved in (0.0, 1e-6):
+    found = moments.measure(jnp.asarray(points + moved, jnp.float32), valid, 64)
+    wanted = np.tile([1 / 3, 1 / 3, 1 / 3, 0, 0, 0], (512, 1))
+    np.testing.assert_allclose(found.projector[0], wanted, atol=0.15)
+
+
 def test_symmetric_matrices_multiply_vectors():
   matrix = RNG.standard_normal((3, 3))
   matrix = matrix + matrix.T
