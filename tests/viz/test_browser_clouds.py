@@ -1,10 +1,6 @@
 """The exported page reads clouds as the package does: the same points, or a refusal."""
 
-import contextlib
-import functools
-import http.server
 import json
-import threading
 
 import numpy as np
 import pytest
@@ -12,6 +8,7 @@ import pytest
 from occnet_jax.viz import pages
 from tests.geometry import test_pointcloud_io as files
 from tests.helpers.browser import started
+from tests.helpers.file_server import served
 
 READ = """
 const [name, bytes, end] = arguments;
@@ -28,21 +25,11 @@ import("/read_cloud.js").then(({ readCloud }) => {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
   """A browser at the page's programs, on Python's server of files."""
-
-  class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-      pass
-
-  handler = functools.partial(Handler, directory=str(pages.ROOT / "assets" / "browser"))
-  with contextlib.ExitStack() as stack:
-    browser = stack.enter_context(started(tmp_path_factory.mktemp("browser")))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    stack.enter_context(server)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    stack.callback(thread.join)
-    stack.callback(server.shutdown)
-    browser.get(f"http://127.0.0.1:{server.server_port}/read_cloud.js")
+  with (
+    served(pages.ROOT / "assets" / "browser") as (address, _),
+    started(tmp_path_factory.mktemp("browser")) as browser,
+  ):
+    browser.get(f"{address}read_cloud.js")
     yield browser
 
 

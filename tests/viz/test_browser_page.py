@@ -3,15 +3,11 @@
 The server is Python's own of files; networks run in onnxruntime-web.
 """
 
-import contextlib
-import functools
-import http.server
 import io
 import json
 import re
 import shutil
 import tarfile
-import threading
 
 import numpy as np
 import pytest
@@ -30,6 +26,7 @@ from tests.helpers.browser import (
   started,
   wait,
 )
+from tests.helpers.file_server import served
 from tests.helpers.pretrained import make_config, make_model, random_variables
 
 PLACE = np.array([1000.0, -2000.0, 0.0])
@@ -48,28 +45,6 @@ def folder(tiny_run, runtime, tmp_path_factory):
   command = ["export", f"--workdir={tiny_run}", "--format=page", "-o", str(folder)]
   occnet.main([*command, f"--onnxruntime-web={runtime}"])
   return folder
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-  """Python's server of files, which keeps the paths that were asked for."""
-
-  def log_message(self, *args):
-    self.server.paths.append(self.path)
-
-
-@contextlib.contextmanager
-def served(folder):
-  """Address of a folder, and the paths asked for so far."""
-  handler = functools.partial(Handler, directory=str(folder))
-  with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-    server.paths = []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-      yield f"http://127.0.0.1:{server.server_port}/", server.paths
-    finally:  # a thread that is left would keep the process from its end
-      server.shutdown()
-      thread.join()
 
 
 def make_cloud():
